@@ -1,0 +1,1 @@
+//! Runs models: tokens in, tokens out.

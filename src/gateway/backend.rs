@@ -1,0 +1,56 @@
+//! The seam between deciding and doing: whoever can answer a request is a [`Backend`].
+//!
+//! The local engine implements it in the root package (`src/local.rs`); remote channels will
+//! implement it here.
+
+use async_trait::async_trait;
+
+use crate::error::Result;
+use crate::event::EventStream;
+use crate::request::GenerateRequest;
+
+/// Someone who can answer requests for some models.
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// The models that it offers now, by public name.
+    fn models(&self) -> Vec<ServedModel>;
+
+    /// Starts the request and returns once its prompt is accepted (or refused).
+    async fn generate(&self, request: GenerateRequest) -> Result<EventStream>;
+
+    /// Makes the model ready to answer; returns when it is.
+    async fn load(&self, model: &str) -> Result<()>;
+
+    /// Frees the model's memory once its running requests have ended.
+    async fn unload(&self, model: &str) -> Result<()>;
+
+    /// What each loaded model does now.
+    fn activity(&self) -> Vec<Activity>;
+}
+
+/// A model on offer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServedModel {
+    pub name: String,
+    pub state: ModelState,
+    pub created_at: i64,
+}
+
+/// Whether a model can answer at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelState {
+    Idle,
+    Loading,
+    Loaded,
+}
+
+/// Load of one model, for the machine panel and the metrics.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Activity {
+    pub model: String,
+    pub memory_bytes: u64,
+    pub running: u32,
+    pub waiting: u32,
+    pub kv_pages_used: u32,
+    pub kv_pages_total: u32,
+}

@@ -1,0 +1,56 @@
+//! What can go wrong between a request and its answer, named by what the caller can do about it.
+
+use std::time::Duration;
+
+/// Result of this room.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Errors are values until the edge; `server/error.rs` alone turns them into status codes.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The request itself is wrong. `param` is the field's name in the dialect.
+    #[error("{message}")]
+    Invalid { param: Option<String>, message: String },
+    #[error("The model `{0}` does not exist or you do not have access to it.")]
+    NoModel(String),
+    #[error(
+        "This model's context is {context_tokens} tokens, but the prompt has {prompt_tokens}\
+         {wanted}. Shorten the messages or choose a model with a longer context.",
+        wanted = if *max_tokens > 0 { format!(" and max_tokens asks for {max_tokens} more") } else { String::new() }
+    )]
+    ContextFull { prompt_tokens: u32, max_tokens: u32, context_tokens: u32 },
+    #[error(
+        "model `{model}` needs {need_bytes} bytes of memory, {free_bytes} are free; loaded: {loaded}"
+    )]
+    TooBig { model: String, need_bytes: u64, free_bytes: u64, loaded: String },
+    /// The model's files are damaged or unsupported; the text names the tensor or key.
+    #[error("model `{model}` cannot be loaded: {reason}")]
+    BadModel { model: String, reason: String },
+    #[error("Too many requests are waiting; try again in {} s.", retry_after.as_secs().max(1))]
+    Busy { retry_after: Duration },
+    #[error("No valid credential was given.")]
+    NotSignedIn,
+    #[error("Wrong name or password.")]
+    WrongCredentials,
+    #[error("Too many attempts; try again in {} s.", retry_after.as_secs().max(1))]
+    TooManyAttempts { retry_after: Duration },
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("Nothing with this id belongs to you.")]
+    NotFound,
+    /// The state forbids it. `code` is stable, the text is for people.
+    #[error("{message}")]
+    Conflict { code: &'static str, message: String },
+    #[error("The server is shutting down; try again shortly.")]
+    Draining,
+    /// Not the caller's fault; the log line with the request id says what happened.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// An [`Error::Invalid`] about one field.
+    pub fn invalid(param: &str, message: impl Into<String>) -> Error {
+        Error::Invalid { param: Some(param.to_owned()), message: message.into() }
+    }
+}

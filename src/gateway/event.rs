@@ -1,0 +1,57 @@
+//! The one neutral event stream. Every backend produces it, every dialect prints it.
+
+use tokio::sync::mpsc;
+
+use crate::error::Result;
+
+/// What happens to a request, in order: `Started`, then `Text` and `Finished` of each choice
+/// (choices may interleave), then `Done` once. After an `Err` nothing follows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The prompt was accepted and queued; its exact length is known.
+    Started { prompt_tokens: u32 },
+    /// More text of one choice. Whole UTF-8 characters only; may be empty when only
+    /// `tokens` has news.
+    Text { choice: u16, text: String, tokens: Vec<TokenLogprob> },
+    /// One choice has ended; exactly once per choice.
+    Finished { choice: u16, reason: FinishReason },
+    /// Everything has ended; exactly once, last.
+    Done(Usage),
+}
+
+/// Why a choice ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// End-of-sequence token or a stop text.
+    Stop,
+    /// `max_tokens` or the context was reached.
+    Length,
+}
+
+/// A generated token with its log probability, natural logarithm.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenLogprob {
+    pub id: u32,
+    /// The token's own text; bytes that are no whole character appear as U+FFFD.
+    pub text: String,
+    pub bytes: Vec<u8>,
+    pub logprob: f32,
+    /// The likeliest alternatives, best first.
+    pub top: Vec<(u32, String, Vec<u8>, f32)>,
+}
+
+/// Exact token counts and times of one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub prompt_tokens: u32,
+    /// Sum over all choices.
+    pub completion_tokens: u32,
+    /// Part of `prompt_tokens` that was not computed again.
+    pub cached_tokens: u32,
+    pub queue_ms: u64,
+    pub first_token_ms: u64,
+    pub total_ms: u64,
+}
+
+/// Events of one request. Dropping it cancels the request within one step of the engine.
+pub type EventStream = mpsc::Receiver<Result<Event>>;

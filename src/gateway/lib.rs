@@ -1,0 +1,8 @@
+//! Decides who answers a request and who pays for it.
+
+pub mod backend;
+pub mod error;
+pub mod event;
+pub mod request;
+
+pub use error::{Error, Result};

@@ -1,0 +1,107 @@
+//! The one neutral request. Every dialect parses into it, every backend consumes it.
+//!
+//! Parse, don't check: the constructors of the dialects have bounded every number before a
+//! [`GenerateRequest`] exists, so a backend need not look again.
+
+use serde::{Deserialize, Serialize};
+
+/// Names one request from its first byte to its ledger row; also the `x-request-id` header.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(pub String);
+
+/// A request to continue a chat or a text.
+#[derive(Clone, Debug)]
+pub struct GenerateRequest {
+    pub id: RequestId,
+    /// The model's public name, as the caller wrote it.
+    pub model: String,
+    pub input: Input,
+    pub sampling: Sampling,
+    /// Most tokens to generate per choice; `None` runs to the end of the context.
+    pub max_tokens: Option<u32>,
+    /// Texts that end a choice; they are not part of the answer. At most [`MAX_STOPS`].
+    pub stop: Vec<String>,
+    /// Independent answers to the same prompt, 1..=[`MAX_CHOICES`].
+    pub choices: u16,
+    /// `Some(k)`: report the chosen token's log probability and the `k` likeliest, k ≤ 20.
+    pub logprobs: Option<u8>,
+    /// Whether the answer starts with the prompt itself (`/v1/completions` only).
+    pub echo: bool,
+}
+
+/// Most stop texts in one request.
+pub const MAX_STOPS: usize = 16;
+/// Longest stop text, in bytes.
+pub const MAX_STOP_BYTES: usize = 256;
+/// Most choices (`n`) in one request.
+pub const MAX_CHOICES: u16 = 16;
+/// Most alternatives reported per token.
+pub const MAX_LOGPROBS: u8 = 20;
+
+/// What to continue.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// Never empty.
+    Chat(Vec<Message>),
+    Text(String),
+    Tokens(Vec<u32>),
+}
+
+/// One message of a chat.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    pub role: Role,
+    pub parts: Vec<Part>,
+    pub name: Option<String>,
+}
+
+/// Who speaks. The OpenAI role `developer` is [`Role::System`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    System,
+    User,
+    Assistant,
+    Tool,
+}
+
+/// A piece of a message. Text alone today; pictures and files are further variants.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Part {
+    Text(String),
+}
+
+impl Message {
+    /// A message of one text.
+    pub fn text(role: Role, text: impl Into<String>) -> Message {
+        Message { role, parts: vec![Part::Text(text.into())], name: None }
+    }
+
+    /// All text parts, joined without a separator.
+    pub fn joined_text(&self) -> String {
+        self.parts.iter().map(|Part::Text(text)| text.as_str()).collect()
+    }
+}
+
+/// How the next token is drawn. `None` leaves the choice to the model's own defaults.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sampling {
+    /// 0 ..= 2; 0 is greedy.
+    pub temperature: Option<f32>,
+    /// 1 ..= 1,000,000; the k likeliest tokens are kept.
+    pub top_k: Option<u32>,
+    /// 0 ..= 1; the likeliest tokens that together reach this mass are kept.
+    pub top_p: Option<f32>,
+    /// 0 ..= 1; tokens below this share of the likeliest token's probability are dropped.
+    pub min_p: Option<f32>,
+    /// 0.01 ..= 10; 1 is off. Divides positive and multiplies negative logits of seen tokens.
+    pub repetition_penalty: Option<f32>,
+    /// −2 ..= 2; subtracted once from every generated token's logit.
+    pub presence_penalty: Option<f32>,
+    /// −2 ..= 2; subtracted per occurrence among the generated tokens.
+    pub frequency_penalty: Option<f32>,
+    /// Token id → −100 ..= 100, added to the logit. At most 1,024 entries.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// Same seed, same text.
+    pub seed: Option<u64>,
+}

@@ -1,0 +1,1 @@
+//! Gets and keeps model files.

@@ -1,0 +1,1 @@
+//! Arithmetic on slices: the only room with unsafe code.

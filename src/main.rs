@@ -1,0 +1,2 @@
+//! Starts the program: reads the command line and hands over to one command.
+fn main() {}
