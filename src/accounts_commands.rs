@@ -1,0 +1,101 @@
+//! `hearth users …` and `hearth tokens …`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use crate::cli::{Role, Tokens, Users};
+use crate::client::Client;
+use crate::terminal;
+
+/// Runs one `hearth users` command.
+pub async fn users(client: &Client, command: Users) -> Result<()> {
+    match command {
+        Users::Add { name, role, password_stdin } => {
+            let role = match role {
+                Role::User => "user",
+                Role::Admin => "admin",
+            };
+            let password = terminal::password(password_stdin)?;
+            let body = json!({ "name": name, "role": role, "password": password });
+            client.call(Method::POST, "/hearth/users", Some(body)).await?;
+            terminal::line(&format!("added {role} {name}"))
+        }
+        Users::List => {
+            let answer = client.call(Method::GET, "/hearth/users", None).await?;
+            let rows: Vec<_> = rows(&answer, "users").iter().map(user_row).collect();
+            terminal::table(&["NAME", "ROLE", "STATE"], &rows)
+        }
+        Users::Disable { name } => change(client, &name, json!({ "disabled": true })).await,
+        Users::Enable { name } => change(client, &name, json!({ "disabled": false })).await,
+        Users::Password { name, password_stdin } => {
+            let password = terminal::password(password_stdin)?;
+            change(client, &name, json!({ "password": password })).await
+        }
+    }
+}
+
+/// Changes the user called `name`.
+async fn change(client: &Client, name: &str, body: Value) -> Result<()> {
+    let answer = client.call(Method::GET, "/hearth/users", None).await?;
+    let user = rows(&answer, "users")
+        .iter()
+        .find(|user| text(user, "name").eq_ignore_ascii_case(name))
+        .with_context(|| format!("there is no user `{name}`; see hearth users list"))?;
+    let path = format!("/hearth/users/{}", user["id"]);
+    client.call(Method::PATCH, &path, Some(body)).await?;
+    terminal::line(&format!("changed {}", text(user, "name")))
+}
+
+fn user_row(user: &Value) -> Vec<String> {
+    let state = if user["disabled"] == true { "disabled" } else { "active" };
+    vec![text(user, "name"), text(user, "role"), state.to_owned()]
+}
+
+/// Runs one `hearth tokens` command.
+pub async fn tokens(client: &Client, command: Tokens) -> Result<()> {
+    match command {
+        Tokens::Create { user, name, quota: _, expires, models, allow_ips } => {
+            let mut body = json!({ "user": user, "name": name });
+            if let Some(lifetime_s) = expires {
+                let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+                body["expires_at"] = json!(now_s + lifetime_s);
+            }
+            if !models.is_empty() {
+                body["models"] = json!(models);
+            }
+            if !allow_ips.is_empty() {
+                body["allow_ips"] = json!(allow_ips);
+            }
+            let answer = client.call(Method::POST, "/hearth/tokens", Some(body)).await?;
+            terminal::line(&text(&answer, "secret"))
+        }
+        Tokens::List => {
+            let answer = client.call(Method::GET, "/hearth/tokens?all=true", None).await?;
+            let rows: Vec<_> = rows(&answer, "tokens")
+                .iter()
+                .map(|token| {
+                    let id = token["id"].to_string();
+                    vec![id, text(token, "user"), text(token, "name"), text(token, "prefix")]
+                })
+                .collect();
+            terminal::table(&["ID", "USER", "NAME", "TOKEN"], &rows)
+        }
+        Tokens::Revoke { id } => {
+            client.call(Method::DELETE, &format!("/hearth/tokens/{id}"), None).await?;
+            terminal::line(&format!("revoked token {id}"))
+        }
+    }
+}
+
+/// The list called `key` in an answer.
+pub(crate) fn rows<'a>(answer: &'a Value, key: &str) -> &'a [Value] {
+    answer[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A text field of an answer; empty if it is absent.
+pub(crate) fn text(row: &Value, key: &str) -> String {
+    row[key].as_str().unwrap_or_default().to_owned()
+}

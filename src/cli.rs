@@ -1,0 +1,185 @@
+//! The command line: what can be typed, and nothing of what it does.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Hearth turns this machine into a private LLM platform.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub target: Target,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Which Hearth a command works on.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// Data directory [default: ./data]. If a server runs on it, the command goes through it.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Settings file; config/hearth.toml in the source shows all of them.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Work on a remote server instead of a data directory.
+    #[arg(long, global = true, value_name = "URL", requires = "token")]
+    pub server: Option<String>,
+    /// API token of an admin, for --server.
+    #[arg(long, global = true, value_name = "TOKEN", requires = "server")]
+    pub token: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the API and the web app until SIGTERM or Ctrl+C.
+    Serve {
+        /// Address and port [default: 127.0.0.1:3000].
+        #[arg(long, value_name = "ADDR:PORT")]
+        listen: Option<SocketAddr>,
+    },
+    /// Add, list, disable and enable people.
+    #[command(subcommand)]
+    Users(Users),
+    /// Create, list and revoke API tokens.
+    #[command(subcommand)]
+    Tokens(Tokens),
+    /// Import, list, run and remove models.
+    #[command(subcommand)]
+    Models(Models),
+    /// Print every HTTP route and who may call it.
+    Routes {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Commands about people.
+#[derive(Debug, Subcommand)]
+pub enum Users {
+    /// Add a person.
+    Add {
+        name: String,
+        #[arg(long, value_enum, default_value_t = Role::User)]
+        role: Role,
+        /// Read the password from the first line of standard input instead of asking for it.
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// List all people.
+    List,
+    /// End a person's sessions and refuse their tokens.
+    Disable { name: String },
+    /// Undo `disable`.
+    Enable { name: String },
+    /// Set a new password and end the person's sessions.
+    Password {
+        name: String,
+        /// Read the password from the first line of standard input instead of asking for it.
+        #[arg(long)]
+        password_stdin: bool,
+    },
+}
+
+/// What a person may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    User,
+    Admin,
+}
+
+/// Commands about API tokens.
+#[derive(Debug, Subcommand)]
+pub enum Tokens {
+    /// Create a token; it is printed once and cannot be shown again.
+    Create {
+        /// Whose token it is.
+        #[arg(long, value_name = "NAME")]
+        user: String,
+        /// What it is for.
+        #[arg(long, default_value = "cli")]
+        name: String,
+        /// Money it may spend. This version has no money quotas yet: only `unlimited` is accepted.
+        #[arg(long, value_name = "unlimited", value_parser = ["unlimited"])]
+        quota: Option<String>,
+        /// How long it is valid: 12h, 30d, 1y. Without it, until it is revoked.
+        #[arg(long, value_name = "TIME", value_parser = parse_lifetime)]
+        expires: Option<u64>,
+        /// Models it may use; `prefix*` allows several.
+        #[arg(long, value_name = "A,B", value_delimiter = ',')]
+        models: Vec<String>,
+        /// Addresses it may be used from.
+        #[arg(long, value_name = "CIDR,…", value_delimiter = ',')]
+        allow_ips: Vec<String>,
+    },
+    /// List all tokens, without their secrets.
+    List,
+    /// Revoke the token with this id, at once.
+    Revoke { id: i64 },
+}
+
+/// Commands about models.
+#[derive(Debug, Subcommand)]
+pub enum Models {
+    /// Bring a GGUF file or a Hugging Face folder into the library.
+    Import {
+        /// FILE.gguf, or a folder with config.json and .safetensors files.
+        path: PathBuf,
+        #[arg(long)]
+        name: String,
+    },
+    /// List the library.
+    List,
+    /// Show one model.
+    Show { name: String },
+    /// Chat with a model in the terminal; without a prompt, line by line.
+    Run { name: String, prompt: Vec<String> },
+    /// List the models that are loaded.
+    Ps,
+    /// Unload a model once its running requests have ended.
+    Stop { name: String },
+    /// Give a model a second name.
+    Cp { source: String, destination: String },
+    /// Remove a model and the files that no other model uses.
+    Rm { name: String },
+}
+
+/// Seconds of `12h`, `30d`, `1y`.
+fn parse_lifetime(text: &str) -> Result<u64, String> {
+    let units =
+        [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400), ('w', 604_800), ('y', 31_536_000)];
+    let explain =
+        || format!("`{text}` is not a time; write a number and s, m, h, d, w or y, as in 30d");
+    let (unit, unit_s) =
+        *units.iter().find(|(unit, _)| text.ends_with(*unit)).ok_or_else(explain)?;
+    let count: u64 = text.strip_suffix(unit).unwrap_or(text).parse().map_err(|_| explain())?;
+    match count.checked_mul(unit_s) {
+        // A hundred years is for ever.
+        Some(seconds @ 1..=3_153_600_000) => Ok(seconds),
+        _ => Err(format!("`{text}` must be between 1s and 100y")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn lifetimes_are_parsed_and_bounded() {
+        assert_eq!(parse_lifetime("30d"), Ok(2_592_000));
+        for bad in ["", "d", "30", "-1d", "0s", "101y", "99999999999999999999y", "1.5h", "3dd"] {
+            assert!(parse_lifetime(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! How a command reaches Hearth: through the server that runs on the data directory, through a
+//! remote server, or, when none runs, through the same routes inside this process.
+//!
+//! Every command is therefore a call of the HTTP API; there is no second way to change anything.
+
+use anyhow::{Context, Result, anyhow, bail};
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header};
+use bytes::Bytes;
+use eventsource_stream::{Event, Eventsource};
+use futures_util::{Stream, StreamExt, stream::BoxStream};
+use serde_json::Value;
+use tower::ServiceExt;
+
+use crate::app::App;
+use crate::cli::Target;
+use crate::config::Config;
+use crate::lock::{DataLock, LockState};
+
+/// Largest answer that is read whole, in bytes.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// A way to call the API.
+pub struct Client {
+    transport: Transport,
+    token: String,
+}
+
+enum Transport {
+    /// The routes inside this process; the lock keeps a server from starting meanwhile.
+    InProcess {
+        router: Router,
+        _app: Box<App>,
+        _lock: DataLock,
+    },
+    Remote {
+        http: reqwest::Client,
+        base: String,
+    },
+}
+
+impl Client {
+    /// Finds the way for `target`.
+    pub async fn connect(target: &Target, config: &Config) -> Result<Client> {
+        if let (Some(server), Some(token)) = (&target.server, &target.token) {
+            return Client::remote(server, token.clone());
+        }
+        match DataLock::acquire(&config.data.dir)? {
+            LockState::Ours(lock) => {
+                let app = App::open(config).await?;
+                let token = app.control_token().to_owned();
+                let router = app.router();
+                let transport = Transport::InProcess { router, _app: Box::new(app), _lock: lock };
+                Ok(Client { transport, token })
+            }
+            LockState::Taken(Some(control)) => Client::remote(&control.url, control.token),
+            LockState::Taken(None) => bail!(
+                "another Hearth command is working on {}; try again when it has ended",
+                config.data.dir.display()
+            ),
+        }
+    }
+
+    fn remote(base: &str, token: String) -> Result<Client> {
+        // Never through a proxy by accident: the token would pass through it.
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(std::time::Duration::from_secs(5))
+            .build()
+            .context("cannot make an HTTP client")?;
+        let base = base.trim_end_matches('/').to_owned();
+        Ok(Client { transport: Transport::Remote { http, base }, token })
+    }
+
+    /// Whether commands go to a server, so that its loaded models can be seen.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.transport, Transport::Remote { .. })
+    }
+
+    /// One call; the answer's JSON, or its error as a sentence.
+    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+        let mut stream = self.send(method, path, body).await?;
+        let mut answer = Vec::new();
+        while let Some(bytes) = stream.next().await {
+            answer.extend_from_slice(&bytes?);
+            if answer.len() > MAX_ANSWER_BYTES {
+                bail!("the answer is longer than {MAX_ANSWER_BYTES} bytes");
+            }
+        }
+        if answer.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&answer).context("the server's answer is not JSON")
+    }
+
+    /// One call whose answer is a stream of server-sent events.
+    pub async fn events(
+        &self,
+        path: &str,
+        body: Value,
+    ) -> Result<impl Stream<Item = Result<Event>> + Unpin + use<>> {
+        let stream = self.send(Method::POST, path, Some(body)).await?;
+        Ok(Box::pin(stream.eventsource().map(|event| event.map_err(|error| anyhow!("{error}")))))
+    }
+
+    /// Sends a request and checks the status.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let body = body.map(|body| body.to_string());
+        let (status, mut stream) = match &self.transport {
+            Transport::InProcess { router, .. } => {
+                let mut request = Request::builder()
+                    .method(method)
+                    .uri(path)
+                    .header(header::HOST, "localhost")
+                    .header(header::AUTHORIZATION, format!("Bearer {}", self.token));
+                if body.is_some() {
+                    request = request.header(header::CONTENT_TYPE, "application/json");
+                }
+                let request = request.body(Body::from(body.unwrap_or_default()))?;
+                let answer = router.clone().oneshot(request).await?;
+                let status = answer.status();
+                let stream = answer.into_body().into_data_stream();
+                (status, stream.map(|bytes| bytes.map_err(anyhow::Error::from)).boxed())
+            }
+            Transport::Remote { http, base } => {
+                let mut request =
+                    http.request(method, format!("{base}{path}")).bearer_auth(&self.token);
+                if let Some(body) = body {
+                    request = request.header(header::CONTENT_TYPE, "application/json").body(body);
+                }
+                let answer =
+                    request.send().await.with_context(|| format!("cannot reach {base}"))?;
+                let status = answer.status();
+                (status, answer.bytes_stream().map(|b| b.map_err(anyhow::Error::from)).boxed())
+            }
+        };
+        if status.is_success() {
+            return Ok(stream);
+        }
+        let mut answer = Vec::new();
+        while let Some(Ok(bytes)) = stream.next().await {
+            answer.extend_from_slice(&bytes);
+            if answer.len() > MAX_ANSWER_BYTES {
+                break;
+            }
+        }
+        Err(refusal(status, &answer))
+    }
+}
+
+/// The server's own words, if it said any.
+fn refusal(status: StatusCode, answer: &[u8]) -> anyhow::Error {
+    let parsed: Option<Value> = serde_json::from_slice(answer).ok();
+    match parsed.as_ref().and_then(|answer| answer["error"]["message"].as_str()) {
+        Some(message) => anyhow!("{message}"),
+        None => anyhow!("the server answered {status}"),
+    }
+}

@@ -1,0 +1,94 @@
+//! Settings under the names that New API, One API and Ollama use, so that an existing `.env` or
+//! unit file keeps working.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use toml::{Table, Value};
+
+use crate::config::{Environment, ListenConfig, set};
+
+/// Names that are understood but have nothing to set here, and what people should know.
+const WITHOUT_EFFECT: [(&str, &str); 5] = [
+    ("SQL_DSN", "Hearth keeps its own database in the data directory"),
+    ("REDIS_CONN_STRING", "Hearth needs no Redis"),
+    ("SESSION_SECRET", "Hearth makes its own key in the data directory"),
+    ("OLLAMA_HOST", "Ollama clients use the one HTTP address; see listen.http"),
+    ("OLLAMA_ORIGINS", "the API is used by programs and by the web app of this server"),
+];
+
+/// Lays the older names over `table`.
+pub(crate) fn overlay(table: &mut Table, environment: &Environment) -> Result<()> {
+    if let Some(port) = environment.get("PORT") {
+        let port: u16 = port.parse().context("PORT must be a port number, 0 to 65535")?;
+        // The port alone: to be reachable from other machines stays a choice of its own.
+        let address = SocketAddr::new(ListenConfig::default().http.ip(), port);
+        set(table, "listen", "http", Value::String(address.to_string()))?;
+    }
+    if let Some(level) = environment.get("LOG_LEVEL") {
+        set(table, "log", "level", Value::String(level.to_lowercase()))?;
+    }
+    if let Some(folder) = environment.get("OLLAMA_MODELS") {
+        set(table, "data", "models_dir", Value::String(folder.clone()))?;
+    }
+    for (name, key) in [
+        ("OLLAMA_NUM_PARALLEL", "max_running"),
+        ("OLLAMA_MAX_QUEUE", "max_waiting"),
+        ("OLLAMA_MAX_LOADED_MODELS", "max_loaded_models"),
+    ] {
+        if let Some(text) = environment.get(name) {
+            let number: i64 =
+                text.parse().with_context(|| format!("{name} must be a whole number"))?;
+            set(table, "engine", key, Value::Integer(number))?;
+        }
+    }
+    if let Some(text) = environment.get("OLLAMA_KEEP_ALIVE") {
+        let seconds = parse_duration(text).with_context(|| {
+            format!("OLLAMA_KEEP_ALIVE is `{text}`; write seconds, or a time such as 5m or 24h")
+        })?;
+        set(table, "engine", "keep_alive_s", Value::Integer(seconds))?;
+    }
+    Ok(())
+}
+
+/// One sentence for each older name that is set but changes nothing.
+pub(crate) fn notes(environment: &Environment) -> Vec<String> {
+    WITHOUT_EFFECT
+        .iter()
+        .filter(|(name, _)| environment.contains_key(*name))
+        .map(|(name, why)| format!("{name} is set but has no effect: {why}"))
+        .collect()
+}
+
+/// Seconds of `300`, `90s`, `5m`, `24h`; a negative time means for ever (`i64::MAX` / 1000).
+fn parse_duration(text: &str) -> Option<i64> {
+    const FOR_EVER_S: i64 = i64::MAX / 1000;
+    let text = text.trim();
+    let (digits, unit_s) = match text.as_bytes().last()? {
+        b's' => (&text[..text.len() - 1], 1),
+        b'm' => (&text[..text.len() - 1], 60),
+        b'h' => (&text[..text.len() - 1], 3600),
+        _ => (text, 1),
+    };
+    let number: i64 = digits.parse().ok()?;
+    if number < 0 { Some(FOR_EVER_S) } else { number.checked_mul(unit_s) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_ollama_writes_them() {
+        for (text, seconds) in [
+            ("300", Some(300)),
+            ("5m", Some(300)),
+            ("24h", Some(86400)),
+            ("0", Some(0)),
+            ("x", None),
+        ] {
+            assert_eq!(parse_duration(text), seconds, "{text}");
+        }
+        assert!(parse_duration("-1").unwrap() > 1_000_000_000);
+    }
+}

@@ -1,0 +1,211 @@
+//! `hearth models …`.
+
+use anyhow::{Context, Result, bail};
+use axum::http::Method;
+use futures_util::StreamExt;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::accounts_commands::{rows, text};
+use crate::cli::Models;
+use crate::client::Client;
+use crate::terminal;
+
+/// Runs one `hearth models` command.
+pub async fn models(client: &Client, command: Models) -> Result<()> {
+    match command {
+        Models::Import { path, name } => import(client, &path, &name).await,
+        Models::List => {
+            let answer = client.call(Method::GET, "/hearth/models", None).await?;
+            let rows: Vec<_> = rows(&answer, "models").iter().map(model_row).collect();
+            let headings = ["NAME", "SIZE", "PARAMETERS", "KIND", "CONTEXT", "STATE"];
+            terminal::table(&headings, &rows)
+        }
+        Models::Show { name } => show(client, &name).await,
+        Models::Run { name, prompt } => run(client, &name, &prompt.join(" ")).await,
+        Models::Ps => ps(client).await,
+        Models::Stop { name } => {
+            let path = format!("/hearth/models/{}/unload", encode(&name));
+            client.call(Method::POST, &path, None).await?;
+            terminal::line(&format!("unloaded {name}"))
+        }
+        Models::Cp { source, destination } => {
+            let body = json!({ "source": source, "destination": destination });
+            client.call(Method::POST, "/hearth/models/copy", Some(body)).await?;
+            terminal::line(&format!("copied {source} to {destination}"))
+        }
+        Models::Rm { name } => {
+            let path = format!("/hearth/models/{}", encode(&name));
+            client.call(Method::DELETE, &path, None).await?;
+            terminal::line(&format!("removed {name}"))
+        }
+    }
+}
+
+/// Brings a local model in, with a bar.
+async fn import(client: &Client, path: &std::path::Path, name: &str) -> Result<()> {
+    // The server has a working directory of its own.
+    let path = path
+        .canonicalize()
+        .with_context(|| format!("there is no file or folder {}", path.display()))?;
+    let path = path.to_str().context("the path is not valid Unicode")?;
+    let body = json!({ "path": path, "name": name });
+    let mut events = client.events("/hearth/models/import", body).await?;
+    let style =
+        ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta}")?;
+    let bar = ProgressBar::new(0).with_style(style);
+    while let Some(event) = events.next().await {
+        let event = event?;
+        let data: Value = serde_json::from_str(&event.data)?;
+        match event.event.as_str() {
+            "progress" => {
+                bar.set_length(data["total_bytes"].as_u64().unwrap_or(0));
+                bar.set_position(data["done_bytes"].as_u64().unwrap_or(0));
+            }
+            "imported" => {
+                bar.finish_and_clear();
+                let row = model_row(&data["model"]);
+                return terminal::line(&format!("imported {name}: {}", row[1..5].join(", ")));
+            }
+            "failed" => bail!("{}", text(&data["error"], "message")),
+            _ => {}
+        }
+    }
+    bail!("the server ended the import without saying why; see its log")
+}
+
+async fn show(client: &Client, name: &str) -> Result<()> {
+    let answer = client.call(Method::GET, "/hearth/models", None).await?;
+    let model = rows(&answer, "models")
+        .iter()
+        .find(|model| text(model, "name").eq_ignore_ascii_case(name))
+        .with_context(|| format!("there is no model `{name}`; see hearth models list"))?;
+    let fields = model.as_object().into_iter().flatten();
+    let rows: Vec<_> = fields
+        .filter(|(_, value)| !value.is_null())
+        .map(|(key, value)| {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            vec![key.clone(), value]
+        })
+        .collect();
+    terminal::table(&["FIELD", "VALUE"], &rows)
+}
+
+async fn ps(client: &Client) -> Result<()> {
+    if !client.is_remote() {
+        return terminal::line("no server runs on this data directory, so no model is loaded");
+    }
+    let answer = client.call(Method::GET, "/hearth/machine", None).await?;
+    let rows: Vec<_> = rows(&answer, "models_loaded")
+        .iter()
+        .map(|model| {
+            vec![
+                text(model, "name"),
+                terminal::size(model["memory_bytes"].as_u64().unwrap_or(0)),
+                model["running"].to_string(),
+                model["waiting"].to_string(),
+                format!("{}/{}", model["kv_pages_used"], model["kv_pages_total"]),
+            ]
+        })
+        .collect();
+    terminal::table(&["NAME", "MEMORY", "RUNNING", "WAITING", "KV PAGES"], &rows)
+}
+
+/// Answers one prompt, or line by line until the input ends.
+async fn run(client: &Client, name: &str, prompt: &str) -> Result<()> {
+    let mut messages = Vec::new();
+    if !prompt.is_empty() {
+        return answer(client, name, &mut messages, prompt).await;
+    }
+    terminal::line(&format!("{name} listens; an empty line or Ctrl+D ends it"))?;
+    loop {
+        terminal::print(">>> ")?;
+        match terminal::read_line()?.filter(|line| !line.trim().is_empty()) {
+            Some(line) => answer(client, name, &mut messages, &line).await?,
+            None => return terminal::line(""),
+        }
+    }
+}
+
+/// Adds a question and its streamed answer to `messages`.
+async fn answer(
+    client: &Client,
+    name: &str,
+    messages: &mut Vec<Value>,
+    question: &str,
+) -> Result<()> {
+    messages.push(json!({ "role": "user", "content": question }));
+    let body = json!({ "model": name, "messages": messages, "stream": true });
+    let mut events = client.events("/v1/chat/completions", body).await?;
+    let mut said = String::new();
+    while let Some(event) = events.next().await {
+        let data = event?.data;
+        if data == "[DONE]" {
+            break;
+        }
+        let chunk: Value = serde_json::from_str(&data)?;
+        if let Some(message) = chunk["error"]["message"].as_str() {
+            bail!("{message}");
+        }
+        let piece = text(&chunk["choices"][0]["delta"], "content");
+        terminal::print(&printable(&piece))?;
+        said.push_str(&piece);
+    }
+    messages.push(json!({ "role": "assistant", "content": said }));
+    terminal::line("")
+}
+
+/// A model's words without the control characters that could command a terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+}
+
+fn model_row(model: &Value) -> Vec<String> {
+    vec![
+        text(model, "name"),
+        terminal::size(model["size_bytes"].as_u64().unwrap_or(0)),
+        count(model["parameters"].as_u64().unwrap_or(0)),
+        format!("{} {}", text(model, "architecture"), text(model, "quantization")),
+        model["context_tokens"].to_string(),
+        text(model, "state"),
+    ]
+}
+
+/// `260K`, `1.2B`.
+fn count(number: u64) -> String {
+    match number {
+        0..1_000 => number.to_string(),
+        1_000..1_000_000 => format!("{}K", number / 1_000),
+        1_000_000..1_000_000_000 => format!("{:.1}M", number as f64 / 1e6),
+        _ => format!("{:.1}B", number as f64 / 1e9),
+    }
+}
+
+/// A name as one segment of a path.
+fn encode(name: &str) -> String {
+    let mut encoded = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_slashes_is_one_path_segment() {
+        assert_eq!(encode("hf.co/a/b:q4"), "hf.co%2Fa%2Fb%3Aq4");
+    }
+
+    #[test]
+    fn model_words_cannot_command_a_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb\n"), "a[2Jb\n");
+    }
+}

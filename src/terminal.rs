@@ -1,0 +1,82 @@
+//! What commands print and read: lines, tables, sizes, passwords.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use anyhow::{Context, Result, ensure};
+
+/// Longest line that is read from standard input, in bytes.
+const MAX_LINE_BYTES: u64 = 1 << 20;
+
+/// Prints one line to standard output.
+pub fn line(text: &str) -> Result<()> {
+    print(&format!("{text}\n"))
+}
+
+/// Prints to standard output at once, without a line end.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot print")
+}
+
+/// Prints columns under their headings.
+pub fn table(headings: &[&str], rows: &[Vec<String>]) -> Result<()> {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain([headings[column].len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+    let headings = headings.iter().map(|heading| (*heading).to_owned()).collect();
+    for row in std::iter::once(&headings).chain(rows) {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        line(cells.join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+/// `4.0 MB`, in powers of ten as file managers show it.
+pub fn size(bytes: u64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+/// One line of standard input without its end; `None` at the end of the input.
+pub fn read_line() -> Result<Option<String>> {
+    let mut text = String::new();
+    let read = io::Read::take(io::stdin().lock(), MAX_LINE_BYTES)
+        .read_line(&mut text)
+        .context("cannot read standard input")?;
+    Ok((read > 0).then(|| text.trim_end_matches(['\n', '\r']).to_owned()))
+}
+
+/// A password: from standard input, or asked for twice without showing it.
+pub fn password(from_stdin: bool) -> Result<String> {
+    if from_stdin {
+        return read_line()?.context("standard input has no password");
+    }
+    ensure!(
+        io::stdin().is_terminal(),
+        "there is no terminal to ask for the password; use --password-stdin"
+    );
+    let first = rpassword::prompt_password("Password: ")?;
+    ensure!(first == rpassword::prompt_password("Again: ")?, "the two passwords differ");
+    Ok(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_like_a_file_manager() {
+        assert_eq!(size(999), "999 B");
+        assert_eq!(size(1_234_567), "1.2 MB");
+        assert_eq!(size(u64::MAX), "18446744.1 TB");
+    }
+}

@@ -1,0 +1,99 @@
+"""Starts the real binary with real models on a free port."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import threading
+
+import openai
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = os.environ.get("HEARTH_BIN", str(ROOT / "target/debug/hearth"))
+MODELS = pathlib.Path(os.environ.get("HEARTH_SHARED", ROOT.parent / "shared")) / "models/stories260k"
+ROOT_TOKEN = "a-root-token-for-this-test-only"
+
+
+def hearth(data, *arguments, **options):
+    """Runs one command on a data directory; returns what it printed."""
+    done = subprocess.run(
+        [BINARY, *arguments, "--data", str(data)],
+        capture_output=True, text=True, timeout=120, **options,
+    )
+    assert done.returncode == 0, f"hearth {arguments}: {done.stderr}"
+    return done.stdout.strip()
+
+
+class Server:
+    """A running `hearth serve`."""
+
+    def __init__(self, data, **environment):
+        self.data = data
+        self.process = subprocess.Popen(
+            [BINARY, "serve", "--data", str(data), "--listen", "127.0.0.1:0"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, **environment},
+        )
+        self.log = []
+        threading.Thread(target=self._read_log, daemon=True).start()
+        self.url = None
+        for line in self.process.stdout:
+            found = re.search(r"listening on (http://\S+)", line)
+            if found:
+                self.url = found[1]
+                break
+        assert self.url, "hearth serve ended early:\n" + "".join(self.log)
+        threading.Thread(target=self._drain_stdout, daemon=True).start()
+
+    def _read_log(self):
+        for line in self.process.stderr:
+            self.log.append(line)
+
+    def _drain_stdout(self):
+        for _ in self.process.stdout:
+            pass
+
+    def client(self, token=ROOT_TOKEN):
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=token, max_retries=0)
+
+    def stop(self):
+        self.process.terminate()
+        return self.process.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    assert MODELS.is_dir(), f"{MODELS} is missing: set HEARTH_SHARED to the folder that holds models/"
+    folder = tmp_path_factory.mktemp("data")
+    for name, source in [
+        ("stories260k", MODELS / "stories260K-f32.gguf"),
+        ("stories260k-hf", MODELS / "hf"),
+        ("stories260k:q8_0", MODELS / "stories260K-q8_0.gguf"),
+    ]:
+        hearth(folder, "models", "import", str(source), "--name", name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(data):
+    server = Server(data, INITIAL_ROOT_TOKEN=ROOT_TOKEN)
+    yield server
+    code = server.stop()
+    sys.stderr.write("".join(server.log[-20:]))
+    assert code == 0, f"SIGTERM must end with 0, not {code}"
+    assert not any("panicked" in line for line in server.log)
+    secrets = [ROOT_TOKEN, "Once upon a time"]
+    assert not any(secret in line for line in server.log for secret in secrets)
+
+
+@pytest.fixture(scope="session")
+def client(server):
+    return server.client()
+
+
+@pytest.fixture(scope="session")
+def golden():
+    return json.loads((MODELS / "golden.json").read_text())
