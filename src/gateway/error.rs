@@ -34,6 +34,15 @@ pub enum Error {
     WrongCredentials,
     #[error("Too many attempts; try again in {} s.", retry_after.as_secs().max(1))]
     TooManyAttempts { retry_after: Duration },
+    /// The one-time code of the first setup does not match.
+    #[error("This is not the setup code; it is in the log of the server's start.")]
+    WrongSetupCode,
+    /// A new password is too short, too long or too easy to guess.
+    #[error("{0}")]
+    WeakPassword(String),
+    /// A new name cannot be a user's or an API token's name.
+    #[error("{0}")]
+    InvalidName(String),
     #[error("{0}")]
     Forbidden(String),
     #[error("Nothing with this id belongs to you.")]
@@ -41,6 +50,9 @@ pub enum Error {
     /// The state forbids it. `code` is stable, the text is for people.
     #[error("{message}")]
     Conflict { code: &'static str, message: String },
+    /// The request ran into the wall-time limit of the configuration.
+    #[error("The request took longer than the limit of {} s and was ended.", limit.as_secs())]
+    TimedOut { limit: Duration },
     #[error("The server is shutting down; try again shortly.")]
     Draining,
     /// Not the caller's fault; the log line with the request id says what happened.
