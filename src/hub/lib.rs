@@ -1,1 +1,17 @@
 //! Gets and keeps model files.
+//!
+//! The [`library::Library`] is a content-addressed store with the layout that Ollama uses
+//! (`manifests/<host>/<namespace>/<model>/<tag>`, `blobs/sha256-<hex>`), plus the models that are
+//! built into the binary. It knows names, digests and sizes; it never runs a model and knows
+//! nothing of users.
+
+pub mod digest;
+pub mod error;
+pub mod import;
+pub mod library;
+pub mod manifest;
+pub mod name;
+
+pub use error::{Error, Result};
+pub use library::{Entry, Library, Origin, Source};
+pub use name::ModelName;

@@ -1,0 +1,41 @@
+//! What can go wrong with kept model files, named by what the caller can do about it.
+
+use crate::name::ModelName;
+
+/// Result of this room.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Errors of the model library.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("`{name}` is not a model name: {reason}")]
+    BadName { name: String, reason: &'static str },
+    #[error("model `{0}` is not in the library")]
+    NotFound(ModelName),
+    #[error("model `{0}` exists already; remove it first or choose another name")]
+    Exists(ModelName),
+    #[error("model `{0}` is built into Hearth and cannot be changed")]
+    Builtin(ModelName),
+    /// The file is damaged, hostile or unsupported; the reason names the tensor or key.
+    #[error("this model cannot be used: {0}")]
+    BadModel(#[from] hearth_formats::Error),
+    #[error("`{path}` is neither a GGUF file nor a folder with config.json and .safetensors files")]
+    NotAModel { path: String },
+    #[error("a manifest or digest is damaged: {0}")]
+    BadManifest(String),
+    #[error("the import was cancelled")]
+    Cancelled,
+    #[error("{doing}: {source}")]
+    Io { doing: String, source: std::io::Error },
+}
+
+/// Adds what was being done to an I/O error.
+pub(crate) trait Doing<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T> Doing<T> for std::io::Result<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|source| Error::Io { doing: what(), source })
+    }
+}

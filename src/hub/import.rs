@@ -1,0 +1,165 @@
+//! Brings a local model into the store: check, copy while hashing, make durable, then name it.
+//!
+//! A model is listed only after every byte of it is on the disk: blobs are written to a temporary
+//! file, synced and renamed, and the manifest comes last.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use hearth_formats::{ModelFile, TokenizerSource, Weights};
+use sha2::{Digest as _, Sha256};
+
+use crate::digest::Digest;
+use crate::error::{Doing, Error, Result};
+use crate::manifest::{Description, FOLDER_FILE_TYPE, GGUF_TYPE, Layer};
+
+/// How far an import is; the callback may stop it with `Break`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    pub done_bytes: u64,
+    pub total_bytes: u64,
+}
+
+/// Called after every copied megabyte.
+pub type OnProgress<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+
+/// A checked model and the files that make it up.
+pub(crate) struct Candidate {
+    pub(crate) description: Description,
+    /// Path, name in the folder (for a folder), media type.
+    files: Vec<(PathBuf, Option<String>, &'static str)>,
+    total_bytes: u64,
+}
+
+/// Files of a Hugging Face folder that are kept if they are there, besides the weights.
+const FOLDER_FILES: [&str; 6] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "model.safetensors.index.json",
+];
+
+impl Candidate {
+    /// Checks the file or folder without loading it.
+    pub(crate) fn check(path: &Path, now: i64) -> Result<Candidate> {
+        let metadata = path.metadata().doing(|| format!("open {}", path.display()))?;
+        let is_folder = metadata.is_dir();
+        if is_folder && !path.join("config.json").is_file() {
+            return Err(Error::NotAModel { path: path.display().to_string() });
+        }
+        let model = ModelFile::open(path)?;
+        let files = if is_folder {
+            let Weights::Files(weights) = &model.weights else {
+                return Err(Error::NotAModel { path: path.display().to_string() });
+            };
+            let weights = weights.iter().filter_map(|weights| {
+                let name = weights.file_name()?.to_str()?;
+                Some((weights.clone(), Some(name.to_owned()), FOLDER_FILE_TYPE))
+            });
+            let others = FOLDER_FILES.iter().filter_map(|name| {
+                let file = path.join(name);
+                file.is_file().then(|| (file, Some((*name).to_owned()), FOLDER_FILE_TYPE))
+            });
+            others.chain(weights).collect()
+        } else {
+            vec![(path.to_owned(), None, GGUF_TYPE)]
+        };
+        let mut total_bytes = 0;
+        for (file, ..) in &files {
+            total_bytes += file.metadata().doing(|| format!("open {}", file.display()))?.len();
+        }
+        let description = Description::of(&model, now);
+        Ok(Candidate { description, files, total_bytes })
+    }
+
+    /// Copies every file into `blobs`.
+    pub(crate) fn copy_into(
+        &self,
+        blobs: &Path,
+        on_progress: OnProgress<'_>,
+    ) -> Result<Vec<Layer>> {
+        let mut copied = Progress { done_bytes: 0, total_bytes: self.total_bytes };
+        let mut layers = Vec::with_capacity(self.files.len());
+        for (path, name, media_type) in &self.files {
+            let mut source = File::open(path).doing(|| format!("open {}", path.display()))?;
+            let (digest, bytes) = write_blob(blobs, &mut source, &mut |chunk_bytes| {
+                copied.done_bytes += chunk_bytes;
+                on_progress(copied)
+            })?;
+            layers.push(Layer {
+                media_type: (*media_type).to_owned(),
+                digest,
+                bytes,
+                name: name.clone(),
+            });
+        }
+        Ok(layers)
+    }
+}
+
+impl Description {
+    /// What a list shows of a checked model.
+    pub(crate) fn of(model: &ModelFile, now: i64) -> Description {
+        Description {
+            model_format: model.format.label().to_owned(),
+            model_family: model.shape.architecture.name().to_owned(),
+            file_type: model.quantization().to_owned(),
+            parameters: model.parameters(),
+            context_length: model.shape.context_tokens as u64,
+            has_chat_template: has_chat_template(&model.tokenizer),
+            created_at: now,
+        }
+    }
+}
+
+/// Writes `source` as a blob: temporary file beside it, sync, rename. Returns digest and size.
+pub(crate) fn write_blob(
+    blobs: &Path,
+    source: &mut dyn Read,
+    on_chunk: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<(Digest, u64)> {
+    let doing = || "write a blob into the model store".to_owned();
+    let mut file = tempfile::NamedTempFile::new_in(blobs).doing(doing)?;
+    let mut hasher = Sha256::new();
+    let mut chunk = vec![0; 1 << 20];
+    let mut bytes = 0;
+    loop {
+        let read = source.read(&mut chunk).doing(|| "read the model".to_owned())?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&chunk[..read]);
+        file.write_all(&chunk[..read]).doing(doing)?;
+        bytes += read as u64;
+        if on_chunk(read as u64).is_break() {
+            return Err(Error::Cancelled);
+        }
+    }
+    let digest = Digest::finish(hasher);
+    persist(file, &blobs.join(digest.file_name()))?;
+    Ok((digest, bytes))
+}
+
+/// Makes a temporary file durable under its final name.
+pub(crate) fn persist(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
+    let doing = || format!("write {}", path.display());
+    file.as_file().sync_all().doing(doing)?;
+    file.persist(path).map_err(|error| error.error).doing(doing)?;
+    // The rename itself is durable only once the directory is.
+    let parent = path.parent().expect("a file in the store has a parent");
+    File::open(parent).and_then(|directory| directory.sync_all()).doing(doing)
+}
+
+/// Whether the model says how a chat is written down.
+fn has_chat_template(source: &TokenizerSource) -> bool {
+    match source {
+        TokenizerSource::Gguf(metadata) => metadata.get("tokenizer.chat_template").is_some(),
+        TokenizerSource::HuggingFace(texts) => {
+            texts.chat_template.is_some() || texts.tokenizer_config.contains_key("chat_template")
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The list of models on this machine, and where each one's files are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+use hearth_formats::ModelFile;
+
+use crate::digest::Digest;
+use crate::error::{Doing, Error, Result};
+use crate::import::{Candidate, OnProgress, persist, write_blob};
+use crate::manifest::{Description, GGUF_TYPE, Manifest, read_json};
+use crate::name::ModelName;
+
+/// Every model that this machine can load by itself.
+///
+/// Invariant: an entry is in `entries` only while its manifest is on the disk, and a manifest is
+/// on the disk only after all of its blobs are.
+pub struct Library {
+    root: PathBuf,
+    builtins: BTreeMap<ModelName, &'static [u8]>,
+    entries: RwLock<BTreeMap<ModelName, Entry>>,
+    /// Held by whoever adds or removes blobs and manifests; an import holds it for minutes.
+    changing: Mutex<()>,
+    /// Held for moments by whoever adds or removes something in `folders`.
+    linking: Mutex<()>,
+}
+
+/// One model of the library.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub name: ModelName,
+    pub origin: Origin,
+    pub description: Description,
+    /// Bytes of the model's files.
+    pub size_bytes: u64,
+}
+
+/// Where a model came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Embedded in the program.
+    Builtin,
+    /// In the data directory.
+    Imported,
+}
+
+/// Where a model's bytes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A GGUF file or a Hugging Face folder.
+    Path(PathBuf),
+    /// A GGUF file embedded in the program.
+    Static(&'static [u8]),
+}
+
+/// Most models in one library.
+const MAX_MODELS: usize = 10_000;
+
+impl Library {
+    /// Opens or creates the store at `root`. `builtins`: name and GGUF bytes.
+    ///
+    /// A damaged manifest is logged and left out; it never keeps the others from loading.
+    pub fn open(root: &Path, builtins: &[(&str, &'static [u8])]) -> Result<Library> {
+        for folder in ["blobs", "manifests", "folders"] {
+            let path = root.join(folder);
+            fs::create_dir_all(&path).doing(|| format!("create {}", path.display()))?;
+        }
+        let mut library = Library {
+            root: root.to_owned(),
+            builtins: BTreeMap::new(),
+            entries: RwLock::default(),
+            changing: Mutex::default(),
+            linking: Mutex::default(),
+        };
+        let mut entries = BTreeMap::new();
+        for name in library.manifest_names()? {
+            match library.read_entry(&name) {
+                Ok(entry) => drop(entries.insert(name, entry)),
+                Err(error) => tracing::warn!(model.name = %name, %error, "model left out"),
+            }
+        }
+        for (name, bytes) in builtins {
+            let entry = builtin_entry(name.parse()?, bytes)?;
+            library.builtins.insert(entry.name.clone(), bytes);
+            entries.insert(entry.name.clone(), entry);
+        }
+        library.entries = RwLock::new(entries);
+        Ok(library)
+    }
+
+    /// All models, by name.
+    pub fn list(&self) -> Vec<Entry> {
+        self.entries().values().cloned().collect()
+    }
+
+    /// One model, by any spelling of its name.
+    pub fn find(&self, name: &str) -> Result<Entry> {
+        let name: ModelName = name.parse()?;
+        self.entries().get(&name).cloned().ok_or(Error::NotFound(name))
+    }
+
+    /// Where the model's bytes are.
+    pub fn source(&self, name: &ModelName) -> Result<Source> {
+        if let Some(bytes) = self.builtins.get(name) {
+            return Ok(Source::Static(bytes));
+        }
+        if !self.entries().contains_key(name) {
+            return Err(Error::NotFound(name.clone()));
+        }
+        let manifest: Manifest = read_json(&self.manifest_path(name))?;
+        match manifest.layers.iter().find(|layer| layer.media_type == GGUF_TYPE) {
+            Some(layer) => Ok(Source::Path(self.blob_path(&layer.digest))),
+            None => self.linked_folder(&manifest).map(Source::Path),
+        }
+    }
+
+    /// Brings a GGUF file or a Hugging Face folder in. `now`: unix seconds.
+    pub fn import(
+        &self,
+        path: &Path,
+        name: &str,
+        now: i64,
+        on_progress: OnProgress<'_>,
+    ) -> Result<Entry> {
+        let name: ModelName = name.parse()?;
+        self.check_is_new(&name)?;
+        let candidate = Candidate::check(path, now)?;
+        let _changing = lock(&self.changing);
+        let layers = candidate.copy_into(&self.root.join("blobs"), on_progress)?;
+        let description = serde_json::to_vec(&candidate.description)
+            .map_err(|error| Error::BadManifest(error.to_string()))?;
+        let config = write_blob(&self.root.join("blobs"), &mut &description[..], &mut |_| {
+            ControlFlow::Continue(())
+        })?;
+        let manifest = Manifest::new(config, layers);
+        self.publish(name, &manifest).inspect_err(|_| {
+            // The blobs belong to nobody now; a failure here only leaves them lying.
+            if let Err(error) = self.collect_garbage(&manifest) {
+                tracing::warn!(%error, "files of a failed import were left behind");
+            }
+        })
+    }
+
+    /// Gives a model a second name; no bytes are copied.
+    pub fn copy(&self, source: &str, destination: &str) -> Result<Entry> {
+        let source = self.find(source)?.name;
+        if self.builtins.contains_key(&source) {
+            return Err(Error::Builtin(source));
+        }
+        let destination: ModelName = destination.parse()?;
+        let _changing = lock(&self.changing);
+        self.publish(destination, &read_json(&self.manifest_path(&source))?)
+    }
+
+    /// Forgets the name, and deletes the blobs that no other name uses.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let name = self.find(name)?.name;
+        if self.builtins.contains_key(&name) {
+            return Err(Error::Builtin(name));
+        }
+        let _changing = lock(&self.changing);
+        let path = self.manifest_path(&name);
+        let manifest: Manifest = read_json(&path)?;
+        fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(&name);
+        self.collect_garbage(&manifest)
+    }
+
+    /// Writes the manifest and lists the model.
+    fn publish(&self, name: ModelName, manifest: &Manifest) -> Result<Entry> {
+        self.check_is_new(&name)?;
+        let path = self.manifest_path(&name);
+        let folder = path.parent().expect("a manifest path has four parts");
+        let doing = || format!("write {}", path.display());
+        fs::create_dir_all(folder).doing(doing)?;
+        let mut file = tempfile::NamedTempFile::new_in(&self.root).doing(doing)?;
+        serde_json::to_writer(&mut file, manifest).map_err(std::io::Error::from).doing(doing)?;
+        file.flush().doing(doing)?;
+        persist(file, &path)?;
+        let entry = self.read_entry(&name)?;
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(name, entry.clone());
+        Ok(entry)
+    }
+
+    fn check_is_new(&self, name: &ModelName) -> Result<()> {
+        let entries = self.entries();
+        if entries.contains_key(name) {
+            return Err(Error::Exists(name.clone()));
+        }
+        if entries.len() >= MAX_MODELS {
+            return Err(Error::BadManifest(format!("the library is full ({MAX_MODELS} models)")));
+        }
+        Ok(())
+    }
+
+    /// A folder of hard links to the blobs, under the names that the files had.
+    fn linked_folder(&self, manifest: &Manifest) -> Result<PathBuf> {
+        let _linking = lock(&self.linking);
+        let folder = self.folder_path(manifest);
+        fs::create_dir_all(&folder).doing(|| format!("create {}", folder.display()))?;
+        for layer in &manifest.layers {
+            let name = layer.name.as_deref().unwrap_or_default();
+            // The manifest may come from elsewhere: only a plain file name may be linked.
+            if name.is_empty() || Path::new(name).file_name() != Some(name.as_ref()) {
+                return Err(Error::BadManifest(format!(
+                    "`{}` as a file name",
+                    name.escape_debug()
+                )));
+            }
+            let link = folder.join(name);
+            if !link.exists() {
+                let blob = self.blob_path(&layer.digest);
+                fs::hard_link(&blob, &link)
+                    .or_else(|_| fs::copy(&blob, &link).map(drop))
+                    .doing(|| format!("link {}", link.display()))?;
+            }
+        }
+        Ok(folder)
+    }
+
+    /// Deletes what only `removed` referred to.
+    fn collect_garbage(&self, removed: &Manifest) -> Result<()> {
+        let mut used = BTreeSet::new();
+        let mut folder_is_used = false;
+        for name in self.manifest_names()? {
+            // A manifest that cannot be read may refer to anything: then nothing is deleted.
+            let manifest: Manifest = read_json(&self.manifest_path(&name))?;
+            folder_is_used |= self.folder_path(&manifest) == self.folder_path(removed);
+            used.extend(manifest.digests());
+        }
+        let folder = self.folder_path(removed);
+        let _linking = lock(&self.linking);
+        if !folder_is_used && folder.exists() {
+            fs::remove_dir_all(&folder).doing(|| format!("remove {}", folder.display()))?;
+        }
+        for digest in removed.digests().filter(|digest| !used.contains(digest)) {
+            let path = self.blob_path(&digest);
+            if path.exists() {
+                fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of all manifests; files that are not where a manifest belongs are passed over.
+    fn manifest_names(&self) -> Result<Vec<ModelName>> {
+        let mut names = Vec::new();
+        let root = self.root.join("manifests");
+        for host in children(&root)? {
+            for namespace in children(&root.join(&host))? {
+                for model in children(&root.join(&host).join(&namespace))? {
+                    for tag in children(&root.join(&host).join(&namespace).join(&model))? {
+                        names.extend(ModelName::from_parts([&host, &namespace, &model, &tag]));
+                    }
+                }
+            }
+        }
+        names.truncate(MAX_MODELS);
+        Ok(names)
+    }
+
+    fn read_entry(&self, name: &ModelName) -> Result<Entry> {
+        let manifest: Manifest = read_json(&self.manifest_path(name))?;
+        let description = read_json(&self.blob_path(&manifest.config.digest))?;
+        for digest in manifest.digests() {
+            let path = self.blob_path(&digest);
+            path.metadata().doing(|| format!("open {}", path.display()))?;
+        }
+        let size_bytes = manifest.model_bytes();
+        Ok(Entry { name: name.clone(), origin: Origin::Imported, description, size_bytes })
+    }
+
+    fn manifest_path(&self, name: &ModelName) -> PathBuf {
+        self.root.join("manifests").join(name.manifest_path())
+    }
+
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs").join(digest.file_name())
+    }
+
+    fn folder_path(&self, manifest: &Manifest) -> PathBuf {
+        let all: String = manifest.layers.iter().map(|layer| layer.digest.to_string()).collect();
+        self.root.join("folders").join(Digest::of(all.as_bytes()).file_name())
+    }
+
+    fn entries(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<ModelName, Entry>> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A poisoned lock guards no data here, only an order.
+fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn builtin_entry(name: ModelName, bytes: &'static [u8]) -> Result<Entry> {
+    let model = ModelFile::from_static(bytes)?;
+    let description = Description::of(&model, 0);
+    Ok(Entry { name, origin: Origin::Builtin, description, size_bytes: bytes.len() as u64 })
+}
+
+/// Names in a directory; an absent directory has none.
+fn children(path: &Path) -> Result<Vec<String>> {
+    let doing = || format!("list {}", path.display());
+    if !path.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path).doing(doing)? {
+        names.extend(entry.doing(doing)?.file_name().into_string());
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! The library with real models in a temporary directory.
+
+use std::path::PathBuf;
+
+use super::*;
+
+fn real_models() -> PathBuf {
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
+    let shared = std::env::var("HEARTH_SHARED").unwrap_or(default.to_owned());
+    let models = Path::new(&shared).join("models/stories260k");
+    assert!(models.is_dir(), "{} is missing: set HEARTH_SHARED", models.display());
+    models
+}
+
+fn import(library: &Library, file: &str, name: &str) -> Result<Entry> {
+    library.import(&real_models().join(file), name, 7, &mut |_| ControlFlow::Continue(()))
+}
+
+fn blobs(root: &Path) -> usize {
+    fs::read_dir(root.join("blobs")).unwrap().count()
+}
+
+#[test]
+fn an_imported_model_is_listed_also_after_a_restart() {
+    let root = tempfile::tempdir().unwrap();
+    let library = Library::open(root.path(), &[]).unwrap();
+    let entry = import(&library, "stories260K-f32.gguf", "Stories260k").unwrap();
+    assert_eq!(entry.name.to_string(), "stories260k");
+    assert_eq!(entry.description.model_family, "llama");
+    assert_eq!(entry.description.file_type, "F32");
+    assert_eq!(entry.description.context_length, 512);
+    assert!(entry.description.has_chat_template);
+    assert_eq!(Library::open(root.path(), &[]).unwrap().list(), vec![entry]);
+}
+
+#[test]
+fn the_kept_file_equals_the_imported_one() {
+    let root = tempfile::tempdir().unwrap();
+    let library = Library::open(root.path(), &[]).unwrap();
+    let entry = import(&library, "stories260K-f32.gguf", "a").unwrap();
+    let Source::Path(path) = library.source(&entry.name).unwrap() else { panic!("a file") };
+    let original = fs::read(real_models().join("stories260K-f32.gguf")).unwrap();
+    assert_eq!(path.file_name().unwrap().to_str().unwrap(), Digest::of(&original).file_name());
+    assert!(fs::read(path).unwrap() == original);
+}
+
+#[test]
+fn a_hugging_face_folder_keeps_its_file_names() {
+    let root = tempfile::tempdir().unwrap();
+    let library = Library::open(root.path(), &[]).unwrap();
+    let entry = import(&library, "hf", "a").unwrap();
+    assert_eq!(entry.description.model_format, "safetensors");
+    let Source::Path(folder) = library.source(&entry.name).unwrap() else { panic!("a folder") };
+    ModelFile::open(&folder).unwrap();
+    assert!(folder.join("tokenizer.json").is_file());
+    library.remove("a").unwrap();
+    assert!(!folder.exists());
+    assert_eq!(blobs(root.path()), 0);
+}
+
+#[test]
+fn a_copy_shares_the_blobs_and_outlives_the_original() {
+    let root = tempfile::tempdir().unwrap();
+    let library = Library::open(root.path(), &[]).unwrap();
+    import(&library, "stories260K-f32.gguf", "a").unwrap();
+    let before = blobs(root.path());
+    let copy = library.copy("a", "b:2").unwrap();
+    assert_eq!(blobs(root.path()), before);
+    library.remove("a").unwrap();
+    assert_eq!(blobs(root.path()), before);
+    assert!(matches!(library.source(&copy.name).unwrap(), Source::Path(path) if path.is_file()));
+    library.remove("B:2").unwrap();
+    assert_eq!(blobs(root.path()), 0);
+    assert!(library.list().is_empty());
+}
+
+#[test]
+fn a_name_is_taken_once_and_a_cancelled_import_leaves_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let library = Library::open(root.path(), &[]).unwrap();
+    let file = real_models().join("stories260K-f32.gguf");
+    let cancelled = library.import(&file, "a", 7, &mut |_| ControlFlow::Break(()));
+    assert!(matches!(cancelled, Err(Error::Cancelled)));
+    assert_eq!(blobs(root.path()), 0);
+    import(&library, "stories260K-f32.gguf", "a").unwrap();
+    assert!(matches!(import(&library, "hf", "a:latest"), Err(Error::Exists(_))));
+}
+
+#[test]
+fn a_damaged_file_is_not_copied() {
+    let root = tempfile::tempdir().unwrap();
+    let library = Library::open(root.path(), &[]).unwrap();
+    let whole = fs::read(real_models().join("stories260K-f32.gguf")).unwrap();
+    let short = root.path().join("short.gguf");
+    fs::write(&short, &whole[..whole.len() - 64]).unwrap();
+    let failed = library.import(&short, "a", 7, &mut |_| ControlFlow::Continue(()));
+    assert!(matches!(failed, Err(Error::BadModel(_))), "{failed:?}");
+    let failed = library.import(root.path(), "a", 7, &mut |_| ControlFlow::Continue(()));
+    assert!(matches!(failed, Err(Error::NotAModel { .. })), "{failed:?}");
+    assert_eq!(blobs(root.path()), 0);
+}
+
+#[test]
+fn a_hostile_manifest_is_left_out_and_the_others_load() {
+    let root = tempfile::tempdir().unwrap();
+    let library = Library::open(root.path(), &[]).unwrap();
+    import(&library, "stories260K-f32.gguf", "good").unwrap();
+    let folder = root.path().join("manifests/registry.ollama.ai/library/evil");
+    fs::create_dir_all(&folder).unwrap();
+    let digest = "sha256:../../../../../../../../../../etc/passwd";
+    let layer = format!("{{\"mediaType\":\"x\",\"digest\":\"{digest}\",\"size\":1}}");
+    let text =
+        format!("{{\"schemaVersion\":2,\"mediaType\":\"x\",\"config\":{layer},\"layers\":[]}}");
+    fs::write(folder.join("latest"), text).unwrap();
+    let names: Vec<String> = Library::open(root.path(), &[])
+        .unwrap()
+        .list()
+        .iter()
+        .map(|entry| entry.name.to_string())
+        .collect();
+    assert_eq!(names, ["good"]);
+}
+
+#[test]
+fn a_builtin_model_can_be_neither_removed_nor_replaced() {
+    let bytes = fs::read(real_models().join("stories260K-q8_0.gguf")).unwrap();
+    let bytes: &'static [u8] = Box::leak(bytes.into_boxed_slice());
+    let root = tempfile::tempdir().unwrap();
+    let library = Library::open(root.path(), &[("guide", bytes)]).unwrap();
+    let entry = library.find("guide").unwrap();
+    assert_eq!(entry.origin, Origin::Builtin);
+    assert!(matches!(library.source(&entry.name).unwrap(), Source::Static(_)));
+    assert!(matches!(library.remove("guide"), Err(Error::Builtin(_))));
+    assert!(matches!(import(&library, "hf", "guide"), Err(Error::Exists(_))));
+}

@@ -1,0 +1,97 @@
+//! A model's manifest: which blobs make it up, and what it says of itself.
+//!
+//! The JSON is the Docker schema 2 that Ollama writes, so that a store can be shared. The config
+//! blob carries what a list shows, so that listing never opens a model file.
+
+use std::io::Read;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::error::{Doing, Error, Result};
+
+/// Largest manifest or config blob that is read, in bytes.
+const MAX_JSON_BYTES: u64 = 1 << 20;
+
+const MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const CONFIG_TYPE: &str = "application/vnd.docker.container.image.v1+json";
+/// A GGUF file.
+pub(crate) const GGUF_TYPE: &str = "application/vnd.ollama.image.model";
+/// A file of a Hugging Face folder; its `name` is the file's name in the folder.
+pub(crate) const FOLDER_FILE_TYPE: &str = "application/vnd.hearth.folder.file";
+
+/// `manifests/<host>/<namespace>/<model>/<tag>`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    pub schema_version: u32,
+    pub media_type: String,
+    pub config: Layer,
+    pub layers: Vec<Layer>,
+}
+
+/// One blob of a model.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Layer {
+    pub media_type: String,
+    pub digest: Digest,
+    #[serde(rename = "size")]
+    pub bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// The config blob: what the model is, read once when it was imported.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// `gguf` or `safetensors`.
+    pub model_format: String,
+    /// Architecture, such as `llama`.
+    pub model_family: String,
+    /// Quantisation, such as `Q8_0`.
+    pub file_type: String,
+    pub parameters: u64,
+    pub context_length: u64,
+    pub has_chat_template: bool,
+    /// Unix seconds.
+    pub created_at: i64,
+}
+
+impl Manifest {
+    /// A manifest over blobs that are in the store already.
+    pub(crate) fn new(config: (Digest, u64), layers: Vec<Layer>) -> Manifest {
+        let (digest, bytes) = config;
+        Manifest {
+            schema_version: 2,
+            media_type: MANIFEST_TYPE.to_owned(),
+            config: Layer { media_type: CONFIG_TYPE.to_owned(), digest, bytes, name: None },
+            layers,
+        }
+    }
+
+    /// Every blob that the manifest refers to.
+    pub(crate) fn digests(&self) -> impl Iterator<Item = Digest> + '_ {
+        std::iter::once(self.config.digest).chain(self.layers.iter().map(|layer| layer.digest))
+    }
+
+    /// Bytes of the model itself.
+    pub(crate) fn model_bytes(&self) -> u64 {
+        self.layers.iter().fold(0, |sum, layer| sum.saturating_add(layer.bytes))
+    }
+}
+
+/// Reads a bounded JSON file.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let file = std::fs::File::open(path).doing(|| format!("open {}", path.display()))?;
+    let mut text = Vec::new();
+    file.take(MAX_JSON_BYTES + 1)
+        .read_to_end(&mut text)
+        .doing(|| format!("read {}", path.display()))?;
+    if text.len() as u64 > MAX_JSON_BYTES {
+        return Err(Error::BadManifest(format!("{} is larger than 1 MiB", path.display())));
+    }
+    serde_json::from_slice(&text)
+        .map_err(|error| Error::BadManifest(format!("{}: {error}", path.display())))
+}
