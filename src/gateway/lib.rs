@@ -1,6 +1,7 @@
 //! Decides who answers a request and who pays for it.
 
 pub mod backend;
+pub mod dialect;
 pub mod error;
 pub mod event;
 pub mod request;

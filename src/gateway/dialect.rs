@@ -1,0 +1,5 @@
+//! Wire formats: each parses into the neutral request and prints the neutral events.
+//!
+//! No dialect knows another one.
+
+pub mod openai;

@@ -1,0 +1,49 @@
+//! The OpenAI dialect: `/v1/chat/completions` and `/v1/completions`.
+//!
+//! [`parse_chat`] and [`parse_completion`] turn a body into a [`Call`]; [`Printer`] turns its
+//! events into the chunks of a stream, [`Collector`] into one answer. Fields that are not known
+//! are ignored, because clients send extras; a known field with a wrong value is refused by name,
+//! and what this version cannot do is refused rather than dropped.
+
+mod chat;
+mod collect;
+mod completion;
+mod fields;
+mod logprobs;
+mod print;
+
+pub use chat::parse_chat;
+pub use collect::Collector;
+pub use completion::parse_completion;
+pub use print::{Printer, Shape};
+
+use crate::request::GenerateRequest;
+
+/// A parsed request body.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// One per prompt; a chat has exactly one. Never empty; all have the same model and choices.
+    pub requests: Vec<GenerateRequest>,
+    /// `Some`: the answer is a stream of chunks.
+    pub stream: Option<StreamOptions>,
+}
+
+/// How a stream is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamOptions {
+    /// Whether a last chunk reports the token counts.
+    pub include_usage: bool,
+}
+
+/// Facts that every chunk of one answer repeats.
+#[derive(Clone, Debug)]
+pub struct Heading {
+    /// Such as `chatcmpl-…` or `cmpl-…`.
+    pub id: String,
+    pub model: String,
+    /// Unix seconds.
+    pub created: i64,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! Collects neutral events into one answer.
+
+use serde_json::{Value, json};
+
+use super::print::{Shape, print_usage, reason_name};
+use super::{Heading, logprobs};
+use crate::event::{Event, FinishReason, TokenLogprob, Usage};
+
+/// Gathers the events of one answer that is not streamed.
+#[derive(Debug)]
+pub struct Collector {
+    shape: Shape,
+    heading: Heading,
+    has_logprobs: bool,
+    choices: Vec<Choice>,
+    usage: Usage,
+}
+
+#[derive(Debug, Default)]
+struct Choice {
+    text: String,
+    tokens: Vec<TokenLogprob>,
+    reason: Option<FinishReason>,
+}
+
+impl Collector {
+    /// A collector for an answer with `choices` choices (prompts times `n`).
+    pub fn new(shape: Shape, heading: Heading, choices: usize, has_logprobs: bool) -> Collector {
+        let choices = std::iter::repeat_with(Choice::default).take(choices).collect();
+        Collector { shape, heading, has_logprobs, choices, usage: Usage::default() }
+    }
+
+    /// Takes the next event.
+    pub fn push(&mut self, event: Event) {
+        match event {
+            Event::Started { .. } => {}
+            Event::Text { choice, text, tokens } => {
+                if let Some(choice) = self.choices.get_mut(usize::from(choice)) {
+                    choice.text.push_str(&text);
+                    if self.has_logprobs {
+                        choice.tokens.extend(tokens);
+                    }
+                }
+            }
+            Event::Finished { choice, reason } => {
+                if let Some(choice) = self.choices.get_mut(usize::from(choice)) {
+                    choice.reason = Some(reason);
+                }
+            }
+            Event::Done(usage) => self.usage = usage,
+        }
+    }
+
+    /// The whole answer.
+    pub fn finish(self) -> Value {
+        let object = match self.shape {
+            Shape::Chat => "chat.completion",
+            Shape::Text => "text_completion",
+        };
+        let choices: Vec<Value> = self
+            .choices
+            .iter()
+            .enumerate()
+            .map(|(index, choice)| choice.print(self.shape, index, self.has_logprobs))
+            .collect();
+        json!({
+            "id": self.heading.id,
+            "object": object,
+            "created": self.heading.created,
+            "model": self.heading.model,
+            "choices": choices,
+            "usage": print_usage(&self.usage),
+        })
+    }
+}
+
+impl Choice {
+    fn print(&self, shape: Shape, index: usize, has_logprobs: bool) -> Value {
+        let logprobs =
+            if has_logprobs { logprobs::print(shape, &self.tokens, &mut 0) } else { Value::Null };
+        let reason = self.reason.map(reason_name);
+        match shape {
+            Shape::Chat => json!({
+                "index": index,
+                "message": { "role": "assistant", "content": self.text, "refusal": null },
+                "logprobs": logprobs,
+                "finish_reason": reason,
+            }),
+            Shape::Text => json!({
+                "index": index,
+                "text": self.text,
+                "logprobs": logprobs,
+                "finish_reason": reason,
+            }),
+        }
+    }
+}

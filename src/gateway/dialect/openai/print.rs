@@ -1,0 +1,147 @@
+//! Prints neutral events as the chunks of a stream.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::{Heading, StreamOptions, logprobs};
+use crate::event::{Event, FinishReason, TokenLogprob, Usage};
+
+/// Which of the two routes an answer belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `/v1/chat/completions`
+    Chat,
+    /// `/v1/completions`
+    Text,
+}
+
+/// Turns events into the `data:` payloads of server-sent events, the last one `[DONE]`.
+#[derive(Debug)]
+pub struct Printer {
+    shape: Shape,
+    heading: Heading,
+    options: StreamOptions,
+    /// Whether the caller asked for log probabilities.
+    has_logprobs: bool,
+    /// Choices that have begun → characters printed so far.
+    begun: HashMap<u16, usize>,
+}
+
+impl Printer {
+    /// A printer for one answer.
+    pub fn new(shape: Shape, heading: Heading, options: StreamOptions, has_logprobs: bool) -> Self {
+        Printer { shape, heading, options, has_logprobs, begun: HashMap::new() }
+    }
+
+    /// The payloads that this event adds to the stream.
+    pub fn payloads(&mut self, event: &Event) -> Vec<String> {
+        match event {
+            Event::Started { .. } => Vec::new(),
+            Event::Text { choice, text, tokens } => {
+                let mut payloads = self.begin(*choice);
+                payloads.push(self.piece(*choice, text, tokens));
+                payloads
+            }
+            Event::Finished { choice, reason } => {
+                let mut payloads = self.begin(*choice);
+                let choice = match self.shape {
+                    Shape::Chat => json!({
+                        "index": choice, "delta": {}, "logprobs": null,
+                        "finish_reason": reason_name(*reason),
+                    }),
+                    Shape::Text => json!({
+                        "index": choice, "text": "", "logprobs": null,
+                        "finish_reason": reason_name(*reason),
+                    }),
+                };
+                payloads.push(self.chunk(vec![choice], None));
+                payloads
+            }
+            Event::Done(usage) => {
+                let mut payloads = Vec::new();
+                if self.options.include_usage {
+                    payloads.push(self.chunk(Vec::new(), Some(usage)));
+                }
+                payloads.push("[DONE]".to_owned());
+                payloads
+            }
+        }
+    }
+
+    /// A chat choice begins with a chunk that names the role.
+    fn begin(&mut self, choice: u16) -> Vec<String> {
+        if self.begun.contains_key(&choice) {
+            return Vec::new();
+        }
+        self.begun.insert(choice, 0);
+        match self.shape {
+            Shape::Text => Vec::new(),
+            Shape::Chat => {
+                let choice = json!({
+                    "index": choice,
+                    "delta": { "role": "assistant", "content": "" },
+                    "logprobs": null,
+                    "finish_reason": null,
+                });
+                vec![self.chunk(vec![choice], None)]
+            }
+        }
+    }
+
+    fn piece(&mut self, choice: u16, text: &str, tokens: &[TokenLogprob]) -> String {
+        let printed = self.begun.entry(choice).or_default();
+        let logprobs = if self.has_logprobs {
+            logprobs::print(self.shape, tokens, printed)
+        } else {
+            Value::Null
+        };
+        let choice = match self.shape {
+            Shape::Chat => json!({
+                "index": choice, "delta": { "content": text }, "logprobs": logprobs,
+                "finish_reason": null,
+            }),
+            Shape::Text => json!({
+                "index": choice, "text": text, "logprobs": logprobs, "finish_reason": null,
+            }),
+        };
+        self.chunk(vec![choice], None)
+    }
+
+    fn chunk(&self, choices: Vec<Value>, usage: Option<&Usage>) -> String {
+        let object = match self.shape {
+            Shape::Chat => "chat.completion.chunk",
+            Shape::Text => "text_completion",
+        };
+        let mut chunk = json!({
+            "id": self.heading.id,
+            "object": object,
+            "created": self.heading.created,
+            "model": self.heading.model,
+            "choices": choices,
+        });
+        if self.options.include_usage {
+            // Asked for, the field is on every chunk; it is null on all but the last.
+            chunk["usage"] = usage.map_or(Value::Null, print_usage);
+        }
+        chunk.to_string()
+    }
+}
+
+/// The `usage` object.
+pub(super) fn print_usage(usage: &Usage) -> Value {
+    json!({
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": u64::from(usage.prompt_tokens) + u64::from(usage.completion_tokens),
+        "prompt_tokens_details": { "cached_tokens": usage.cached_tokens },
+    })
+}
+
+/// `finish_reason`.
+pub(super) fn reason_name(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Stop => "stop",
+        FinishReason::Length => "length",
+    }
+}

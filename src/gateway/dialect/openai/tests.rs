@@ -1,0 +1,258 @@
+//! What the OpenAI dialect takes, refuses and prints.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::error::Error;
+use crate::event::{Event, FinishReason, TokenLogprob, Usage};
+use crate::request::{Input, Message, RequestId, Role};
+
+fn chat(change: Value) -> crate::Result<Call> {
+    let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }] });
+    body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    parse_chat(body.to_string().as_bytes(), RequestId("r".into()))
+}
+
+fn completion(change: Value) -> crate::Result<Call> {
+    let mut body = json!({ "model": "m", "prompt": "once" });
+    body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    parse_completion(body.to_string().as_bytes(), RequestId("r".into()))
+}
+
+fn heading() -> Heading {
+    Heading { id: "id".into(), model: "m".into(), created: 1 }
+}
+
+fn token(text: &str, bytes: &[u8]) -> TokenLogprob {
+    let top = vec![(7, text.to_owned(), bytes.to_vec(), -0.5)];
+    TokenLogprob { id: 7, text: text.into(), bytes: bytes.to_vec(), logprob: -0.5, top }
+}
+
+#[test]
+fn a_plain_chat_is_parsed_with_nothing_chosen_for_the_model() {
+    let call = chat(json!({})).unwrap();
+    let request = &call.requests[0];
+    assert_eq!(call.requests.len(), 1);
+    assert_eq!(call.stream, None);
+    assert_eq!(request.input, Input::Chat(vec![Message::text(Role::User, "hi")]));
+    assert_eq!(request.sampling, Default::default());
+    assert_eq!((request.max_tokens, request.choices, request.logprobs), (None, 1, None));
+}
+
+#[test]
+fn roles_and_content_parts_are_understood() {
+    let call = chat(json!({ "messages": [
+        { "role": "developer", "content": "be kind" },
+        { "role": "user", "name": "ann", "content": [
+            { "type": "text", "text": "a" }, { "type": "text", "text": "b" }] },
+        { "role": "assistant", "content": "", "tool_calls": [] },
+    ]}))
+    .unwrap();
+    let Input::Chat(messages) = &call.requests[0].input else { panic!("a chat") };
+    assert_eq!(messages[0].role, Role::System);
+    assert_eq!(messages[1].joined_text(), "ab");
+    assert_eq!(messages[1].name.as_deref(), Some("ann"));
+    assert_eq!(messages[2].joined_text(), "");
+}
+
+#[test]
+fn the_newer_name_of_max_tokens_wins() {
+    let call = chat(json!({ "max_tokens": 5, "max_completion_tokens": 6 })).unwrap();
+    assert_eq!(call.requests[0].max_tokens, Some(6));
+}
+
+#[test]
+fn extras_of_other_clients_are_ignored_and_null_means_absent() {
+    chat(json!({
+        "num_ctx": 2048, "think": true, "keep_alive": "5m", "user": "u", "store": false,
+        "tools": [], "response_format": { "type": "text" }, "temperature": null, "stop": null,
+        "tool_choice": "none",
+    }))
+    .unwrap();
+}
+
+#[test]
+fn each_wrong_chat_field_is_refused_by_its_name() {
+    for (change, param) in [
+        (json!({ "model": "" }), "model"),
+        (json!({ "messages": [] }), "messages"),
+        (json!({ "messages": null }), "messages"),
+        (json!({ "messages": ["x"] }), "messages[0]"),
+        (json!({ "messages": [{ "role": "king", "content": "x" }] }), "messages[0].role"),
+        (json!({ "messages": [{ "role": "user" }] }), "messages[0].content"),
+        (json!({ "messages": [{ "role": "user", "content": 1 }] }), "messages[0].content"),
+        (
+            json!({ "messages": [{ "role": "user", "content": [{ "type": "image_url" }] }] }),
+            "messages[0].content[0]",
+        ),
+        (json!({ "temperature": "x" }), "temperature"),
+        (json!({ "temperature": 2.1 }), "temperature"),
+        (json!({ "top_p": -0.1 }), "top_p"),
+        (json!({ "n": 0 }), "n"),
+        (json!({ "n": 1.5 }), "n"),
+        (json!({ "n": 17 }), "n"),
+        (json!({ "max_tokens": -1 }), "max_tokens"),
+        (json!({ "max_tokens": 1e30 }), "max_tokens"),
+        (json!({ "max_completion_tokens": 4_294_967_296_u64 }), "max_completion_tokens"),
+        (json!({ "stop": [""] }), "stop"),
+        (json!({ "stop": vec!["a"; 17] }), "stop"),
+        (json!({ "stop": "a".repeat(257) }), "stop"),
+        (json!({ "logit_bias": { "x": 1 } }), "logit_bias"),
+        (json!({ "logit_bias": { "1": 101 } }), "logit_bias"),
+        (json!({ "logprobs": true, "top_logprobs": 21 }), "top_logprobs"),
+        (json!({ "top_logprobs": 2 }), "top_logprobs"),
+        (json!({ "seed": 1.5 }), "seed"),
+        (json!({ "stream": 1 }), "stream"),
+        (json!({ "stream_options": [] }), "stream_options"),
+        (json!({ "stream_options": { "include_usage": 1 } }), "stream_options.include_usage"),
+        (json!({ "tools": [{}] }), "tools"),
+        (json!({ "functions": [{}] }), "functions"),
+        (json!({ "response_format": { "type": "json_object" } }), "response_format"),
+    ] {
+        match chat(change.clone()) {
+            Err(Error::Invalid { param: Some(found), message }) => {
+                assert_eq!(found, param, "{change}");
+                assert!(message.ends_with('.'), "{message}");
+            }
+            other => panic!("{change}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn bodies_that_are_no_json_objects_are_refused() {
+    let deep = "[".repeat(10_000);
+    for body in ["", "{", "[]", "7", "{\"temperature\":NaN}", "{\"temperature\":1e999}", &deep] {
+        let parsed = parse_chat(body.as_bytes(), RequestId("r".into()));
+        assert!(matches!(parsed, Err(Error::Invalid { .. })), "{body:.20}");
+    }
+}
+
+#[test]
+fn prompts_come_in_four_forms() {
+    let inputs = |prompt: Value| {
+        let call = completion(json!({ "prompt": prompt })).unwrap();
+        call.requests.into_iter().map(|request| request.input).collect::<Vec<_>>()
+    };
+    let text = |text: &str| Input::Text(text.to_owned());
+    assert_eq!(inputs(json!("a")), [text("a")]);
+    assert_eq!(inputs(json!(["a", "b"])), [text("a"), text("b")]);
+    assert_eq!(inputs(json!([1, 2])), [Input::Tokens(vec![1, 2])]);
+    assert_eq!(inputs(json!([[1], [2]])), [Input::Tokens(vec![1]), Input::Tokens(vec![2])]);
+    for bad in
+        [json!([]), json!([[]]), json!([1, "a"]), json!([-1]), json!(7), json!(vec!["a"; 65])]
+    {
+        assert!(completion(json!({ "prompt": bad })).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn each_prompt_is_a_request_with_its_own_id() {
+    let call = completion(json!({ "prompt": ["a", "b"], "n": 2 })).unwrap();
+    let ids: Vec<_> = call.requests.iter().map(|request| request.id.0.as_str()).collect();
+    assert_eq!(ids, ["r", "r-2"]);
+    assert_eq!(call.requests[0].max_tokens, Some(16));
+}
+
+#[test]
+fn what_completions_cannot_do_is_refused() {
+    for change in [
+        json!({ "suffix": "x" }),
+        json!({ "best_of": 3 }),
+        json!({ "echo": true, "logprobs": 1 }),
+        json!({ "logprobs": 21 }),
+    ] {
+        assert!(completion(change.clone()).is_err(), "{change}");
+    }
+    completion(json!({ "suffix": "", "best_of": 2, "n": 2 })).unwrap();
+}
+
+#[test]
+fn a_chat_stream_has_role_text_reason_usage_and_end() {
+    let options = StreamOptions { include_usage: true };
+    let mut printer = Printer::new(Shape::Chat, heading(), options, false);
+    let usage = Usage { prompt_tokens: 3, completion_tokens: 1, ..Usage::default() };
+    let events = [
+        Event::Started { prompt_tokens: 3 },
+        Event::Text { choice: 0, text: "Hé".into(), tokens: vec![] },
+        Event::Finished { choice: 0, reason: FinishReason::Stop },
+        Event::Done(usage),
+    ];
+    let payloads: Vec<String> = events.iter().flat_map(|event| printer.payloads(event)).collect();
+    let chunks: Vec<Value> =
+        payloads[..4].iter().map(|payload| serde_json::from_str(payload).unwrap()).collect();
+    assert_eq!(chunks[0]["choices"][0]["delta"], json!({ "role": "assistant", "content": "" }));
+    assert_eq!(
+        chunks[1],
+        json!({
+            "id": "id", "object": "chat.completion.chunk", "created": 1, "model": "m",
+            "choices": [{
+                "index": 0, "delta": { "content": "Hé" }, "logprobs": null, "finish_reason": null,
+            }],
+            "usage": null,
+        })
+    );
+    assert_eq!(chunks[2]["choices"][0]["finish_reason"], "stop");
+    assert_eq!(chunks[3]["choices"], json!([]));
+    assert_eq!(chunks[3]["usage"]["total_tokens"], 4);
+    assert_eq!(payloads[4], "[DONE]");
+}
+
+#[test]
+fn usage_is_left_out_unless_asked_for() {
+    let mut printer = Printer::new(Shape::Text, heading(), StreamOptions::default(), false);
+    let text = Event::Text { choice: 1, text: "a".into(), tokens: vec![] };
+    let chunk: Value = serde_json::from_str(&printer.payloads(&text)[0]).unwrap();
+    assert_eq!(chunk.get("usage"), None);
+    assert_eq!(
+        chunk["choices"][0],
+        json!({
+            "index": 1, "text": "a", "logprobs": null, "finish_reason": null,
+        })
+    );
+    assert_eq!(printer.payloads(&Event::Done(Usage::default())), ["[DONE]"]);
+}
+
+#[test]
+fn a_collected_chat_has_every_choice_in_order() {
+    let mut collector = Collector::new(Shape::Chat, heading(), 2, true);
+    for event in [
+        Event::Text { choice: 1, text: "b".into(), tokens: vec![token("b", b"b")] },
+        Event::Text { choice: 0, text: "a".into(), tokens: vec![token("a", b"a")] },
+        Event::Finished { choice: 0, reason: FinishReason::Length },
+        Event::Finished { choice: 1, reason: FinishReason::Stop },
+        Event::Done(Usage { prompt_tokens: 1, completion_tokens: 2, ..Usage::default() }),
+    ] {
+        collector.push(event);
+    }
+    let answer = collector.finish();
+    assert_eq!(answer["object"], "chat.completion");
+    let message = json!({ "role": "assistant", "content": "a", "refusal": null });
+    assert_eq!(answer["choices"][0]["message"], message);
+    assert_eq!(answer["choices"][0]["finish_reason"], "length");
+    assert_eq!(
+        answer["choices"][1]["logprobs"]["content"][0],
+        json!({
+            "token": "b", "logprob": -0.5, "bytes": [98],
+            "top_logprobs": [{ "token": "b", "logprob": -0.5, "bytes": [98] }],
+        })
+    );
+    assert_eq!(answer["usage"]["completion_tokens"], 2);
+}
+
+#[test]
+fn text_logprobs_name_broken_characters_by_their_bytes_and_count_offsets() {
+    let mut collector = Collector::new(Shape::Text, heading(), 1, true);
+    let mut rare = token("é", "é".as_bytes());
+    rare.logprob = f32::NEG_INFINITY;
+    collector.push(Event::Text {
+        choice: 0,
+        text: "é\u{fffd}".into(),
+        tokens: vec![rare, token("\u{fffd}", &[0xe4])],
+    });
+    let logprobs = &collector.finish()["choices"][0]["logprobs"];
+    assert_eq!(logprobs["tokens"], json!(["é", "bytes:\\xe4"]));
+    assert_eq!(logprobs["text_offset"], json!([0, 1]));
+    assert_eq!(logprobs["token_logprobs"], json!([-9999.0, -0.5]));
+    assert_eq!(logprobs["top_logprobs"][1], json!({ "bytes:\\xe4": -0.5 }));
+}
