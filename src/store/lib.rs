@@ -1,1 +1,36 @@
 //! Rows in, rows out: the only room with SQL.
+//!
+//! It saves what it is given. Ids of chats and messages, times and hashes are made above it, so
+//! that tests own the clock; whose row it is stands in every query, so that a foreign row and an
+//! absent one look the same. It knows no HTTP, no passwords in the clear and no policy.
+
+mod api_tokens;
+mod chats;
+mod connection;
+mod error;
+mod messages;
+mod migrations;
+mod page;
+mod readers;
+mod sessions;
+mod settings;
+mod store;
+#[cfg(test)]
+mod tests;
+mod usage;
+mod users;
+mod writer;
+
+pub use api_tokens::{ApiToken, ApiTokenId, ApiTokens, NewApiToken};
+pub use chats::{BadCursor, Chat, ChatChange, ChatCursor, ChatId, Chats, NewChat};
+pub use error::{Error, Result};
+pub use messages::{
+    Message, MessageEnd, MessageError, MessageId, MessageRole, MessageStatus, MessageUsage,
+    Messages, NewMessage, TurnStart,
+};
+pub use page::MAX_PAGE;
+pub use sessions::{NewSession, Session, SessionHash, Sessions};
+pub use settings::Settings;
+pub use store::Store;
+pub use usage::{Outcome, UsageFilter, UsageRow, UsageTable, UsageTotals};
+pub use users::{Credentials, NewUser, Theme, User, UserChange, UserId, UserRole, Users};

@@ -1,0 +1,100 @@
+//! The handle that everyone above holds.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use crate::api_tokens::ApiTokens;
+use crate::chats::Chats;
+use crate::connection;
+use crate::error::{Error, Result};
+use crate::messages::Messages;
+use crate::readers::Readers;
+use crate::sessions::Sessions;
+use crate::settings::Settings;
+use crate::usage::UsageTable;
+use crate::users::Users;
+use crate::writer::Writer;
+
+/// Name of the database in the data directory.
+const FILE_NAME: &str = "hearth.db";
+
+/// All rows of one data directory. Cheap to clone.
+///
+/// Dropping the last clone writes what is still queued and closes the file, which may take some
+/// milliseconds.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+// Fields drop in this order: the writer closes last and so removes the WAL file.
+struct Inner {
+    readers: Readers,
+    writer: Writer,
+}
+
+impl Store {
+    /// Opens `hearth.db` in this directory, which must exist, and brings it to the newest
+    /// format. Blocks for some milliseconds; called once, at the start.
+    pub fn open(data_dir: &Path) -> Result<Store> {
+        let path = data_dir.join(FILE_NAME);
+        let writing = connection::open_writer(&path)?;
+        let readers = Readers::open(&path)?;
+        let writer = Writer::start(writing)
+            .map_err(|error| Error::Open { path, reason: error.to_string() })?;
+        Ok(Store { inner: Arc::new(Inner { readers, writer }) })
+    }
+
+    /// Questions about users.
+    pub fn users(&self) -> Users<'_> {
+        Users(self)
+    }
+
+    /// Questions about sessions of the web app.
+    pub fn sessions(&self) -> Sessions<'_> {
+        Sessions(self)
+    }
+
+    /// Questions about API tokens.
+    pub fn api_tokens(&self) -> ApiTokens<'_> {
+        ApiTokens(self)
+    }
+
+    /// Questions about chats.
+    pub fn chats(&self) -> Chats<'_> {
+        Chats(self)
+    }
+
+    /// Questions about messages of chats.
+    pub fn messages(&self) -> Messages<'_> {
+        Messages(self)
+    }
+
+    /// Questions about what requests used.
+    pub fn usage(&self) -> UsageTable<'_> {
+        UsageTable(self)
+    }
+
+    /// Settings that are changed while the server runs.
+    pub fn settings(&self) -> Settings<'_> {
+        Settings(self)
+    }
+
+    pub(crate) async fn read<T, F>(&self, question: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        self.inner.readers.read(question).await
+    }
+
+    pub(crate) async fn write<T, F>(&self, job: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        self.inner.writer.write(job).await
+    }
+}
