@@ -1,1 +1,24 @@
 //! Turns messages into tokens and tokens into text.
+//!
+//! The way in: [`ChatTemplate`] and [`Tokenizer`] from a checked model file, then [`render_tokens`]
+//! for a chat or [`Tokenizer::encode_prompt`] for plain text. The way out: [`Detokenizer`], then
+//! [`StopMatcher`]. This crate runs no model and knows no HTTP.
+
+mod detokenizer;
+mod error;
+mod message;
+mod render;
+mod stop;
+mod template;
+mod tokenizer;
+
+pub use detokenizer::{Detokenizer, decode};
+pub use error::{Error, Result};
+pub use message::ChatMessage;
+pub use render::render_tokens;
+pub use stop::{StopMatcher, StopStep};
+pub use template::{ChatTemplate, RenderInput};
+pub use tokenizer::{MAX_TEXT_BYTES, Specials, Tokenizer};
+
+#[cfg(test)]
+mod testing;

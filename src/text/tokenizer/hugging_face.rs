@@ -1,0 +1,357 @@
+//! Builds a tokenizer from `tokenizer.json` and `tokenizer_config.json`.
+//!
+//! The file is taken apart here instead of being handed to the library whole: only known parts are
+//! let in, the library's panics on broken files are met by checks, and control tokens stay out of
+//! the vocabulary that ordinary text can reach.
+
+use std::collections::{HashMap, HashSet};
+
+use hearth_formats::HuggingFaceTexts;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::tokenizer::added::{AddedToken, AddedTokens};
+use crate::tokenizer::byte_level;
+use crate::tokenizer::gguf::byte_value;
+use crate::tokenizer::pairs::{PairModel, PairParts};
+use crate::tokenizer::scored::SPACE_MARK;
+use crate::tokenizer::{Ends, Model, Token, Tokenizer};
+
+/// Highest id that is accepted: the table of tokens has that many rows.
+const MAX_ID: u32 = 1 << 21;
+/// How many times longer all normalisers together may make a text.
+const MAX_EXPANSION: usize = 64;
+
+const NORMALIZERS: [&str; 9] =
+    ["Sequence", "NFC", "NFD", "NFKC", "NFKD", "Prepend", "Replace", "Lowercase", "Strip"];
+const PRE_TOKENIZERS: [&str; 8] = [
+    "Sequence",
+    "ByteLevel",
+    "Split",
+    "Metaspace",
+    "Digits",
+    "Punctuation",
+    "Whitespace",
+    "WhitespaceSplit",
+];
+
+#[derive(Deserialize)]
+struct TokenizerFile {
+    #[serde(default)]
+    added_tokens: Vec<AddedRow>,
+    #[serde(default)]
+    normalizer: Value,
+    #[serde(default)]
+    pre_tokenizer: Value,
+    #[serde(default)]
+    post_processor: Value,
+    #[serde(default)]
+    decoder: Value,
+    model: ModelPart,
+}
+
+#[derive(Deserialize)]
+struct AddedRow {
+    id: u32,
+    content: String,
+    #[serde(default)]
+    single_word: bool,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
+    #[serde(default)]
+    special: bool,
+}
+
+#[derive(Deserialize)]
+struct ModelPart {
+    /// Absent in files from before 2020, which are BPE when they have merges.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    #[serde(default)]
+    vocab: Value,
+    #[serde(default)]
+    merges: Vec<Merge>,
+    unk_token: Option<String>,
+    #[serde(default)]
+    fuse_unk: bool,
+    #[serde(default)]
+    byte_fallback: bool,
+    #[serde(default)]
+    ignore_merges: bool,
+    dropout: Option<f32>,
+    continuing_subword_prefix: Option<String>,
+    end_of_word_suffix: Option<String>,
+}
+
+/// A merge, in the newer or the older spelling.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Merge {
+    Pair((String, String)),
+    Line(String),
+}
+
+pub(super) fn build(texts: &HuggingFaceTexts) -> Result<Tokenizer> {
+    let file: TokenizerFile = serde_json::from_str(&texts.tokenizer)
+        .map_err(|problem| Error::BrokenTokenizer(format!("tokenizer.json: {problem}")))?;
+    file.model.check()?;
+    let config = &texts.tokenizer_config;
+    let vocab: HashMap<String, u32> = serde_json::from_value(file.model.vocab.clone())
+        .map_err(|problem| Error::BrokenTokenizer(format!("the vocabulary: {problem}")))?;
+    let mut tokens = file.tokens(&vocab)?;
+    let mut ends = file.ends(texts, &tokens)?;
+    ends.settle(&mut tokens);
+    let added = file.added_tokens.iter().map(|row| AddedToken {
+        id: row.id,
+        text: row.content.clone(),
+        control: tokens[row.id as usize].control,
+        strip_before: row.lstrip,
+        strip_after: row.rstrip,
+        whole_word: row.single_word,
+    });
+    let added = AddedTokens::new(added.collect())?;
+    let control: HashSet<String> = added.control_texts().map(str::to_string).collect();
+    Ok(Tokenizer {
+        added,
+        tokens,
+        ends,
+        chat_template: chat_template(texts.chat_template.as_deref(), config)?,
+        model: Model::Pairs(PairModel::new(file.parts(vocab, &control)?)?),
+    })
+}
+
+impl ModelPart {
+    fn check(&self) -> Result<()> {
+        let kind = self.kind.as_deref().unwrap_or("BPE");
+        if kind != "BPE" {
+            let problem =
+                format!("the tokenizer kind `{}` is not supported, only BPE", kind.escape_debug());
+            return Err(Error::Unsupported(problem));
+        }
+        let affix = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        if affix(&self.continuing_subword_prefix) || affix(&self.end_of_word_suffix) {
+            return Err(Error::Unsupported("BPE with subword affixes is not supported".into()));
+        }
+        if self.dropout.is_some_and(|dropout| dropout != 0.0) {
+            return Err(Error::Unsupported("BPE with dropout is not supported".into()));
+        }
+        Ok(())
+    }
+}
+
+impl TokenizerFile {
+    /// The table of tokens, with holes where the file skips an id.
+    fn tokens(&self, vocab: &HashMap<String, u32>) -> Result<Vec<Token>> {
+        let added_ids = self.added_tokens.iter().map(|row| row.id);
+        let highest = vocab.values().copied().chain(added_ids).max().unwrap_or(0);
+        if highest > MAX_ID {
+            return Err(Error::BrokenTokenizer(format!("the id {highest} is too high")));
+        }
+        let mut tokens = vec![Token::default(); highest as usize + 1];
+        let byte_level =
+            mentions(&self.decoder, "ByteLevel") || mentions(&self.pre_tokenizer, "ByteLevel");
+        for (text, &id) in vocab {
+            let bytes = if byte_level {
+                byte_level::bytes(text).unwrap_or_else(|| text.clone().into_bytes())
+            } else if let (true, Ok(byte)) = (self.model.byte_fallback, byte_value(text)) {
+                vec![byte]
+            } else {
+                text.replace(SPACE_MARK, " ").into_bytes()
+            };
+            tokens[id as usize] = Token { bytes, control: false };
+        }
+        for row in &self.added_tokens {
+            tokens[row.id as usize] =
+                Token { bytes: row.content.clone().into_bytes(), control: row.special };
+        }
+        Ok(tokens)
+    }
+
+    fn ends(&self, texts: &HuggingFaceTexts, tokens: &[Token]) -> Result<Ends> {
+        let config = &texts.tokenizer_config;
+        let id = |key: &str| {
+            let text = token_text(config, key)?;
+            let row = self.added_tokens.iter().find(|row| row.content == text)?;
+            Some(row.id)
+        };
+        let bos = id("bos_token");
+        let eos = id("eos_token").or(texts.eos_ids.first().copied());
+        if let Some(id) = texts.eos_ids.iter().find(|&&id| id as usize >= tokens.len()) {
+            let problem = format!("the end token {id} is beyond the vocabulary");
+            return Err(Error::BrokenTokenizer(problem));
+        }
+        let stated = config.get("add_bos_token").and_then(Value::as_bool);
+        let add_bos = stated.unwrap_or_else(|| self.processor_adds(bos, tokens));
+        Ok(Ends { bos, eos, stop_ids: texts.eos_ids.clone(), add_bos })
+    }
+
+    /// Whether the post-processor puts the token `bos` before a single text.
+    fn processor_adds(&self, bos: Option<u32>, tokens: &[Token]) -> bool {
+        let Some(bos) = bos.and_then(|id| tokens.get(id as usize)) else { return false };
+        let single = find_type(&self.post_processor, "TemplateProcessing")
+            .and_then(|processor| processor.pointer("/single/0/SpecialToken/id"))
+            .and_then(Value::as_str);
+        single.is_some_and(|text| text.as_bytes() == bos.bytes)
+    }
+
+    fn parts(
+        self,
+        mut vocab: HashMap<String, u32>,
+        control: &HashSet<String>,
+    ) -> Result<PairParts> {
+        check_types(&self.normalizer, &NORMALIZERS, "normaliser")?;
+        check_types(&self.pre_tokenizer, &PRE_TOKENIZERS, "pre-tokenizer")?;
+        if expansion(&self.normalizer) > MAX_EXPANSION {
+            return Err(Error::BrokenTokenizer("the normaliser multiplies the text".into()));
+        }
+        let unknown = self.model.unk_token;
+        vocab.retain(|text, _| Some(text) == unknown.as_ref() || !control.contains(text));
+        let merges = self.model.merges.into_iter().map(Merge::pair).collect::<Result<_>>()?;
+        let later = after_first(&self.pre_tokenizer);
+        let prefixes_space = find_type(&self.normalizer, "Prepend").is_some()
+            || find_type(&self.pre_tokenizer, "Metaspace")
+                .is_some_and(|part| part["prepend_scheme"] != "never");
+        Ok(PairParts {
+            vocab,
+            merges,
+            normalizer: part(self.normalizer, "normaliser")?,
+            pre_tokenizer: part(self.pre_tokenizer, "pre-tokenizer")?,
+            later_pre_tokenizer: later
+                .map(|later| part(later, "pre-tokenizer"))
+                .transpose()?
+                .flatten(),
+            unknown,
+            fuse_unknown: self.model.fuse_unk,
+            byte_fallback: self.model.byte_fallback,
+            ignore_merges: self.model.ignore_merges,
+            prefixes_space,
+        })
+    }
+}
+
+impl Merge {
+    fn pair(self) -> Result<(String, String)> {
+        match self {
+            Merge::Pair(pair) => Ok(pair),
+            Merge::Line(line) => line
+                .split_once(' ')
+                .map(|(left, right)| (left.to_string(), right.to_string()))
+                .ok_or_else(|| Error::BrokenTokenizer("a merge is not two tokens".into())),
+        }
+    }
+}
+
+/// Parses one of the library's parts; `null` is none.
+fn part<T: for<'de> Deserialize<'de>>(value: Value, what: &str) -> Result<Option<T>> {
+    serde_json::from_value(value)
+        .map_err(|problem| Error::BrokenTokenizer(format!("the {what}: {problem}")))
+}
+
+/// Calls `visit` on a part and all parts inside it.
+fn walk<'a>(part: &'a Value, visit: &mut impl FnMut(&'a str, &'a Map<String, Value>)) {
+    let Some(object) = part.as_object() else { return };
+    if let Some(kind) = object.get("type").and_then(Value::as_str) {
+        visit(kind, object);
+    }
+    for list in ["normalizers", "pretokenizers", "processors", "decoders"] {
+        for inner in object.get(list).and_then(Value::as_array).into_iter().flatten() {
+            walk(inner, visit);
+        }
+    }
+}
+
+fn check_types(part: &Value, known: &[&str], what: &str) -> Result<()> {
+    let mut stranger = None;
+    let typed = part.is_null() || part.get("type").is_some_and(Value::is_string);
+    walk(part, &mut |kind, _| {
+        if !known.contains(&kind) {
+            stranger = Some(kind);
+        }
+    });
+    match stranger {
+        Some(kind) => {
+            let kind = kind.escape_debug();
+            Err(Error::Unsupported(format!("the {what} `{kind}` is not supported")))
+        }
+        None if !typed => Err(Error::BrokenTokenizer(format!("the {what} has no type"))),
+        None => Ok(()),
+    }
+}
+
+fn mentions(part: &Value, wanted: &str) -> bool {
+    find_type(part, wanted).is_some()
+}
+
+fn find_type<'a>(part: &'a Value, wanted: &str) -> Option<&'a Value> {
+    if part.get("type").and_then(Value::as_str) == Some(wanted) {
+        return Some(part);
+    }
+    ["normalizers", "pretokenizers", "processors", "decoders"]
+        .iter()
+        .filter_map(|list| part.get(list)?.as_array())
+        .flatten()
+        .find_map(|inner| find_type(inner, wanted))
+}
+
+/// How much longer the replacements of a normaliser can make a text, at most.
+fn expansion(normalizer: &Value) -> usize {
+    let mut factor = 1usize;
+    walk(normalizer, &mut |kind, object| {
+        if kind == "Replace" || kind == "Prepend" {
+            let text = object.get("content").or(object.get("prepend")).and_then(Value::as_str);
+            let bytes = text.map_or(1, |text| text.chars().count().max(1));
+            factor = factor.saturating_mul(bytes);
+        }
+    });
+    factor
+}
+
+/// The pre-tokenizer for pieces that do not begin the text, if it differs: a Metaspace of scheme
+/// `first` puts its space before the first piece only.
+fn after_first(pre_tokenizer: &Value) -> Option<Value> {
+    let first = find_type(pre_tokenizer, "Metaspace")?;
+    if first["prepend_scheme"] != "first" {
+        return None;
+    }
+    let mut later = pre_tokenizer.clone();
+    silence(&mut later);
+    Some(later)
+}
+
+fn silence(part: &mut Value) {
+    if part["type"] == "Metaspace" {
+        part["prepend_scheme"] = Value::from("never");
+    }
+    for inner in part.get_mut("pretokenizers").and_then(Value::as_array_mut).into_iter().flatten() {
+        silence(inner);
+    }
+}
+
+/// A special token of `tokenizer_config.json`: a string, or an object with `content`.
+fn token_text<'a>(config: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    let value = config.get(key)?;
+    value.as_str().or_else(|| value.get("content")?.as_str())
+}
+
+/// The template: its own file, or a string, or the one named `default` of a list.
+fn chat_template(file: Option<&str>, config: &Map<String, Value>) -> Result<Option<String>> {
+    if let Some(text) = file {
+        return Ok(Some(text.to_string()));
+    }
+    match config.get("chat_template") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(Value::Array(named)) => named
+            .iter()
+            .find(|entry| entry["name"] == "default")
+            .and_then(|entry| entry["template"].as_str())
+            .map(|text| Some(text.to_string()))
+            .ok_or_else(|| {
+                Error::BrokenTemplate("the list of templates has none named `default`".into())
+            }),
+        Some(_) => Err(Error::BrokenTemplate("it is neither a text nor a list".into())),
+    }
+}
