@@ -1,0 +1,114 @@
+// The shapes of Hearth's own JSON API. Times are unix seconds.
+
+export type Role = 'user' | 'admin';
+export type Theme = 'system' | 'light' | 'dark';
+export type LanguageCode = 'en' | 'zh';
+
+export interface Status {
+  version: string;
+  setup_required: boolean;
+  languages: string[];
+}
+
+export interface User {
+  id: number;
+  name: string;
+  role: Role;
+  disabled: boolean;
+  language: LanguageCode | null;
+  theme: Theme;
+  default_model: string | null;
+  created_at: number;
+}
+
+export interface ApiToken {
+  id: number;
+  name: string;
+  user: string;
+  prefix: string;
+  created_at: number;
+  last_used_at: number | null;
+  expires_at: number | null;
+  models: string[] | null;
+  allow_ips: string[] | null;
+}
+
+export interface Model {
+  name: string;
+  source: 'builtin' | 'imported';
+  format: 'gguf' | 'safetensors';
+  architecture: string;
+  quantization: string | null;
+  parameters: number | null;
+  size_bytes: number;
+  context_tokens: number;
+  state: 'idle' | 'loading' | 'loaded';
+  chat: boolean;
+  note: string | null;
+  created_at: number;
+}
+
+export interface Chat {
+  id: string;
+  title: string;
+  model: string | null;
+  current_message_id: string | null;
+  created_at: number;
+  updated_at: number;
+}
+
+/** A chat as the list gives it: without its place in the tree. */
+export type ChatSummary = Omit<Chat, 'current_message_id'>;
+
+export interface Usage {
+  prompt_tokens: number;
+  completion_tokens: number;
+  first_token_ms: number;
+  total_ms: number;
+}
+
+export interface MessageError {
+  code: string;
+  message: string;
+}
+
+export interface Message {
+  id: string;
+  parent_id: string | null;
+  role: 'user' | 'assistant' | 'system';
+  content: string;
+  model: string | null;
+  status: 'complete' | 'stopped' | 'failed';
+  finish_reason: string | null;
+  usage: Usage | null;
+  error: MessageError | null;
+  created_at: number;
+}
+
+export interface Machine {
+  cores: number;
+  memory_bytes: number;
+  memory_free_bytes: number;
+  process_memory_bytes: number;
+  gpus: { name: string; memory_bytes: number; memory_free_bytes: number }[];
+  models_loaded: LoadedModel[];
+}
+
+export interface LoadedModel {
+  name: string;
+  memory_bytes: number;
+  running: number;
+  waiting: number;
+  kv_pages_used: number;
+  kv_pages_total: number;
+}
+
+export type TurnRequest =
+  | { model?: string; content: string; parent_id?: string | null }
+  | { model?: string; regenerate: string };
+
+export type TurnEvent =
+  | { name: 'started'; chat: Chat; user_message: Message | null; assistant_message: Message }
+  | { name: 'delta'; text: string }
+  | { name: 'finished'; assistant_message: Message; chat: Chat }
+  | { name: 'failed'; assistant_message: Message; error: MessageError };

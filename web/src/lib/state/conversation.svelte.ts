@@ -1,0 +1,233 @@
+// One open chat: its tree of messages, the path on screen and the running answer.
+import { SvelteSet } from 'svelte/reactivity';
+
+import { api } from '../api/client';
+import { ApiError, errorFromFailure } from '../api/error';
+import type { Chat, Message, TurnEvent, TurnRequest } from '../api/types';
+import { newestLeaf, newestMessage, pathTo } from '../chat/tree';
+import { chats } from './chats.svelte';
+import { session } from './session.svelte';
+
+/** A stop takes the server a moment; a turn sent right after it is tried again this often. */
+const busy_tries = 8;
+const busy_pause_ms = 150;
+const settle_ms = 300;
+
+export interface Turn {
+  phase: 'waiting' | 'streaming';
+  /** The message that is being written; null until the server has named it. */
+  messageId: string | null;
+  model: string | null;
+  started_ms: number;
+  abort: AbortController;
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function draftMessage(content: string, parent: string | null): Message {
+  return {
+    id: 'unsent',
+    parent_id: parent,
+    role: 'user',
+    content,
+    model: null,
+    status: 'complete',
+    finish_reason: null,
+    usage: null,
+    error: null,
+    created_at: Math.floor(Date.now() / 1000),
+  };
+}
+
+/** The ids of chats whose answer is being written now. */
+export const answering = new SvelteSet<string>();
+
+export class Conversation {
+  chat = $state<Chat | null>(null);
+  messages = $state<Message[]>([]);
+  leafId = $state<string | null>(null);
+  phase = $state<'loading' | 'ready' | 'absent' | 'failed'>('loading');
+  turn = $state<Turn | null>(null);
+  /** What the reader is writing. A message the server did not take comes back here. */
+  draft = $state('');
+  /** Why the last turn did not start, or why the chat could not be loaded. */
+  error = $state<ApiError | null>(null);
+  /** The last finished answer as plain text, for screen readers. */
+  announcement = $state('');
+
+  path = $derived(pathTo(this.messages, this.leafId));
+
+  constructor(readonly id: string) {
+    this.draft = session.drafts.read(id);
+  }
+
+  load = async (): Promise<void> => {
+    try {
+      const { chat, messages } = await api.chat(this.id);
+      this.chat = chat;
+      this.messages = messages;
+      this.leafId = chat.current_message_id ?? newestMessage(messages);
+      this.phase = 'ready';
+      this.error = null;
+    } catch (failure) {
+      this.error = errorFromFailure(failure);
+      if (this.error.status === 404) this.phase = 'absent';
+      else if (this.phase !== 'ready') this.phase = 'failed';
+    }
+  };
+
+  /** Shows a chat that was just made, without asking for it again. */
+  adopt(chat: Chat): void {
+    this.chat = chat;
+    this.phase = 'ready';
+  }
+
+  /** Sends a message below `parent`. What the server does not take becomes the draft again. */
+  send = async (content: string, model: string, parent = this.leafId): Promise<void> => {
+    const before = this.leafId;
+    this.messages.push(draftMessage(content, parent));
+    this.leafId = 'unsent';
+    const taken = await this.#run({ model, content, parent_id: parent }, model);
+    this.#drop('unsent', before);
+    if (!taken && this.draft === '') this.draft = content;
+  };
+
+  regenerate = async (message: Message, model: string): Promise<void> => {
+    const before = this.leafId;
+    this.leafId = message.parent_id;
+    const taken = await this.#run({ model, regenerate: message.id }, model);
+    if (!taken) this.leafId = before;
+  };
+
+  stop = (): void => this.turn?.abort.abort();
+
+  /** Brings the branch of `id` to the screen and remembers it on the server. */
+  show = async (id: string): Promise<void> => {
+    this.leafId = newestLeaf(this.messages, id);
+    await api.updateChat(this.id, { current_message_id: this.leafId });
+  };
+
+  setModel = async (model: string): Promise<void> => {
+    if (this.chat) this.chat.model = model;
+    await api.updateChat(this.id, { model });
+  };
+
+  message(id: string | null): Message | undefined {
+    return this.messages.find((message) => message.id === id);
+  }
+
+  #drop(id: string, leaf: string | null): void {
+    if (!this.messages.some((message) => message.id === id)) return;
+    this.messages = this.messages.filter((message) => message.id !== id);
+    if (this.leafId === id) this.leafId = leaf;
+  }
+
+  async #run(request: TurnRequest, model: string): Promise<boolean> {
+    const abort = new AbortController();
+    this.error = null;
+    this.turn = { phase: 'waiting', messageId: null, model, started_ms: Date.now(), abort };
+    answering.add(this.id);
+    let taken = false;
+    try {
+      for await (const event of this.#events(request, abort.signal)) {
+        taken = true;
+        this.#apply(event);
+      }
+    } catch (failure) {
+      this.#broke(errorFromFailure(failure));
+    }
+    const named = this.turn?.messageId ?? null;
+    this.turn = null;
+    answering.delete(this.id);
+    if (abort.signal.aborted) await this.#stopped(named);
+    return taken || abort.signal.aborted;
+  }
+
+  async *#events(request: TurnRequest, signal: AbortSignal): AsyncGenerator<TurnEvent> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        yield* api.turn(this.id, request, signal);
+        return;
+      } catch (failure) {
+        const running = failure instanceof ApiError && failure.code === 'turn_running';
+        if (!running || tries === busy_tries) throw failure;
+        await pause(busy_pause_ms * tries);
+      }
+    }
+  }
+
+  #apply(event: TurnEvent): void {
+    switch (event.name) {
+      case 'started':
+        this.#started(event);
+        break;
+      case 'delta':
+        this.#delta(event.text);
+        break;
+      case 'finished':
+        this.#put(event.assistant_message);
+        this.#takeChat(event.chat);
+        this.announcement = event.assistant_message.content;
+        break;
+      case 'failed':
+        this.#put({ ...event.assistant_message, status: 'failed', error: event.error });
+        break;
+    }
+  }
+
+  #started(event: Extract<TurnEvent, { name: 'started' }>): void {
+    const kept = this.messages.filter((message) => message.id !== 'unsent');
+    const added = event.user_message ? [event.user_message] : [];
+    this.messages = [...kept, ...added, event.assistant_message];
+    this.leafId = event.assistant_message.id;
+    if (this.turn) this.turn.messageId = event.assistant_message.id;
+    this.#takeChat(event.chat);
+  }
+
+  #delta(text: string): void {
+    const message = this.message(this.turn?.messageId ?? null);
+    if (!message || !this.turn) return;
+    message.content += text;
+    this.turn.phase = 'streaming';
+  }
+
+  #put(row: Message): void {
+    const index = this.messages.findIndex((message) => message.id === row.id);
+    if (index >= 0) this.messages[index] = row;
+  }
+
+  #takeChat(chat: Chat): void {
+    this.chat = chat;
+    chats.put(chat);
+  }
+
+  #broke(error: ApiError): void {
+    const message = this.message(this.turn?.messageId ?? null);
+    if (!message) {
+      this.error = error;
+      return;
+    }
+    message.status = 'failed';
+    message.error = { code: error.code, message: error.message };
+  }
+
+  /** After a stop the server holds the final row; what was seen here is never taken back. */
+  async #stopped(messageId: string | null): Promise<void> {
+    const seen = this.message(messageId);
+    if (seen) seen.status = 'stopped';
+    await pause(settle_ms);
+    if (this.turn) return;
+    try {
+      const { chat, messages } = await api.chat(this.id);
+      const row = messages.find((message) => message.id === messageId);
+      if (this.turn || (seen && (row?.content.length ?? 0) < seen.content.length)) return;
+      this.messages = messages;
+      this.leafId = messageId ?? chat.current_message_id ?? newestMessage(messages);
+      this.#takeChat(chat);
+    } catch {
+      // The next load shows the server's row; there is nothing for the reader to do.
+    }
+  }
+}
