@@ -60,6 +60,33 @@ pub enum Error {
     Internal(String),
 }
 
+/// What the store refuses, in the words of this room.
+impl From<hearth_store::Error> for Error {
+    fn from(error: hearth_store::Error) -> Error {
+        use hearth_store::Error as Store;
+        let conflict = |code| Error::Conflict { code, message: sentence(&error) };
+        match error {
+            Store::NameTaken => conflict("name_taken"),
+            Store::LastAdmin => conflict("last_admin"),
+            Store::SetupDone => conflict("setup_done"),
+            Store::TokenTaken => conflict("token_taken"),
+            Store::TooMany { .. } => conflict("too_many"),
+            Store::ChatFull { .. } => conflict("chat_full"),
+            Store::NotFound => Error::NotFound,
+            Store::Busy => Error::Busy { retry_after: Duration::from_secs(1) },
+            _ => Error::Internal(error.to_string()),
+        }
+    }
+}
+
+/// An error's text with a capital letter and a full stop, for people.
+fn sentence(error: &hearth_store::Error) -> String {
+    let text = error.to_string();
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}
+
 impl Error {
     /// An [`Error::Invalid`] about one field.
     pub fn invalid(param: &str, message: impl Into<String>) -> Error {

@@ -1,6 +1,9 @@
 //! Decides who answers a request and who pays for it.
 
+pub mod accounts;
 pub mod backend;
+pub mod caller;
+pub mod clock;
 pub mod dialect;
 pub mod error;
 pub mod event;

@@ -1,0 +1,99 @@
+//! Who may come in: the first setup, sign-in, sessions, users and API tokens.
+//!
+//! The server asks it for the [`Caller`] behind each credential; the command line uses the same
+//! methods as [`Caller::operator`]. It knows no HTTP and no SQL.
+
+mod api_tokens;
+mod attempts;
+mod config;
+mod names;
+mod passwords;
+mod secrets;
+mod setup;
+mod sign_in;
+#[cfg(test)]
+mod tests;
+mod users;
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use hearth_store::{Store, User};
+
+use crate::clock::Clock;
+use crate::error::Result;
+
+use attempts::Attempts;
+use passwords::Passwords;
+use secrets::Keys;
+
+pub use api_tokens::NewToken;
+pub use config::AccountsConfig;
+pub use secrets::{Secret, read_control_secret};
+pub use users::{AccountChange, LANGUAGES, NewAccount, Preferences};
+
+/// Attempts of one address: ten at once, then one every six seconds.
+const ADDRESS_ATTEMPTS: (i64, i64) = (10, 6);
+/// Attempts at one name, from wherever: five at once, then five a minute.
+const NAME_ATTEMPTS: (i64, i64) = (5, 12);
+/// Attempts at the setup code from everywhere together.
+const SETUP_ATTEMPTS: (i64, i64) = (20, 3);
+
+/// The accounts of one data directory. Cheap to clone.
+#[derive(Clone)]
+pub struct Accounts {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    config: AccountsConfig,
+    clock: Clock,
+    keys: Keys,
+    passwords: Passwords,
+    by_address: Attempts<IpAddr>,
+    by_name: Attempts<String>,
+    at_setup: Attempts<()>,
+    /// Keyed hash of the setup code while there is no user.
+    setup_code: Mutex<Option<[u8; 32]>>,
+}
+
+/// A user who has just signed in, and the secret for the cookie.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    /// Who it is.
+    pub user: User,
+    /// The session's id; only its hash is stored.
+    pub session: Secret,
+}
+
+impl Accounts {
+    /// Opens the accounts of a data directory; makes its two key files at the first start.
+    pub fn open(
+        store: Store,
+        data_dir: &Path,
+        config: AccountsConfig,
+        clock: Clock,
+    ) -> Result<Accounts> {
+        let inner = Inner {
+            store,
+            clock,
+            keys: Keys::open(data_dir)?,
+            passwords: Passwords::new(config.hashes_at_once),
+            by_address: Attempts::new(ADDRESS_ATTEMPTS.0, ADDRESS_ATTEMPTS.1),
+            by_name: Attempts::new(NAME_ATTEMPTS.0, NAME_ATTEMPTS.1),
+            at_setup: Attempts::new(SETUP_ATTEMPTS.0, SETUP_ATTEMPTS.1),
+            setup_code: Mutex::new(None),
+            config,
+        };
+        Ok(Accounts { inner: Arc::new(inner) })
+    }
+
+    /// Deletes sessions that have ended, a thousand at most; to be called now and then.
+    pub async fn sweep(&self) -> Result<usize> {
+        let now = self.inner.clock.now();
+        let seen_before = now - i64::from(self.inner.config.session_idle_s);
+        Ok(self.inner.store.sessions().sweep(now, seen_before).await?)
+    }
+}

@@ -1,0 +1,42 @@
+//! Settings of sign-in.
+
+use serde::{Deserialize, Serialize};
+
+/// How people sign in and for how long.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccountsConfig {
+    /// Seconds without a request after which a session ends.
+    pub session_idle_s: u32,
+    /// Seconds after which a session ends, however much it is used.
+    pub session_max_s: u32,
+    /// Passwords that are hashed at the same time; each takes 19 MiB of memory.
+    pub hashes_at_once: u32,
+}
+
+impl Default for AccountsConfig {
+    fn default() -> AccountsConfig {
+        AccountsConfig {
+            session_idle_s: 12 * 60 * 60,
+            session_max_s: 7 * 24 * 60 * 60,
+            hashes_at_once: 4,
+        }
+    }
+}
+
+impl AccountsConfig {
+    /// Names the first setting that is out of range.
+    pub fn validate(&self) -> Result<(), String> {
+        let year = 366 * 24 * 60 * 60;
+        if !(60..=year).contains(&self.session_idle_s) {
+            return Err("session_idle_s must be 60 to 31622400".to_owned());
+        }
+        if !(60..=year).contains(&self.session_max_s) {
+            return Err("session_max_s must be 60 to 31622400".to_owned());
+        }
+        if !(1..=64).contains(&self.hashes_at_once) {
+            return Err("hashes_at_once must be 1 to 64".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! Who asks, and what that allows.
+
+use hearth_store::{ApiTokenId, SessionHash, UserId, UserRole};
+
+use crate::error::{Error, Result};
+
+/// Who asks. Made only by [`crate::accounts::Accounts`] from a credential, or by
+/// [`Caller::operator`] for the command line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Caller {
+    /// `None` is the operator, who owns nothing.
+    pub user_id: Option<UserId>,
+    /// The user's name, for people.
+    pub name: String,
+    /// What the caller may do.
+    pub role: UserRole,
+    /// The credential that was shown.
+    pub via: Via,
+}
+
+/// The credential that a caller has shown.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Via {
+    /// The web app's cookie.
+    Session(SessionHash),
+    /// An API token.
+    ApiToken {
+        /// Which one.
+        id: ApiTokenId,
+        /// The models that it may use; `None` is all.
+        models: Option<Vec<String>>,
+        /// Whether it can do less than its owner, or only for a time.
+        restricted: bool,
+    },
+    /// The control secret of the data directory, or the directory itself.
+    Operator,
+}
+
+impl Caller {
+    /// Whoever has the data directory in their hands: the command line.
+    pub fn operator() -> Caller {
+        Caller {
+            user_id: None,
+            name: "operator".to_owned(),
+            role: UserRole::Admin,
+            via: Via::Operator,
+        }
+    }
+
+    /// The user on whose rows the caller acts; the operator has none.
+    pub fn owner(&self) -> Result<UserId> {
+        self.user_id.ok_or_else(|| {
+            Error::Forbidden("This needs a user; the operator of the machine is none.".to_owned())
+        })
+    }
+
+    /// Refuses everybody but admins and the operator.
+    pub fn require_admin(&self) -> Result<()> {
+        match self.role {
+            UserRole::Admin => Ok(()),
+            UserRole::User => Err(Error::Forbidden("This needs an admin.".to_owned())),
+        }
+    }
+
+    /// Refuses everybody but the operator.
+    pub fn require_operator(&self) -> Result<()> {
+        match self.via {
+            Via::Operator => Ok(()),
+            Via::Session(_) | Via::ApiToken { .. } => Err(Error::Forbidden(
+                "This is done with the hearth command on the server's own machine.".to_owned(),
+            )),
+        }
+    }
+
+    /// Refuses API tokens that can do less than their owner: with one, nobody may make
+    /// credentials that can do more.
+    pub fn require_unrestricted(&self) -> Result<()> {
+        match self.via {
+            Via::ApiToken { restricted: true, .. } => Err(Error::Forbidden(
+                "An API token with limits cannot do this; sign in or use one without limits."
+                    .to_owned(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the caller's credential allows this model.
+    pub fn may_use_model(&self, model: &str) -> bool {
+        match &self.via {
+            Via::ApiToken { models: Some(patterns), .. } => {
+                patterns.iter().any(|pattern| covers(pattern, model))
+            }
+            _ => true,
+        }
+    }
+
+    /// The API token that was shown, for the books.
+    pub fn token_id(&self) -> Option<ApiTokenId> {
+        match self.via {
+            Via::ApiToken { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+}
+
+/// A pattern is a model's name, or the start of one and `*`.
+fn covers(pattern: &str, model: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => model.starts_with(start),
+        None => pattern == model,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_models(models: &[&str]) -> Caller {
+        let models = Some(models.iter().map(|&model| model.to_owned()).collect());
+        Caller {
+            user_id: Some(UserId(1)),
+            name: "u".to_owned(),
+            role: UserRole::User,
+            via: Via::ApiToken { id: ApiTokenId(1), models, restricted: true },
+        }
+    }
+
+    #[test]
+    fn a_token_uses_the_models_that_it_names_and_no_others() {
+        let caller = with_models(&["llama3", "qwen*"]);
+        for (model, allowed) in
+            [("llama3", true), ("llama3.1", false), ("qwen2:7b", true), ("Qwen2", false)]
+        {
+            assert_eq!(caller.may_use_model(model), allowed, "{model}");
+        }
+        assert!(with_models(&["*"]).may_use_model("anything"));
+        assert!(!with_models(&[]).may_use_model("anything"), "an empty list allows nothing");
+    }
+
+    #[test]
+    fn the_operator_administers_but_owns_nothing() {
+        let operator = Caller::operator();
+        operator.require_admin().unwrap();
+        operator.require_operator().unwrap();
+        assert!(matches!(operator.owner(), Err(Error::Forbidden(_))));
+        let user = with_models(&["*"]);
+        assert!(user.require_admin().is_err());
+        assert!(user.require_operator().is_err());
+        assert!(user.require_unrestricted().is_err());
+    }
+}
