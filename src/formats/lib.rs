@@ -12,6 +12,8 @@ pub mod gguf;
 mod model_file;
 pub mod safetensors;
 mod tensor;
+#[cfg(test)]
+mod testing;
 
 pub use architecture::{Architecture, ModelShape, Rope, RopeScaling, RopeStyle};
 pub use error::{Error, Result};
