@@ -1,1 +1,40 @@
 //! Runs models: tokens in, tokens out.
+//!
+//! It knows no HTTP, no SQL, no users and no money. A [`Pool`] loads models; a [`Model`] is a
+//! handle to the thread that owns one model's weights, pages and sequences; each step of that
+//! thread is schedule → run → postprocess (`worker.rs`). Who decides is pure (`scheduler.rs`,
+//! `pages.rs`, `placement.rs`); who computes decides nothing (`decoder.rs`, `kv.rs`).
+
+mod batch;
+mod config;
+mod decoder;
+mod error;
+mod event;
+mod handle;
+mod kv;
+mod layers;
+mod loader;
+mod machine;
+mod pages;
+mod placement;
+mod pool;
+mod request;
+mod rope;
+mod sampler;
+mod scheduler;
+mod sequence;
+mod tensors;
+mod weights;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{DevicePreference, EngineConfig};
+pub use error::{Error, Result};
+pub use event::{Event, FinishReason, Finished, TokenLogprob};
+pub use handle::{Model, ModelInfo, ModelStats, Sequence};
+pub use machine::{Facts, Gpu, Machine};
+pub use placement::DeviceChoice;
+pub use pool::{ModelActivity, ModelState, Pool, Source};
+pub use request::{Sampling, SequenceRequest};

@@ -1,0 +1,113 @@
+//! The engine's settings.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Limits and choices of the engine; one for all models of a pool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EngineConfig {
+    /// Where models run: `auto` (a GPU with room, else the CPU), `cpu` or `gpu`.
+    pub device: DevicePreference,
+    /// Longest context of any sequence, in tokens; 0 is the model's own.
+    pub context_tokens: u32,
+    /// Tokens in one page of the KV cache, 1 to 256.
+    pub page_tokens: usize,
+    /// Most memory for one model's KV cache, in bytes; less is taken where less is useful.
+    pub kv_cache_bytes: u64,
+    /// Tokens one step may run, over all sequences; at least `max_sequences`.
+    pub budget_tokens: usize,
+    /// Sequences of one model that run at once.
+    pub max_sequences: usize,
+    /// Sequences of one model that may wait; more are refused as busy.
+    pub queue_sequences: usize,
+    /// Events kept for a reader that lags; a sequence whose reader lags further is paused.
+    pub event_buffer: usize,
+    /// Seconds until a paused sequence is ended.
+    pub reader_timeout_s: u64,
+    /// Models that may be loaded at once.
+    pub max_loaded_models: usize,
+    /// Seconds until an idle model is unloaded; 0 is never.
+    pub keep_alive_s: u64,
+    /// Share of the free memory that models may take, 0.1 to 1.
+    pub memory_share: f64,
+}
+
+/// Which kind of device models run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DevicePreference {
+    /// A GPU that has room, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU only.
+    Cpu,
+    /// A GPU only; a model that fits none is refused.
+    Gpu,
+}
+
+impl Default for EngineConfig {
+    fn default() -> EngineConfig {
+        EngineConfig {
+            device: DevicePreference::Auto,
+            context_tokens: 0,
+            page_tokens: 16,
+            kv_cache_bytes: 4 << 30,
+            budget_tokens: 512,
+            max_sequences: 32,
+            queue_sequences: 256,
+            event_buffer: 256,
+            reader_timeout_s: 120,
+            max_loaded_models: 4,
+            keep_alive_s: 300,
+            memory_share: 0.9,
+        }
+    }
+}
+
+impl EngineConfig {
+    /// Says which setting is out of range, if one is.
+    pub fn validate(&self) -> Result<()> {
+        let within = |key, value: u64, low: u64, high: u64| {
+            if (low..=high).contains(&value) {
+                return Ok(());
+            }
+            Err(Error::Config { key, problem: format!("is {value}, must be {low} to {high}") })
+        };
+        within("page_tokens", self.page_tokens as u64, 1, 256)?;
+        within("kv_cache_bytes", self.kv_cache_bytes, 1 << 16, 1 << 44)?;
+        within("max_sequences", self.max_sequences as u64, 1, 1024)?;
+        let sequences = self.max_sequences as u64;
+        within("budget_tokens", self.budget_tokens as u64, sequences, 1 << 16)?;
+        within("queue_sequences", self.queue_sequences as u64, 1, 65_536)?;
+        within("event_buffer", self.event_buffer as u64, 4, 65_536)?;
+        within("reader_timeout_s", self.reader_timeout_s, 1, 86_400)?;
+        within("max_loaded_models", self.max_loaded_models as u64, 1, 1024)?;
+        within("keep_alive_s", self.keep_alive_s, 0, 31_536_000)?;
+        if !(0.1..=1.0).contains(&self.memory_share) {
+            let problem = format!("is {}, must be 0.1 to 1", self.memory_share);
+            return Err(Error::Config { key: "memory_share", problem });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_valid() {
+        assert!(EngineConfig::default().validate().is_ok());
+    }
+
+    #[test]
+    fn a_bad_setting_is_named_with_its_range() {
+        let config = EngineConfig { budget_tokens: 8, ..EngineConfig::default() };
+        let message = config.validate().expect_err("8 < 32").to_string();
+        assert!(message.contains("budget_tokens") && message.contains("32"), "{message}");
+        let config = EngineConfig { memory_share: f64::NAN, ..EngineConfig::default() };
+        assert!(config.validate().is_err());
+    }
+}

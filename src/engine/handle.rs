@@ -1,0 +1,203 @@
+//! What others hold of a loaded model and of a running sequence.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::thread::JoinHandle;
+
+use hearth_formats::{ModelFormat, ModelShape};
+use hearth_text::{ChatTemplate, Tokenizer};
+use tokio::sync::mpsc;
+
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::placement::DeviceChoice;
+use crate::request::SequenceRequest;
+use crate::sequence::ActiveSequence;
+use crate::worker::Shared;
+
+/// A loaded model. Cheap to clone; the model goes when the last handle and sequence are gone.
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) info: ModelInfo,
+    pub(crate) tokenizer: Arc<Tokenizer>,
+    pub(crate) template: ChatTemplate,
+    pub(crate) commands: SyncSender<ActiveSequence>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) limits: QueueLimits,
+    pub(crate) thread: JoinHandle<()>,
+}
+
+/// How much may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueueLimits {
+    pub(crate) queue_sequences: usize,
+    pub(crate) event_buffer: usize,
+}
+
+/// What a model is, and what it takes.
+#[derive(Clone, Debug)]
+pub struct ModelInfo {
+    pub name: String,
+    pub format: ModelFormat,
+    pub shape: ModelShape,
+    pub parameters: u64,
+    /// The kind that most weights are stored as, such as `Q8_0`.
+    pub quantization: &'static str,
+    /// Longest sequence that fits: the model's own limit, the setting's, or the cache's.
+    pub context_tokens: u32,
+    /// Weights, KV cache and workspace.
+    pub memory_bytes: u64,
+    pub pages_total: usize,
+    pub device: DeviceChoice,
+}
+
+/// What a model does now, and has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModelStats {
+    pub running: usize,
+    pub waiting: usize,
+    pub pages_used: usize,
+    pub pages_total: usize,
+    /// Rows computed: prompts, recomputed ones too, and generated tokens.
+    pub computed_tokens: u64,
+    pub completion_tokens: u64,
+    pub preemptions: u64,
+    pub steps: u64,
+}
+
+/// The reading end of a sequence. Dropping it cancels the sequence within one step.
+#[derive(Debug)]
+pub struct Sequence {
+    events: mpsc::Receiver<Result<Event>>,
+    shared: Arc<Shared>,
+    prompt_tokens: u32,
+    is_over: bool,
+}
+
+impl Model {
+    /// What the model is.
+    pub fn info(&self) -> &ModelInfo {
+        &self.inner.info
+    }
+
+    /// Turns text into this model's tokens.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.inner.tokenizer
+    }
+
+    /// Turns messages into this model's prompt.
+    pub fn template(&self) -> &ChatTemplate {
+        &self.inner.template
+    }
+
+    /// Queues a prompt. Returns at once; an error means that nothing was queued.
+    pub fn submit(&self, request: SequenceRequest) -> Result<Sequence> {
+        let Inner { info, shared, limits, commands, .. } = &*self.inner;
+        request.check(info.shape.vocab, info.context_tokens)?;
+        if shared.failure.get().is_some() {
+            return Err(self.gone());
+        }
+        let prompt_tokens = request.prompt.len() as u32;
+        let waiting = shared.queued.fetch_add(1, Relaxed);
+        shared.live.fetch_add(1, Relaxed);
+        let (sender, events) = mpsc::channel(limits.event_buffer);
+        let sequence = ActiveSequence::new(request, info.context_tokens, sender);
+        let sent = match waiting < limits.queue_sequences {
+            true => commands.try_send(sequence).map_err(|error| match error {
+                TrySendError::Full(_) => Error::Busy,
+                TrySendError::Disconnected(_) => self.gone(),
+            }),
+            false => Err(Error::Busy),
+        };
+        if let Err(error) = sent {
+            shared.queued.fetch_sub(1, Relaxed);
+            shared.live.fetch_sub(1, Relaxed);
+            return Err(error);
+        }
+        let shared = Arc::clone(shared);
+        Ok(Sequence { events, shared, prompt_tokens, is_over: false })
+    }
+
+    /// What the model does now.
+    pub fn stats(&self) -> ModelStats {
+        let shared = &self.inner.shared;
+        let (live, running) = (shared.live.load(Relaxed), shared.running.load(Relaxed));
+        ModelStats {
+            running,
+            waiting: live.saturating_sub(running),
+            pages_used: shared.pages_used.load(Relaxed),
+            pages_total: self.inner.info.pages_total,
+            computed_tokens: shared.computed_tokens.load(Relaxed),
+            completion_tokens: shared.completion_tokens.load(Relaxed),
+            preemptions: shared.preemptions.load(Relaxed),
+            steps: shared.steps.load(Relaxed),
+        }
+    }
+
+    /// Whether the model's thread still works.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.inner.shared.failure.get().is_none() && !self.inner.thread.is_finished()
+    }
+
+    /// Whether nothing runs or waits and nobody else holds the model.
+    pub(crate) fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.inner) == 1 && self.inner.shared.live.load(Relaxed) == 0
+    }
+
+    /// Gives up this handle. If it was the last one and nothing runs, waits until the model's
+    /// memory is free.
+    pub(crate) fn close(self) {
+        let shared = Arc::clone(&self.inner.shared);
+        let Ok(inner) = Arc::try_unwrap(self.inner) else { return };
+        drop(inner.commands);
+        if shared.live.load(Relaxed) == 0 && inner.thread.join().is_err() {
+            tracing::error!(model.name = %inner.info.name, "the model's thread panicked");
+        }
+    }
+
+    fn gone(&self) -> Error {
+        match self.inner.shared.failure.get() {
+            Some(failure) => Error::ModelFailed(failure.clone()),
+            None => Error::Unloaded,
+        }
+    }
+}
+
+impl Sequence {
+    /// Tokens of the prompt.
+    pub fn prompt_tokens(&self) -> u32 {
+        self.prompt_tokens
+    }
+
+    /// The next event; `None` after the last one, which is `Finished` or an error.
+    pub async fn recv(&mut self) -> Option<Result<Event>> {
+        let event = self.events.recv().await;
+        self.note(event)
+    }
+
+    /// Like [`Sequence::recv`], for threads that may block.
+    pub fn blocking_recv(&mut self) -> Option<Result<Event>> {
+        let event = self.events.blocking_recv();
+        self.note(event)
+    }
+
+    fn note(&mut self, event: Option<Result<Event>>) -> Option<Result<Event>> {
+        let was_over = self.is_over;
+        self.is_over |= !matches!(event, Some(Ok(Event::Text { .. })));
+        match event {
+            None if was_over => None,
+            // The thread went without a word to this sequence.
+            None => Some(Err(match self.shared.failure.get() {
+                Some(failure) => Error::ModelFailed(failure.clone()),
+                None => Error::Unloaded,
+            })),
+            some => some,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Both caches against each other, on batches of mixed lengths.
+
+use candle_core::{Device, Tensor};
+use hearth_kernels::{AttentionShape, reference::noise};
+
+use super::{DeviceKv, HostKv, KvCache, KvShape, Projected};
+use crate::batch::Batch;
+use crate::tensors::values;
+
+fn shape() -> KvShape {
+    let heads = AttentionShape { query_heads: 6, kv_heads: 2, head_dim: 10 };
+    KvShape { layers: 2, pages: 12, page_tokens: 4, heads }
+}
+
+fn projected(seed: u64, rows: usize) -> Projected {
+    let tensor = |seed, width: usize| {
+        Tensor::from_vec(noise(seed, rows * width), (rows, width), &Device::Cpu).expect("fits")
+    };
+    Projected { query: tensor(seed, 60), key: tensor(seed + 1, 20), value: tensor(seed + 2, 20) }
+}
+
+/// Spans as (first position, count, pages).
+fn batch(spans: &[(usize, usize, &[u32])]) -> Batch {
+    let mut batch = Batch::new(4);
+    for &(start, count, pages) in spans {
+        batch.push(&vec![0; count], start, pages.to_vec(), true);
+    }
+    batch
+}
+
+fn worst(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn host_equals_device_over_mixed_steps() {
+    let mut host = HostKv::new(shape());
+    let mut device = DeviceKv::new(shape(), &Device::Cpu).expect("fits");
+    let steps = [
+        batch(&[(0, 7, &[5, 2]), (0, 1, &[9]), (0, 4, &[11])]),
+        batch(&[(7, 1, &[5, 2]), (1, 9, &[9, 0, 7]), (4, 1, &[11, 1])]),
+        batch(&[(10, 1, &[9, 0, 7]), (8, 6, &[5, 2, 3, 4])]),
+    ];
+    for (index, batch) in steps.iter().enumerate() {
+        for layer in 0..2 {
+            let rows = projected(100 * index as u64 + 10 * layer as u64, batch.rows());
+            let ours = host.attend(layer, &rows, batch).and_then(|out| values(&out));
+            let theirs = device.attend(layer, &rows, batch).and_then(|out| values(&out));
+            let worst = worst(&ours.expect("runs"), &theirs.expect("runs"));
+            assert!(worst < 1e-5, "step {index}, layer {layer}: {worst}");
+        }
+    }
+}
+
+#[test]
+fn a_chunked_prompt_has_the_same_bits_as_a_whole_one() {
+    let rows = projected(1, 9);
+    let part = |start, count| {
+        let cut = |tensor: &Tensor| {
+            tensor.narrow(0, start, count).and_then(|part| part.contiguous()).expect("in range")
+        };
+        Projected { query: cut(&rows.query), key: cut(&rows.key), value: cut(&rows.value) }
+    };
+    let run = |kv: &mut HostKv, rows: &Projected, batch: &Batch| {
+        kv.attend(0, rows, batch).and_then(|out| values(&out)).expect("runs")
+    };
+    let mut kv = HostKv::new(shape());
+    let whole = run(&mut kv, &rows, &batch(&[(0, 9, &[3, 1, 2])]));
+    let mut kv = HostKv::new(shape());
+    let mut chunked = run(&mut kv, &part(0, 5), &batch(&[(0, 5, &[8, 0, 4])]));
+    chunked.extend(run(&mut kv, &part(5, 4), &batch(&[(5, 4, &[8, 0, 4])])));
+    assert_eq!(whole, chunked);
+}

@@ -1,0 +1,120 @@
+//! Turns a checked file and a placement into a running model.
+
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
+
+use candle_core::Device;
+use hearth_formats::ModelFile;
+use hearth_text::{ChatTemplate, Tokenizer};
+
+use crate::config::EngineConfig;
+use crate::decoder::Decoder;
+use crate::error::{Error, Result};
+use crate::handle::{Inner, Model, ModelInfo, QueueLimits};
+use crate::kv::{DeviceKv, HostKv, KvCache, KvShape};
+use crate::placement::{DeviceChoice, Placement};
+use crate::scheduler::Limits;
+use crate::worker::{LoadedDecoder, Runner, Shared, Worker};
+
+/// Reads the weights and starts the model's thread. Blocks.
+pub(crate) fn load(
+    name: &str,
+    file: &ModelFile,
+    placement: &Placement,
+    config: &EngineConfig,
+) -> Result<Model> {
+    let begun = Instant::now();
+    let tokenizer = Tokenizer::from_model(file)?;
+    let template = ChatTemplate::from_tokenizer(&tokenizer)?;
+    let runner = decoder(file, placement, config)?;
+    let info = info(name, file, placement);
+    let model = start(Parts { info, tokenizer, template, runner }, config)?;
+    let load_ms = begun.elapsed().as_millis() as u64;
+    let memory_bytes = placement.memory_bytes;
+    tracing::info!(model.name = %name, load_ms, memory_bytes, "loaded {name}");
+    Ok(model)
+}
+
+/// What a model's thread is started with.
+pub(crate) struct Parts {
+    pub(crate) info: ModelInfo,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) template: ChatTemplate,
+    pub(crate) runner: Box<dyn Runner>,
+}
+
+/// The decoder with its weights on the placement's device, and its cache.
+pub(crate) fn decoder(
+    file: &ModelFile,
+    placement: &Placement,
+    config: &EngineConfig,
+) -> Result<Box<dyn Runner>> {
+    let device = open_device(placement.device)?;
+    let decoder = Decoder::load(file, &device).map_err(loading)?;
+    let shape = KvShape::new(&file.shape, placement.pages, config.page_tokens);
+    let kv: Box<dyn KvCache> = match &device {
+        Device::Cpu => Box::new(HostKv::new(shape)),
+        device => Box::new(DeviceKv::new(shape, device)?),
+    };
+    Ok(Box::new(LoadedDecoder { decoder, kv }))
+}
+
+/// Starts the thread of a model.
+pub(crate) fn start(parts: Parts, config: &EngineConfig) -> Result<Model> {
+    let Parts { info, tokenizer, template, runner } = parts;
+    let tokenizer = Arc::new(tokenizer);
+    let shared = Arc::new(Shared::default());
+    let (commands, received) = sync_channel(config.queue_sequences);
+    let worker = Worker {
+        runner,
+        tokenizer: Arc::clone(&tokenizer),
+        commands: received,
+        shared: Arc::clone(&shared),
+        limits: Limits {
+            page_tokens: config.page_tokens,
+            budget_tokens: config.budget_tokens,
+            max_sequences: config.max_sequences,
+        },
+        pages: info.pages_total,
+        reader_timeout: Duration::from_secs(config.reader_timeout_s),
+    };
+    let thread = std::thread::Builder::new()
+        .name(format!("model {}", info.name))
+        .spawn(move || worker.work())
+        .map_err(|error| Error::LoadFailed(error.to_string()))?;
+    let limits =
+        QueueLimits { queue_sequences: config.queue_sequences, event_buffer: config.event_buffer };
+    let inner = Inner { info, tokenizer, template, commands, shared, limits, thread };
+    Ok(Model { inner: Arc::new(inner) })
+}
+
+pub(crate) fn info(name: &str, file: &ModelFile, placement: &Placement) -> ModelInfo {
+    ModelInfo {
+        name: name.to_string(),
+        format: file.format,
+        shape: file.shape.clone(),
+        parameters: file.parameters(),
+        quantization: file.quantization(),
+        context_tokens: placement.context_tokens,
+        memory_bytes: placement.memory_bytes,
+        pages_total: placement.pages,
+        device: placement.device,
+    }
+}
+
+fn open_device(choice: DeviceChoice) -> Result<Device> {
+    match choice {
+        DeviceChoice::Cpu => Ok(Device::Cpu),
+        DeviceChoice::Cuda(index) => Device::new_cuda(index).map_err(|error| loading(error.into())),
+        DeviceChoice::Metal => Device::new_metal(0).map_err(|error| loading(error.into())),
+    }
+}
+
+/// A device that refuses a tensor has not failed a running model: nothing runs yet.
+fn loading(error: Error) -> Error {
+    match error {
+        Error::ModelFailed(problem) => Error::LoadFailed(problem),
+        error => error,
+    }
+}

@@ -1,0 +1,154 @@
+//! Decides on which device a model runs and how large its KV cache is. Numbers only.
+
+use hearth_formats::ModelFile;
+
+use crate::config::{DevicePreference, EngineConfig};
+use crate::error::{Error, Result};
+use crate::kv;
+use crate::machine::Facts;
+use crate::weights;
+
+/// Contexts shorter than this (or the model's own) are not worth loading a model for.
+const LEAST_CONTEXT_TOKENS: u64 = 2048;
+
+/// A place for a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceChoice {
+    Cpu,
+    /// The GPU of this number.
+    Cuda(usize),
+    Metal,
+}
+
+/// The kinds of device that this binary was built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Backends {
+    pub(crate) cuda: bool,
+    pub(crate) metal: bool,
+}
+
+/// What a model needs, before it is known how much it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Need {
+    pub(crate) weights_bytes: u64,
+    /// Activations of a full step, logits, and the largest tensor while it is read.
+    pub(crate) workspace_bytes: u64,
+    /// Keys and values of one token.
+    pub(crate) kv_token_bytes: u64,
+    /// The longest context that the model and the settings allow.
+    pub(crate) context_tokens: u64,
+}
+
+/// What a model gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placement {
+    pub(crate) device: DeviceChoice,
+    pub(crate) pages: usize,
+    pub(crate) context_tokens: u32,
+    /// Weights, workspace and all pages.
+    pub(crate) memory_bytes: u64,
+}
+
+impl Backends {
+    /// What this binary has.
+    pub(crate) fn compiled() -> Backends {
+        Backends { cuda: cfg!(feature = "cuda"), metal: cfg!(feature = "metal") }
+    }
+}
+
+impl Need {
+    /// Reckons from a checked file's tensors.
+    pub(crate) fn of(model: &ModelFile, config: &EngineConfig) -> Need {
+        let shape = &model.shape;
+        let sum = model.tensors.values().map(weights::loaded_bytes);
+        let largest = model.tensors.values().map(|tensor| tensor.bytes).max().unwrap_or(0);
+        // Live at once, per row: residual, normed and attended rows, projections, gate, up, both.
+        let row = 4 * shape.dim + 3 * shape.query_dim() + 3 * shape.kv_dim() + 4 * shape.ffn_dim;
+        // Twice: a product is computed by output and then turned.
+        let rows = 2 * 4 * (config.budget_tokens * row) as u64;
+        let logits = 3 * 4 * (config.max_sequences * shape.vocab) as u64;
+        let own_context = shape.context_tokens as u64;
+        let context_tokens = match u64::from(config.context_tokens) {
+            0 => own_context,
+            limit => limit.min(own_context),
+        };
+        Need {
+            weights_bytes: sum.sum(),
+            workspace_bytes: rows + logits + largest,
+            kv_token_bytes: kv::token_bytes(shape),
+            context_tokens,
+        }
+    }
+}
+
+/// Chooses a device with room: the GPU with the most free memory that has it, else the CPU.
+pub(crate) fn place(
+    need: &Need,
+    facts: &Facts,
+    config: &EngineConfig,
+    backends: Backends,
+) -> Result<Placement> {
+    let mut options: Vec<(DeviceChoice, u64)> = Vec::new();
+    if config.device != DevicePreference::Cpu {
+        if backends.cuda {
+            let gpus = facts.gpus.iter();
+            options.extend(gpus.map(|gpu| (DeviceChoice::Cuda(gpu.index), gpu.memory_free_bytes)));
+            options.sort_by_key(|&(_, free)| std::cmp::Reverse(free));
+        }
+        if backends.metal {
+            // The GPU of such a machine works in the same memory as its CPU.
+            options.push((DeviceChoice::Metal, facts.memory_free_bytes));
+        }
+    }
+    if config.device != DevicePreference::Gpu {
+        options.push((DeviceChoice::Cpu, facts.memory_free_bytes));
+    }
+    let usable = |free: u64| (free as f64 * config.memory_share) as u64;
+    let fitting = options
+        .iter()
+        .find_map(|&(device, free)| fit(need, usable(free), config).map(|fit| (device, fit)));
+    let Some((device, pages)) = fitting else {
+        let free_bytes = options.iter().map(|&(_, free)| usable(free)).max().unwrap_or(0);
+        return Err(Error::TooBig { need_bytes: least_bytes(need, config), free_bytes });
+    };
+    let tokens = pages * config.page_tokens as u64;
+    Ok(Placement {
+        device,
+        pages: pages as usize,
+        // Bounded by formats far below u32.
+        context_tokens: need.context_tokens.min(tokens) as u32,
+        memory_bytes: need.weights_bytes + need.workspace_bytes + tokens * need.kv_token_bytes,
+    })
+}
+
+/// The pages a model gets in this much memory; `None` if it cannot even hold a short context.
+fn fit(need: &Need, usable_bytes: u64, config: &EngineConfig) -> Option<u64> {
+    let page_bytes = page_bytes(need, config);
+    let room = usable_bytes.checked_sub(need.weights_bytes + need.workspace_bytes)?;
+    let useful = pages_for(need.context_tokens, config).saturating_mul(config.max_sequences as u64);
+    let least = least_pages(need, config);
+    // The setting is a wish; the least context is a must.
+    let allowed = (config.kv_cache_bytes / page_bytes).max(least);
+    let pages = useful.min(allowed).min(room / page_bytes).min(u64::from(u32::MAX));
+    (pages >= least).then_some(pages)
+}
+
+fn least_pages(need: &Need, config: &EngineConfig) -> u64 {
+    pages_for(need.context_tokens.min(LEAST_CONTEXT_TOKENS), config)
+}
+
+fn least_bytes(need: &Need, config: &EngineConfig) -> u64 {
+    let pages = least_pages(need, config) * page_bytes(need, config);
+    need.weights_bytes + need.workspace_bytes + pages
+}
+
+fn page_bytes(need: &Need, config: &EngineConfig) -> u64 {
+    need.kv_token_bytes * config.page_tokens as u64
+}
+
+fn pages_for(tokens: u64, config: &EngineConfig) -> u64 {
+    tokens.div_ceil(config.page_tokens as u64).max(1)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,371 @@
+//! Keeps models loaded: loads each once, makes room, and lets idle ones go.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use hearth_formats::ModelFile;
+
+use crate::config::EngineConfig;
+use crate::error::{Error, Result};
+use crate::handle::{Model, ModelInfo, ModelStats};
+use crate::loader;
+use crate::machine::{Facts, Machine};
+use crate::placement::{Backends, DeviceChoice, Need, Placement, place};
+
+/// How often idle models are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Where a model's files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A GGUF file or a Hugging Face folder.
+    Path(PathBuf),
+    /// A GGUF file that is part of the binary.
+    Static(&'static [u8]),
+}
+
+/// Whether a model can answer at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelState {
+    Loading,
+    Loaded,
+}
+
+/// A model in the pool, and what it does.
+#[derive(Clone, Debug)]
+pub struct ModelActivity {
+    pub name: String,
+    pub state: ModelState,
+    /// Both are there once the model is loaded.
+    pub info: Option<ModelInfo>,
+    pub stats: ModelStats,
+}
+
+/// All models that are loaded or loading. Dropping it lets idle models go at once and the others
+/// when their sequences have ended.
+#[derive(Debug)]
+pub struct Pool {
+    shared: Arc<Shared>,
+    sweeper: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: EngineConfig,
+    machine: Machine,
+    backends: Backends,
+    state: Mutex<State>,
+    /// A load has ended, or the pool has.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    slots: HashMap<String, Slot>,
+    is_closed: bool,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Loading(Arc<Load>),
+    Loaded { model: Model, source: Source, last_used: Instant },
+}
+
+/// A load in progress, shared by all who wait for it.
+#[derive(Debug, Default)]
+struct Load {
+    failure: OnceLock<Error>,
+    /// Where it will be and how much it takes, once that is decided.
+    placement: OnceLock<Placement>,
+}
+
+impl Pool {
+    /// An empty pool on this machine.
+    pub fn new(config: EngineConfig, machine: Machine) -> Result<Pool> {
+        config.validate()?;
+        let shared = Arc::new(Shared {
+            config,
+            machine,
+            backends: Backends::compiled(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let sweeping = Arc::clone(&shared);
+        let sweeper = std::thread::Builder::new()
+            .name("model sweeper".into())
+            .spawn(move || sweeping.sweep_until_closed())
+            .map_err(|error| Error::LoadFailed(error.to_string()))?;
+        Ok(Pool { shared, sweeper: Some(sweeper) })
+    }
+
+    /// The model, loaded if it is not yet. Blocks while it loads; many callers share one load.
+    pub fn get(&self, name: &str, source: &Source) -> Result<Model> {
+        let load = match self.shared.find_or_claim(name, source)? {
+            Found::Model(model) => return Ok(model),
+            Found::Claimed(load) => load,
+        };
+        let loaded = catch_unwind(AssertUnwindSafe(|| self.shared.load(name, source, &load)))
+            .unwrap_or_else(|_| Err(Error::LoadFailed("the loader panicked".into())));
+        let mut state = self.shared.lock();
+        match &loaded {
+            Ok(model) => {
+                let (model, source) = (model.clone(), source.clone());
+                let slot = Slot::Loaded { model, source, last_used: Instant::now() };
+                state.slots.insert(name.to_string(), slot);
+            }
+            Err(error) => {
+                let _ = load.failure.set(error.clone());
+                state.slots.remove(name);
+            }
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+        loaded
+    }
+
+    /// Lets a model go; its running sequences end in their own time. `false` if it was not loaded.
+    pub fn unload(&self, name: &str) -> bool {
+        let mut state = self.shared.lock();
+        if !matches!(state.slots.get(name), Some(Slot::Loaded { .. })) {
+            return false;
+        }
+        let slot = state.slots.remove(name);
+        drop(state);
+        if let Some(Slot::Loaded { model, .. }) = slot {
+            model.close();
+        }
+        true
+    }
+
+    /// What each model does now, by name.
+    pub fn activity(&self) -> Vec<ModelActivity> {
+        let state = self.shared.lock();
+        let mut all: Vec<ModelActivity> = state
+            .slots
+            .iter()
+            .map(|(name, slot)| {
+                let (state, info, stats) = match slot {
+                    Slot::Loading(_) => (ModelState::Loading, None, ModelStats::default()),
+                    Slot::Loaded { model, .. } => {
+                        (ModelState::Loaded, Some(model.info().clone()), model.stats())
+                    }
+                };
+                ModelActivity { name: name.clone(), state, info, stats }
+            })
+            .collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// The machine's resources now.
+    pub fn facts(&self) -> Facts {
+        self.shared.machine.facts()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.is_closed = true;
+        let slots = std::mem::take(&mut state.slots);
+        drop(state);
+        self.shared.changed.notify_all();
+        for (_, slot) in slots {
+            if let Slot::Loaded { model, .. } = slot {
+                model.close();
+            }
+        }
+        if let Some(sweeper) = self.sweeper.take()
+            && sweeper.join().is_err()
+        {
+            tracing::error!("the model sweeper panicked");
+        }
+    }
+}
+
+enum Found {
+    Model(Model),
+    /// Nobody has it: the caller is to load it.
+    Claimed(Arc<Load>),
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock half-way through a change.
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn find_or_claim(&self, name: &str, source: &Source) -> Result<Found> {
+        let mut state = self.lock();
+        loop {
+            match state.slots.get_mut(name) {
+                Some(Slot::Loaded { model, source: loaded, last_used })
+                    if model.is_alive() && loaded == source =>
+                {
+                    *last_used = Instant::now();
+                    return Ok(Found::Model(model.clone()));
+                }
+                Some(Slot::Loading(load)) => {
+                    let load = Arc::clone(load);
+                    state = self.changed.wait(state).unwrap_or_else(|error| error.into_inner());
+                    if let Some(error) = load.failure.get() {
+                        return Err(error.clone());
+                    }
+                }
+                // It has failed, or the name means another file now: the old one goes.
+                Some(Slot::Loaded { .. }) | None => {
+                    let load = Arc::new(Load::default());
+                    let slot = Slot::Loading(Arc::clone(&load));
+                    let old = state.slots.insert(name.to_string(), slot);
+                    drop(state);
+                    if let Some(Slot::Loaded { model, .. }) = old {
+                        model.close();
+                    }
+                    return Ok(Found::Claimed(load));
+                }
+            }
+        }
+    }
+
+    fn load(&self, name: &str, source: &Source, load: &Load) -> Result<Model> {
+        let file = match source {
+            Source::Path(path) => ModelFile::open(path)?,
+            Source::Static(bytes) => ModelFile::from_static(bytes)?,
+        };
+        let need = Need::of(&file, &self.config);
+        let placement = self.make_room(&need, load)?;
+        loader::load(name, &file, &placement, &self.config)
+    }
+
+    /// Finds a place, letting idle models go until there is one.
+    fn make_room(&self, need: &Need, load: &Load) -> Result<Placement> {
+        loop {
+            let mut state = self.lock();
+            let loaded = state.slots.values().filter(|slot| slot.placement().is_some()).count();
+            let placed = match loaded < self.config.max_loaded_models {
+                true => place(need, &self.facts_left(&state), &self.config, self.backends),
+                false => Err(Error::AllBusy { loaded }),
+            };
+            let error = match placed {
+                Ok(placement) => {
+                    // Under the lock: the next one to place counts this one in.
+                    let _ = load.placement.set(placement);
+                    return Ok(placement);
+                }
+                Err(error) => error,
+            };
+            let Some(name) = state.least_recently_used() else { return Err(error) };
+            let slot = state.slots.remove(&name);
+            drop(state);
+            if let Some(Slot::Loaded { model, .. }) = slot {
+                tracing::info!(model.name = %name, "unloading {name} to make room");
+                model.close();
+            }
+        }
+    }
+
+    /// The machine's resources without what models have or are about to take. Free memory alone
+    /// would not do: pages of a cache are the system's until they are first written.
+    fn facts_left(&self, state: &State) -> Facts {
+        let mut facts = self.machine.facts();
+        let taken = |wanted: fn(DeviceChoice) -> Option<usize>, index: Option<usize>| -> u64 {
+            let placements = state.slots.values().filter_map(Slot::placement);
+            let here = placements.filter(|(device, _)| wanted(*device) == index);
+            here.map(|(_, bytes)| bytes).sum()
+        };
+        let host = taken(gpu_of, None);
+        let promised = facts.memory_bytes.saturating_sub(host);
+        facts.memory_free_bytes = match self.machine.is_live() {
+            true => facts.memory_free_bytes.min(promised),
+            false => facts.memory_free_bytes.saturating_sub(host),
+        };
+        for gpu in &mut facts.gpus {
+            let used = taken(gpu_of, Some(gpu.index));
+            gpu.memory_free_bytes = match self.machine.is_live() {
+                true => gpu.memory_free_bytes.min(gpu.memory_bytes.saturating_sub(used)),
+                false => gpu.memory_free_bytes.saturating_sub(used),
+            };
+        }
+        facts
+    }
+
+    fn sweep_until_closed(&self) {
+        let mut state = self.lock();
+        while !state.is_closed {
+            let gone = state.take_expired(self.config.keep_alive_s);
+            drop(state);
+            for (name, model) in gone {
+                tracing::info!(model.name = %name, "unloading {name}: idle or failed");
+                model.close();
+            }
+            state = self.lock();
+            if state.is_closed {
+                return;
+            }
+            let waited = self.changed.wait_timeout(state, SWEEP);
+            state = waited.unwrap_or_else(|error| error.into_inner()).0;
+        }
+    }
+}
+
+impl State {
+    fn least_recently_used(&self) -> Option<String> {
+        let idle = self.slots.iter().filter_map(|(name, slot)| match slot {
+            Slot::Loaded { model, last_used, .. } if model.is_idle() => Some((last_used, name)),
+            _ => None,
+        });
+        idle.min_by_key(|(last_used, _)| **last_used).map(|(_, name)| name.clone())
+    }
+
+    /// Takes out models that have been idle for too long or have failed; work renews the time.
+    fn take_expired(&mut self, keep_alive_s: u64) -> Vec<(String, Model)> {
+        let now = Instant::now();
+        let keep_alive = Duration::from_secs(keep_alive_s);
+        let mut gone = Vec::new();
+        for (name, slot) in &mut self.slots {
+            let Slot::Loaded { model, last_used, .. } = slot else { continue };
+            if model.is_idle() {
+                let is_expired = keep_alive_s > 0 && now - *last_used >= keep_alive;
+                if is_expired {
+                    gone.push(name.clone());
+                }
+            } else {
+                *last_used = now;
+            }
+            if !model.is_alive() && !gone.contains(name) {
+                gone.push(name.clone());
+            }
+        }
+        let taken = gone.into_iter().filter_map(|name| match self.slots.remove(&name) {
+            Some(Slot::Loaded { model, .. }) => Some((name, model)),
+            _ => None,
+        });
+        taken.collect()
+    }
+}
+
+impl Slot {
+    /// The device and bytes of a model that is loaded or whose place is decided.
+    fn placement(&self) -> Option<(DeviceChoice, u64)> {
+        match self {
+            Slot::Loading(load) => {
+                load.placement.get().map(|place| (place.device, place.memory_bytes))
+            }
+            Slot::Loaded { model, .. } => Some((model.info().device, model.info().memory_bytes)),
+        }
+    }
+}
+
+fn gpu_of(device: DeviceChoice) -> Option<usize> {
+    match device {
+        DeviceChoice::Cuda(index) => Some(index),
+        DeviceChoice::Cpu | DeviceChoice::Metal => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

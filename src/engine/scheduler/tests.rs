@@ -1,0 +1,170 @@
+//! Scenes and a random play of the scheduler; no model needed.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+
+use super::{Limits, Scheduler, SequenceId, Work};
+
+fn scheduler(total_pages: usize, budget_tokens: usize) -> Scheduler {
+    Scheduler::new(Limits { page_tokens: 4, budget_tokens, max_sequences: 4 }, total_pages)
+}
+
+/// Runs a step in which every sampling sequence gets a token.
+fn step(scheduler: &mut Scheduler) -> Vec<Work> {
+    let work = scheduler.schedule();
+    scheduler.advance(&work);
+    for work in work.iter().filter(|work| work.samples) {
+        scheduler.push_token(work.sequence);
+    }
+    assert!(scheduler.check());
+    work
+}
+
+fn work(id: u64, start: usize, count: usize, samples: bool) -> Work {
+    Work { sequence: SequenceId(id), start, count, samples }
+}
+
+#[test]
+fn decoding_goes_before_prompts_and_prompts_are_cut_to_the_budget() {
+    let mut scheduler = scheduler(100, 8);
+    scheduler.add(SequenceId(1), 3);
+    assert_eq!(step(&mut scheduler), [work(1, 0, 3, true)]);
+    scheduler.add(SequenceId(2), 20);
+    assert_eq!(step(&mut scheduler), [work(1, 3, 1, true), work(2, 0, 7, false)]);
+    assert_eq!(step(&mut scheduler), [work(1, 4, 1, true), work(2, 7, 7, false)]);
+    assert_eq!(step(&mut scheduler), [work(1, 5, 1, true), work(2, 14, 6, true)]);
+    assert_eq!(step(&mut scheduler), [work(1, 6, 1, true), work(2, 20, 1, true)]);
+}
+
+#[test]
+fn short_of_pages_the_youngest_is_computed_again_later() {
+    let mut scheduler = scheduler(4, 64);
+    scheduler.add(SequenceId(1), 6);
+    scheduler.add(SequenceId(2), 6);
+    assert_eq!(step(&mut scheduler).len(), 2);
+    step(&mut scheduler);
+    step(&mut scheduler);
+    assert_eq!(scheduler.preemptions(), 0);
+    // Both have 9 tokens now and need a third page.
+    step(&mut scheduler);
+    assert_eq!(scheduler.preemptions(), 1);
+    assert_eq!(scheduler.waiting(), 1);
+    scheduler.remove(SequenceId(1));
+    assert_eq!(step(&mut scheduler), [work(2, 0, 9, true)]);
+}
+
+#[test]
+fn a_paused_sequence_is_kept_until_another_needs_its_pages() {
+    let mut scheduler = scheduler(4, 64);
+    scheduler.add(SequenceId(1), 6);
+    step(&mut scheduler);
+    scheduler.set_paused(SequenceId(1), true);
+    assert!(step(&mut scheduler).is_empty());
+    assert_eq!(scheduler.running(), 1);
+    scheduler.add(SequenceId(2), 10);
+    assert_eq!(step(&mut scheduler), [work(2, 0, 10, true)]);
+    assert_eq!((scheduler.preemptions(), scheduler.waiting()), (1, 1));
+    scheduler.remove(SequenceId(2));
+    assert!(step(&mut scheduler).is_empty(), "still paused");
+    scheduler.set_paused(SequenceId(1), false);
+    assert_eq!(step(&mut scheduler), [work(1, 0, 7, true)]);
+}
+
+#[test]
+fn removing_frees_the_pages_of_a_half_read_prompt() {
+    let mut scheduler = scheduler(16, 8);
+    scheduler.add(SequenceId(1), 40);
+    step(&mut scheduler);
+    assert!(scheduler.pages_used() > 0);
+    scheduler.remove(SequenceId(1));
+    assert_eq!(scheduler.pages_used(), 0);
+    assert!(scheduler.check());
+}
+
+#[test]
+fn a_sequence_as_long_as_all_pages_runs() {
+    let mut scheduler = scheduler(4, 64);
+    scheduler.add(SequenceId(1), 16);
+    assert_eq!(step(&mut scheduler), [work(1, 0, 16, true)]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Random arrivals, ends, cancels, pauses and too few pages.
+    #[test]
+    fn nothing_leaks_and_nobody_starves(seed in any::<u64>()) {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let total = random.random_range(4..20usize);
+        let mut scheduler = scheduler(total, random.random_range(4..24usize));
+        // Tokens still to draw, steps since the last arrival-ordered progress.
+        let mut live: BTreeMap<SequenceId, (usize, usize)> = BTreeMap::new();
+        let mut next = 0;
+        for _ in 0..600 {
+            if live.len() < 12 && random.random_bool(0.3) {
+                let prompt = random.random_range(1..total * 4);
+                let answer = random.random_range(1..=total * 4 - prompt);
+                scheduler.add(SequenceId(next), prompt);
+                live.insert(SequenceId(next), (answer, 0));
+                next += 1;
+            }
+            for id in live.keys().copied().collect::<Vec<_>>() {
+                if random.random_bool(0.02) {
+                    scheduler.remove(id);
+                    live.remove(&id);
+                } else {
+                    scheduler.set_paused(id, random.random_bool(0.05));
+                }
+            }
+            let work = scheduler.schedule();
+            prop_assert!(work.iter().map(|work| work.count).sum::<usize>() <= 24);
+            for work in &work {
+                prop_assert!(work.count > 0);
+                let held = scheduler.pages_of(work.sequence).len() * 4;
+                prop_assert!(held >= work.start + work.count, "work lies in leased pages");
+            }
+            scheduler.advance(&work);
+            for work in work.iter().filter(|work| work.samples) {
+                let left = live.get_mut(&work.sequence).expect("only live ones run");
+                left.0 -= 1;
+                match left.0 {
+                    0 => {
+                        scheduler.remove(work.sequence);
+                        live.remove(&work.sequence);
+                    }
+                    _ => scheduler.push_token(work.sequence),
+                }
+            }
+            prop_assert!(scheduler.check());
+            prop_assert_eq!(scheduler.running() + scheduler.waiting(), live.len());
+        }
+        // No more arrivals and no pauses: everyone must end, in bounded time.
+        for id in live.keys() {
+            scheduler.set_paused(*id, false);
+        }
+        let bound = live.len() * total * 4 * 12;
+        for _ in 0..bound {
+            let work = scheduler.schedule();
+            scheduler.advance(&work);
+            for work in work.iter().filter(|work| work.samples) {
+                let left = live.get_mut(&work.sequence).expect("only live ones run");
+                left.0 -= 1;
+                match left.0 {
+                    0 => {
+                        scheduler.remove(work.sequence);
+                        live.remove(&work.sequence);
+                    }
+                    _ => scheduler.push_token(work.sequence),
+                }
+            }
+            if live.is_empty() {
+                break;
+            }
+        }
+        prop_assert!(live.is_empty(), "{} sequences starved", live.len());
+        prop_assert_eq!(scheduler.pages_used(), 0);
+    }
+}

@@ -1,0 +1,157 @@
+//! One request inside a model's thread: its tokens, how it draws and what its reader has heard.
+
+use std::time::{Duration, Instant};
+
+use hearth_text::{Detokenizer, StopMatcher, Tokenizer};
+use tokio::sync::mpsc;
+
+use crate::error::Result;
+use crate::event::{Event, FinishReason, Finished, TokenLogprob};
+use crate::request::SequenceRequest;
+use crate::sampler::Sampler;
+
+/// Events that one token can cause: its text, and the end.
+const EVENTS_PER_TOKEN: usize = 2;
+
+/// A sequence from submission to its last event.
+pub(crate) struct ActiveSequence {
+    /// Prompt and answer.
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) sampler: Sampler,
+    prompt_tokens: usize,
+    /// Length at which it ends, at most the context.
+    most_tokens: usize,
+    detokenizer: Detokenizer,
+    stops: StopMatcher,
+    events: mpsc::Sender<Result<Event>>,
+    submitted: Instant,
+    started: Option<Instant>,
+    first_token: Option<Instant>,
+    lagging: Option<Instant>,
+}
+
+/// How a sequence's reader is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// There is room for what the next token brings.
+    Listens,
+    /// The buffer is full; since when is remembered.
+    Lags(Duration),
+    /// Nobody will ever read: cancelled.
+    Gone,
+}
+
+impl ActiveSequence {
+    /// The request has been checked against the model.
+    pub(crate) fn new(
+        request: SequenceRequest,
+        context_tokens: u32,
+        events: mpsc::Sender<Result<Event>>,
+    ) -> ActiveSequence {
+        let prompt_tokens = request.prompt.len();
+        let context_tokens = context_tokens as usize;
+        let most_tokens = request.max_tokens.map_or(context_tokens, |most| {
+            prompt_tokens.saturating_add(most as usize).min(context_tokens)
+        });
+        let detokenizer = match request.continues_text {
+            true => Detokenizer::continuing(),
+            false => Detokenizer::new(),
+        };
+        ActiveSequence {
+            sampler: Sampler::new(request.sampling, request.logprobs, &request.prompt),
+            tokens: request.prompt,
+            prompt_tokens,
+            most_tokens,
+            detokenizer,
+            stops: StopMatcher::new(request.stop),
+            events,
+            submitted: Instant::now(),
+            started: None,
+            first_token: None,
+            lagging: None,
+        }
+    }
+
+    /// Notes that a step runs this sequence; `true` the first time.
+    pub(crate) fn start(&mut self) -> bool {
+        self.started.replace(self.started.unwrap_or_else(Instant::now)).is_none()
+    }
+
+    pub(crate) fn has_started(&self) -> bool {
+        self.started.is_some()
+    }
+
+    pub(crate) fn reader(&mut self) -> Reader {
+        if self.events.is_closed() {
+            return Reader::Gone;
+        }
+        if self.events.capacity() >= EVENTS_PER_TOKEN {
+            self.lagging = None;
+            return Reader::Listens;
+        }
+        Reader::Lags(self.lagging.get_or_insert_with(Instant::now).elapsed())
+    }
+
+    /// Adds a drawn token and tells the reader its text. If the sequence has ended with it, gives
+    /// the event that says so, to be told once the sequence's pages are free.
+    pub(crate) fn push(
+        &mut self,
+        token: u32,
+        logprob: Option<TokenLogprob>,
+        tokenizer: &Tokenizer,
+    ) -> Option<Event> {
+        self.first_token.get_or_insert_with(Instant::now);
+        self.tokens.push(token);
+        let is_end = tokenizer.eos_ids().contains(&token);
+        let piece = match is_end {
+            true => String::new(),
+            false => self.detokenizer.push(tokenizer, token),
+        };
+        let step = self.stops.push(&piece);
+        let mut text = step.text;
+        let reason = if is_end || step.stopped {
+            Some(FinishReason::Stop)
+        } else if self.tokens.len() >= self.most_tokens {
+            Some(FinishReason::Length)
+        } else {
+            None
+        };
+        if reason.is_some() && !step.stopped {
+            let rest = self.detokenizer.finish();
+            let last = self.stops.push(&rest);
+            text.push_str(&last.text);
+            if !last.stopped {
+                text.push_str(&self.stops.finish());
+            }
+        }
+        // The token that ends a sequence is not part of the answer, nor of its log probabilities.
+        let tokens: Vec<TokenLogprob> = logprob.filter(|_| !is_end).into_iter().collect();
+        if !text.is_empty() || !tokens.is_empty() {
+            self.tell(Ok(Event::Text { text, tokens }));
+        }
+        reason.map(|reason| Event::Finished(self.finished(reason)))
+    }
+
+    /// Room was seen before the token was computed, so only a reader that left can refuse.
+    pub(crate) fn tell(&self, event: Result<Event>) {
+        if self.events.try_send(event).is_err() {
+            tracing::debug!("a reader left before the last event");
+        }
+    }
+
+    fn finished(&self, reason: FinishReason) -> Finished {
+        let now = Instant::now();
+        let started = self.started.unwrap_or(now);
+        let first_token = self.first_token.unwrap_or(now);
+        // Contexts are bounded far below u32.
+        Finished {
+            reason,
+            prompt_tokens: self.prompt_tokens as u32,
+            completion_tokens: (self.tokens.len() - self.prompt_tokens) as u32,
+            queue: started - self.submitted,
+            prefill: first_token - started,
+            first_token: first_token - self.submitted,
+            total: now - self.submitted,
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Every kind of weights in every architecture, on tiny models with random weights.
+
+use std::path::Path;
+
+use candle_core::quantized::gguf_file::{self, Value};
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Tensor};
+use hearth_formats::{Architecture, ModelFile, TensorKind};
+use hearth_kernels::reference::noise;
+
+use super::support::{answer, config, greedy, load};
+use crate::batch::Batch;
+use crate::decoder::Decoder;
+use crate::kv::{DeviceKv, HostKv, KvCache, KvShape};
+use crate::tensors::values;
+
+/// One block of a K-quant wide; two query heads share each key head.
+const DIM: usize = 256;
+const FFN: usize = 512;
+const HEADS: usize = 4;
+const KV_HEADS: usize = 2;
+const HEAD_DIM: usize = 64;
+const LAYERS: usize = 2;
+const VOCAB: usize = 288;
+const PROMPT: [u32; 9] = [1, 270, 17, 101, 44, 280, 5, 199, 3];
+
+fn ggml(kind: TensorKind) -> GgmlDType {
+    match kind {
+        TensorKind::F32 => GgmlDType::F32,
+        TensorKind::F16 => GgmlDType::F16,
+        TensorKind::BF16 => GgmlDType::BF16,
+        TensorKind::Q4_0 => GgmlDType::Q4_0,
+        TensorKind::Q4_1 => GgmlDType::Q4_1,
+        TensorKind::Q5_0 => GgmlDType::Q5_0,
+        TensorKind::Q5_1 => GgmlDType::Q5_1,
+        TensorKind::Q8_0 => GgmlDType::Q8_0,
+        TensorKind::Q2_K => GgmlDType::Q2K,
+        TensorKind::Q3_K => GgmlDType::Q3K,
+        TensorKind::Q4_K => GgmlDType::Q4K,
+        TensorKind::Q5_K => GgmlDType::Q5K,
+        TensorKind::Q6_K => GgmlDType::Q6K,
+    }
+}
+
+/// Random weights of an architecture: matrices as `kind` rounds them, vectors in f32.
+fn tensors(architecture: Architecture, kind: TensorKind) -> Vec<(String, QTensor)> {
+    let mut all = Vec::new();
+    let mut add = |name: String, dims: &[usize], center: f32, kind: TensorKind| {
+        let seed = all.len() as u64 + 1;
+        let scale = 1.7 / (*dims.last().expect("has dimensions") as f32).sqrt();
+        let numbers = noise(seed, dims.iter().product());
+        let numbers = numbers.into_iter().map(|number| center + number * scale).collect();
+        let tensor = Tensor::from_vec::<_, f32>(numbers, dims, &Device::Cpu).expect("fits");
+        all.push((name, QTensor::quantize(&tensor, ggml(kind)).expect("can be written")));
+    };
+    add("token_embd.weight".into(), &[VOCAB, DIM], 0.0, kind);
+    let (query, kv) = (HEADS * HEAD_DIM, KV_HEADS * HEAD_DIM);
+    for layer in 0..LAYERS {
+        let name = |part: &str| format!("blk.{layer}.{part}");
+        add(name("attn_norm.weight"), &[DIM], 1.0, TensorKind::F32);
+        for (part, rows) in [("attn_q", query), ("attn_k", kv), ("attn_v", kv)] {
+            add(name(&format!("{part}.weight")), &[rows, DIM], 0.0, kind);
+            if architecture == Architecture::Qwen2 {
+                add(name(&format!("{part}.bias")), &[rows], 0.0, TensorKind::F32);
+            }
+        }
+        if architecture == Architecture::Qwen3 {
+            add(name("attn_q_norm.weight"), &[HEAD_DIM], 1.0, TensorKind::F32);
+            add(name("attn_k_norm.weight"), &[HEAD_DIM], 1.0, TensorKind::F32);
+        }
+        add(name("attn_output.weight"), &[DIM, query], 0.0, kind);
+        add(name("ffn_norm.weight"), &[DIM], 1.0, TensorKind::F32);
+        add(name("ffn_gate.weight"), &[FFN, DIM], 0.0, kind);
+        add(name("ffn_up.weight"), &[FFN, DIM], 0.0, kind);
+        add(name("ffn_down.weight"), &[DIM, FFN], 0.0, kind);
+    }
+    add("output_norm.weight".into(), &[DIM], 1.0, TensorKind::F32);
+    // The others have tied embeddings.
+    if architecture == Architecture::Llama {
+        add("output.weight".into(), &[VOCAB, DIM], 0.0, kind);
+    }
+    all
+}
+
+fn metadata(architecture: Architecture) -> Vec<(String, Value)> {
+    let name = architecture.name();
+    let number = |key: &str, value: usize| (format!("{name}.{key}"), Value::U32(value as u32));
+    let word = |id: usize| match id {
+        0 => ("<unk>".to_string(), 2),
+        1 => ("<s>".to_string(), 3),
+        2 => ("</s>".to_string(), 3),
+        3..=258 => (format!("<0x{:02X}>", id - 3), 6),
+        _ => (format!("word{id}"), 1),
+    };
+    let words = || (0..VOCAB).map(word);
+    vec![
+        ("general.architecture".into(), Value::String(name.into())),
+        number("block_count", LAYERS),
+        number("context_length", 128),
+        number("embedding_length", DIM),
+        number("feed_forward_length", FFN),
+        number("attention.head_count", HEADS),
+        number("attention.head_count_kv", KV_HEADS),
+        number("attention.key_length", HEAD_DIM),
+        number("attention.value_length", HEAD_DIM),
+        number("rope.dimension_count", HEAD_DIM),
+        (format!("{name}.rope.freq_base"), Value::F32(10_000.0)),
+        (format!("{name}.attention.layer_norm_rms_epsilon"), Value::F32(1e-6)),
+        ("tokenizer.ggml.model".into(), Value::String("llama".into())),
+        (
+            "tokenizer.ggml.tokens".into(),
+            Value::Array(words().map(|(text, _)| Value::String(text)).collect()),
+        ),
+        (
+            "tokenizer.ggml.scores".into(),
+            Value::Array((0..VOCAB).map(|id| Value::F32(-(id as f32))).collect()),
+        ),
+        (
+            "tokenizer.ggml.token_type".into(),
+            Value::Array(words().map(|(_, kind)| Value::I32(kind)).collect()),
+        ),
+        ("tokenizer.ggml.bos_token_id".into(), Value::U32(1)),
+        ("tokenizer.ggml.eos_token_id".into(), Value::U32(2)),
+    ]
+}
+
+fn write(path: &Path, architecture: Architecture, tensors: &[(String, QTensor)]) {
+    let metadata = metadata(architecture);
+    let metadata: Vec<(&str, &Value)> =
+        metadata.iter().map(|(key, value)| (key.as_str(), value)).collect();
+    let tensors: Vec<(&str, &QTensor)> =
+        tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let mut file = std::fs::File::create(path).expect("a new file");
+    gguf_file::write(&mut file, &metadata, &tensors).expect("written");
+}
+
+/// Logits after each part of the prompt, as a prompt and one more step would give them.
+fn logits(path: &Path, on_device: bool) -> Vec<f32> {
+    let file = ModelFile::open(path).expect("sound");
+    let decoder = Decoder::load(&file, &Device::Cpu).expect("loads");
+    let shape = KvShape::new(&file.shape, 4, 16);
+    let mut kv: Box<dyn KvCache> = match on_device {
+        true => Box::new(DeviceKv::new(shape, &Device::Cpu).expect("fits")),
+        false => Box::new(HostKv::new(shape)),
+    };
+    let mut all = Vec::new();
+    for (start, tokens) in [(0, &PROMPT[..5]), (5, &PROMPT[5..8]), (8, &PROMPT[8..])] {
+        let mut batch = Batch::new(16);
+        batch.push(tokens, start, vec![2], true);
+        let logits = decoder.forward(&batch, kv.as_mut()).expect("runs").expect("asked for");
+        all.extend(values(&logits).expect("on the host"));
+    }
+    all
+}
+
+/// Root of the mean squared difference, as a share of the root of the mean square.
+fn relative_error(got: &[f32], want: &[f32]) -> f64 {
+    assert_eq!(got.len(), want.len());
+    let square = |number: f64| number * number;
+    let difference: f64 = got.iter().zip(want).map(|(a, b)| square(f64::from(a - b))).sum();
+    let size: f64 = want.iter().map(|&value| square(f64::from(value))).sum();
+    assert!(size > 0.0);
+    (difference / size).sqrt()
+}
+
+fn runs_like_its_dequantised_twin(architecture: Architecture) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for kind in TensorKind::ALL {
+        let (path, twin) = (folder.path().join("model.gguf"), folder.path().join("twin.gguf"));
+        let written = tensors(architecture, kind);
+        write(&path, architecture, &written);
+        let plain = |(name, tensor): &(String, QTensor)| {
+            let tensor = tensor.dequantize(&Device::Cpu).expect("dequantises");
+            let tensor = QTensor::quantize(&tensor, GgmlDType::F32).expect("can be written");
+            (name.clone(), tensor)
+        };
+        write(&twin, architecture, &written.iter().map(plain).collect::<Vec<_>>());
+        let want = logits(&twin, false);
+        let error = relative_error(&logits(&path, false), &want);
+        // Rows are rounded to eight bits where blocks are multiplied; floats are widened exactly.
+        let bound = if kind.block_elements() == 1 { 1e-6 } else { 0.03 };
+        assert!(error < bound, "{architecture} {}: {error}", kind.label());
+        let error = relative_error(&logits(&path, true), &logits(&path, false));
+        assert!(error < 0.02, "{architecture} {} by candle's operations: {error}", kind.label());
+        if kind == TensorKind::F32 {
+            assert!(error < 1e-5, "{architecture} by candle's operations: {error}");
+        }
+        if kind == TensorKind::Q4_K {
+            let answer = answer(&load(&path, &config()), greedy(&PROMPT, 8));
+            assert!(answer.end.is_ok(), "{:?}", answer.end);
+        }
+    }
+}
+
+#[test]
+fn llama_runs_with_every_kind_of_weights() {
+    runs_like_its_dequantised_twin(Architecture::Llama);
+}
+
+#[test]
+fn qwen2_runs_with_every_kind_of_weights() {
+    runs_like_its_dequantised_twin(Architecture::Qwen2);
+}
+
+#[test]
+fn qwen3_runs_with_every_kind_of_weights() {
+    runs_like_its_dequantised_twin(Architecture::Qwen3);
+}

@@ -1,0 +1,184 @@
+//! Reads a checked model's tensors into memory, once, in the form a device computes with.
+//!
+//! Tensors are read one by one and not memory-mapped: candle copies them anyway, and a mapped file
+//! that someone truncates kills the process.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::Arc;
+
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
+use candle_core::{Device, Tensor};
+use half::{bf16, f16};
+use hearth_formats::{ModelFile, TensorKind, TensorLocation, TensorRole, Weights};
+
+use crate::error::{Error, Result};
+use crate::layers::Weight;
+
+/// Alignment that every block type is content with; ggml's own is 32, files may have 8.
+const ALIGNMENT_BYTES: usize = 32;
+
+/// The open weights of one model.
+pub(crate) struct WeightReader<'a> {
+    model: &'a ModelFile,
+    source: Source,
+    device: &'a Device,
+}
+
+enum Source {
+    Files(Vec<File>),
+    Static(&'static [u8]),
+}
+
+impl<'a> WeightReader<'a> {
+    pub(crate) fn open(model: &'a ModelFile, device: &'a Device) -> Result<WeightReader<'a>> {
+        let source = match &model.weights {
+            Weights::Static(bytes) => Source::Static(bytes),
+            Weights::Files(paths) => {
+                let open = |path| File::open(path).map_err(|error| unreadable(&error));
+                Source::Files(paths.iter().map(open).collect::<Result<_>>()?)
+            }
+        };
+        Ok(WeightReader { model, source, device })
+    }
+
+    pub(crate) fn has(&self, role: TensorRole) -> bool {
+        self.model.tensor(role).is_some()
+    }
+
+    /// A matrix in the form its file has: quantised blocks stay as they are, floats become f32.
+    pub(crate) fn matrix(&mut self, role: TensorRole) -> Result<Weight> {
+        let (bytes, location) = self.read(role)?;
+        match block_kind(location.kind) {
+            None => Ok(Weight::Dense(self.dense(&bytes, location)?)),
+            Some(kind) => Ok(Weight::Quantized(Arc::new(self.blocks(&bytes, kind, location)?))),
+        }
+    }
+
+    /// A vector (or table) as f32 on the device, whatever its file has.
+    pub(crate) fn vector(&mut self, role: TensorRole) -> Result<Tensor> {
+        let (bytes, location) = self.read(role)?;
+        match block_kind(location.kind) {
+            None => self.dense(&bytes, location),
+            Some(kind) => Ok(self.blocks(&bytes, kind, location)?.dequantize(self.device)?),
+        }
+    }
+
+    fn dense(&self, bytes: &AlignedBytes, location: &TensorLocation) -> Result<Tensor> {
+        let values = widen(bytes.get(), location.kind);
+        Ok(Tensor::from_vec(values, dims(location), &Device::Cpu)?.to_device(self.device)?)
+    }
+
+    fn blocks(
+        &self,
+        bytes: &AlignedBytes,
+        kind: GgmlDType,
+        location: &TensorLocation,
+    ) -> Result<QTensor> {
+        let storage = QStorage::from_data(bytes.get().into(), self.device, kind)?;
+        Ok(QTensor::new(storage, dims(location))?)
+    }
+
+    fn read(&mut self, role: TensorRole) -> Result<(AlignedBytes, &'a TensorLocation)> {
+        let location = self.model.tensor(role).ok_or_else(|| {
+            Error::LoadFailed(format!("the checked file has no tensor for {role:?}"))
+        })?;
+        let mut bytes = AlignedBytes::new(location.bytes as usize);
+        match &mut self.source {
+            Source::Static(all) => match location.data(all) {
+                Some(data) => bytes.get_mut().copy_from_slice(data),
+                None => return Err(Error::LoadFailed("the embedded model is cut short".into())),
+            },
+            Source::Files(files) => {
+                let file = &mut files[location.file];
+                file.seek(SeekFrom::Start(location.offset))
+                    .and_then(|_| file.read_exact(bytes.get_mut()))
+                    .map_err(|error| unreadable(&error))?;
+            }
+        }
+        Ok((bytes, location))
+    }
+}
+
+/// Bytes that start where every block type may start. candle asserts alignment, and neither a
+/// file's offsets nor an embedded file give it.
+struct AlignedBytes {
+    bytes: Vec<u8>,
+    start: usize,
+    len: usize,
+}
+
+impl AlignedBytes {
+    fn new(len: usize) -> AlignedBytes {
+        let bytes = vec![0; len + ALIGNMENT_BYTES];
+        let start = bytes.as_ptr().align_offset(ALIGNMENT_BYTES).min(ALIGNMENT_BYTES);
+        AlignedBytes { bytes, start, len }
+    }
+
+    fn get(&self) -> &[u8] {
+        &self.bytes[self.start..self.start + self.len]
+    }
+
+    fn get_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.start + self.len]
+    }
+}
+
+/// candle's name of a block kind; `None` for plain floats.
+fn block_kind(kind: TensorKind) -> Option<GgmlDType> {
+    match kind {
+        TensorKind::F32 | TensorKind::F16 | TensorKind::BF16 => None,
+        TensorKind::Q4_0 => Some(GgmlDType::Q4_0),
+        TensorKind::Q4_1 => Some(GgmlDType::Q4_1),
+        TensorKind::Q5_0 => Some(GgmlDType::Q5_0),
+        TensorKind::Q5_1 => Some(GgmlDType::Q5_1),
+        TensorKind::Q8_0 => Some(GgmlDType::Q8_0),
+        TensorKind::Q2_K => Some(GgmlDType::Q2K),
+        TensorKind::Q3_K => Some(GgmlDType::Q3K),
+        TensorKind::Q4_K => Some(GgmlDType::Q4K),
+        TensorKind::Q5_K => Some(GgmlDType::Q5K),
+        TensorKind::Q6_K => Some(GgmlDType::Q6K),
+    }
+}
+
+/// Little-endian floats as f32. Half floats are widened once here, so that a step computes in one
+/// precision on every device; it costs twice their memory.
+fn widen(bytes: &[u8], kind: TensorKind) -> Vec<f32> {
+    let pairs = || bytes.as_chunks::<2>().0.iter();
+    match kind {
+        TensorKind::F16 => pairs().map(|&pair| f16::from_le_bytes(pair).to_f32()).collect(),
+        TensorKind::BF16 => pairs().map(|&pair| bf16::from_le_bytes(pair).to_f32()).collect(),
+        _ => bytes.as_chunks::<4>().0.iter().map(|&four| f32::from_le_bytes(four)).collect(),
+    }
+}
+
+/// Bytes that a tensor takes in memory on the CPU, with the copies that candle makes of it.
+pub(crate) fn loaded_bytes(location: &TensorLocation) -> u64 {
+    match location.kind {
+        TensorKind::F32 | TensorKind::F16 | TensorKind::BF16 => location.elements() * 4,
+        _ => location.bytes + repacked_bytes(location),
+    }
+}
+
+/// On x86-64 candle keeps a second form of some kinds, tiled over 16 rows of whole 256-value
+/// blocks (`repack_x86.rs`: 192 bytes per block of Q4_K, 320 of Q6_K, as it is of Q8_0).
+fn repacked_bytes(location: &TensorLocation) -> u64 {
+    let [rows, columns] = location.shape[..] else { return 0 };
+    if !cfg!(target_arch = "x86_64") || !rows.is_multiple_of(16) || !columns.is_multiple_of(256) {
+        return 0;
+    }
+    match location.kind {
+        TensorKind::Q4_K => rows * columns / 256 * 192,
+        TensorKind::Q6_K => rows * columns / 256 * 320,
+        TensorKind::Q8_0 => location.bytes,
+        _ => 0,
+    }
+}
+
+fn dims(location: &TensorLocation) -> Vec<usize> {
+    location.shape.iter().map(|&dim| dim as usize).collect()
+}
+
+fn unreadable(error: &std::io::Error) -> Error {
+    Error::LoadFailed(format!("the weights cannot be read: {error}"))
+}

@@ -1,0 +1,244 @@
+//! The thread of one model: schedule → run → postprocess, until nobody needs the model.
+//!
+//! It alone touches the model's weights, pages and sequences. Others hold a [`crate::Model`], which
+//! is a channel to this thread and the numbers it publishes.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use candle_core::Tensor;
+use hearth_text::Tokenizer;
+
+use crate::batch::Batch;
+use crate::decoder::Decoder;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::kv::KvCache;
+use crate::scheduler::{Limits, Scheduler, SequenceId, Work};
+use crate::sequence::{ActiveSequence, Reader};
+use crate::tensors::with_values;
+
+/// How often a thread whose sequences all wait for their readers looks whether they have read.
+const PAUSED_POLL: Duration = Duration::from_millis(5);
+
+/// What computes a step.
+pub(crate) trait Runner: Send {
+    /// Logits of the rows that want them, `[logit_rows, vocab]` in host memory.
+    fn run(&mut self, batch: &Batch) -> Result<Option<Tensor>>;
+}
+
+/// A decoder with the keys and values of its sequences.
+pub(crate) struct LoadedDecoder {
+    pub(crate) decoder: Decoder,
+    pub(crate) kv: Box<dyn KvCache>,
+}
+
+impl Runner for LoadedDecoder {
+    fn run(&mut self, batch: &Batch) -> Result<Option<Tensor>> {
+        self.decoder.forward(batch, self.kv.as_mut())
+    }
+}
+
+/// What the thread publishes and its handles read.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Submitted and not ended.
+    pub(crate) live: AtomicUsize,
+    /// Submitted and never run yet; bounds the queue.
+    pub(crate) queued: AtomicUsize,
+    pub(crate) running: AtomicUsize,
+    pub(crate) pages_used: AtomicUsize,
+    pub(crate) computed_tokens: AtomicU64,
+    pub(crate) completion_tokens: AtomicU64,
+    pub(crate) preemptions: AtomicU64,
+    pub(crate) steps: AtomicU64,
+    /// Why the thread has given up, if it has.
+    pub(crate) failure: OnceLock<String>,
+}
+
+/// Everything the thread owns.
+pub(crate) struct Worker {
+    pub(crate) runner: Box<dyn Runner>,
+    pub(crate) tokenizer: Arc<Tokenizer>,
+    pub(crate) commands: Receiver<ActiveSequence>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) limits: Limits,
+    pub(crate) pages: usize,
+    pub(crate) reader_timeout: Duration,
+}
+
+/// The parts that change from step to step.
+struct Run {
+    worker: Worker,
+    scheduler: Scheduler,
+    sequences: BTreeMap<SequenceId, ActiveSequence>,
+    next_id: u64,
+    /// The last step had nothing to do although there are sequences.
+    is_stuck: bool,
+}
+
+impl Worker {
+    /// Runs until all handles are dropped and all sequences have ended, or until a step fails.
+    pub(crate) fn work(self) {
+        let scheduler = Scheduler::new(self.limits, self.pages);
+        let sequences = BTreeMap::new();
+        let mut run = Run { worker: self, scheduler, sequences, next_id: 0, is_stuck: false };
+        while run.receive() {
+            let step = catch_unwind(AssertUnwindSafe(|| run.step()));
+            let failure = match step {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(panic) => panic_text(panic.as_ref()),
+            };
+            tracing::error!(failure, "a step failed; the model is given up");
+            run.give_up(failure);
+            return;
+        }
+    }
+}
+
+impl Run {
+    /// Takes new sequences; waits while there is nothing to do. `false` when all is over.
+    fn receive(&mut self) -> bool {
+        if self.sequences.is_empty() {
+            match self.worker.commands.recv() {
+                Ok(sequence) => self.add(sequence),
+                Err(_) => return false,
+            }
+        } else if self.is_stuck {
+            match self.worker.commands.recv_timeout(PAUSED_POLL) {
+                Ok(sequence) => self.add(sequence),
+                Err(RecvTimeoutError::Timeout) => {}
+                // No more handles: the remaining sequences still wait for their readers.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(PAUSED_POLL),
+            }
+        }
+        loop {
+            match self.worker.commands.try_recv() {
+                Ok(sequence) => self.add(sequence),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return true,
+            }
+        }
+    }
+
+    fn add(&mut self, sequence: ActiveSequence) {
+        let id = SequenceId(self.next_id);
+        self.next_id += 1;
+        self.scheduler.add(id, sequence.tokens.len());
+        self.sequences.insert(id, sequence);
+    }
+
+    fn step(&mut self) -> Result<()> {
+        self.look_at_readers();
+        let work = self.scheduler.schedule();
+        self.is_stuck = work.is_empty();
+        if !work.is_empty() {
+            let batch = self.batch(&work);
+            self.publish();
+            let logits = self.worker.runner.run(&batch)?;
+            self.scheduler.advance(&work);
+            self.worker.shared.computed_tokens.fetch_add(batch.rows() as u64, Relaxed);
+            self.worker.shared.steps.fetch_add(1, Relaxed);
+            if let Some(logits) = logits {
+                self.postprocess(&work, &logits)?;
+            }
+        }
+        debug_assert!(self.scheduler.check(), "free + held = total");
+        Ok(())
+    }
+
+    /// Ends what nobody reads any more, pauses what is read too slowly.
+    fn look_at_readers(&mut self) {
+        let timeout = self.worker.reader_timeout;
+        let mut ended = Vec::new();
+        for (&id, sequence) in &mut self.sequences {
+            match sequence.reader() {
+                Reader::Listens => self.scheduler.set_paused(id, false),
+                Reader::Lags(since) if since < timeout => self.scheduler.set_paused(id, true),
+                Reader::Lags(_) => {
+                    ended.push((id, Err(Error::ReaderStalled { seconds: timeout.as_secs() })));
+                }
+                Reader::Gone => ended.push((id, Err(Error::Unloaded))),
+            }
+        }
+        ended.into_iter().for_each(|(id, last)| self.end(id, last));
+    }
+
+    fn batch(&mut self, work: &[Work]) -> Batch {
+        let mut batch = Batch::new(self.worker.limits.page_tokens);
+        for work in work {
+            let sequence = self.sequences.get_mut(&work.sequence).expect("scheduled ones live");
+            if sequence.start() {
+                self.worker.shared.queued.fetch_sub(1, Relaxed);
+            }
+            let tokens = &sequence.tokens[work.start..work.start + work.count];
+            let pages = self.scheduler.pages_of(work.sequence);
+            let pages = pages.iter().map(|page| page.0).collect();
+            batch.push(tokens, work.start, pages, work.samples);
+        }
+        batch
+    }
+
+    /// Draws a token for every sequence whose logits were computed.
+    fn postprocess(&mut self, work: &[Work], logits: &Tensor) -> Result<()> {
+        let (_, vocab) = logits.dims2()?;
+        let sampling = work.iter().filter(|work| work.samples);
+        let mut ended = Vec::new();
+        with_values(logits, |logits| {
+            for (work, logits) in sampling.zip(logits.chunks_exact(vocab)) {
+                let id = work.sequence;
+                let sequence = self.sequences.get_mut(&id).expect("scheduled ones live");
+                let last = match sequence.sampler.sample(logits) {
+                    Ok((token, logprob)) => {
+                        self.scheduler.push_token(id);
+                        self.worker.shared.completion_tokens.fetch_add(1, Relaxed);
+                        sequence.push(token, logprob, &self.worker.tokenizer).map(Ok)
+                    }
+                    Err(error) => Some(Err(error)),
+                };
+                ended.extend(last.map(|last| (id, last)));
+            }
+        })?;
+        ended.into_iter().for_each(|(id, last)| self.end(id, last));
+        Ok(())
+    }
+
+    /// Forgets a sequence, then tells its reader: who sees the end sees the pages free.
+    fn end(&mut self, id: SequenceId, last: Result<Event>) {
+        self.scheduler.remove(id);
+        let Some(sequence) = self.sequences.remove(&id) else { return };
+        if !sequence.has_started() {
+            self.worker.shared.queued.fetch_sub(1, Relaxed);
+        }
+        self.publish();
+        self.worker.shared.live.fetch_sub(1, Relaxed);
+        sequence.tell(last);
+    }
+
+    fn publish(&self) {
+        let shared = &self.worker.shared;
+        shared.running.store(self.scheduler.running(), Relaxed);
+        shared.pages_used.store(self.scheduler.pages_used(), Relaxed);
+        shared.preemptions.store(self.scheduler.preemptions(), Relaxed);
+    }
+
+    /// Tells everyone; what is still in the channel hears it when the channel is dropped.
+    fn give_up(mut self, failure: String) {
+        let _ = self.worker.shared.failure.set(failure.clone());
+        for id in self.sequences.keys().copied().collect::<Vec<_>>() {
+            self.end(id, Err(Error::ModelFailed(failure.clone())));
+        }
+        self.worker.shared.live.store(0, Relaxed);
+    }
+}
+
+/// What a panic said, without where: messages may end in answers to callers.
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panic: {}", text.unwrap_or("without a message"))
+}
