@@ -11,7 +11,8 @@ pub enum Event {
     /// The prompt was accepted and queued; its exact length is known.
     Started { prompt_tokens: u32 },
     /// More text of one choice. Whole UTF-8 characters only; may be empty when only
-    /// `tokens` has news.
+    /// `tokens` has news. One per generated token where possible: of a request that its client
+    /// stopped, the gateway counts these.
     Text { choice: u16, text: String, tokens: Vec<TokenLogprob> },
     /// One choice has ended; exactly once per choice.
     Finished { choice: u16, reason: FinishReason },

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod dialect;
 pub mod error;
 pub mod event;
+pub mod gateway;
 pub mod request;
 
 pub use error::{Error, Result};

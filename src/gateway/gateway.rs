@@ -1,0 +1,260 @@
+//! Takes a caller's request to the backend that serves its model and keeps the books.
+//!
+//! The server asks it for models and answers. It does not know how a model runs, nor in which
+//! dialect the request came.
+
+mod books;
+mod config;
+mod merge;
+mod pump;
+mod running;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearth_store::Store;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::backend::{Activity, Backend, ServedModel};
+use crate::caller::Caller;
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::event::EventStream;
+use crate::request::GenerateRequest;
+
+use books::{Account, Books};
+use merge::Merge;
+use pump::Pump;
+use running::{Running, Slot};
+
+pub use books::Stats;
+pub use config::GatewayConfig;
+
+/// Events that may wait for a client that reads slowly; then the backend waits.
+const WAITING_EVENTS: usize = 64;
+/// What tags of models default to, and so may be left out.
+const DEFAULT_TAG: &str = ":latest";
+/// How long requests that were cut off may take to be recorded.
+const CUT_OFF_LIMIT: Duration = Duration::from_secs(5);
+
+/// The way from a caller to a backend. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    backends: Vec<Arc<dyn Backend>>,
+    config: GatewayConfig,
+    books: Arc<Books>,
+    running: Arc<Running>,
+    tasks: TaskTracker,
+    cut_off: CancellationToken,
+}
+
+impl Gateway {
+    /// A gateway to these backends; where two offer a model of one name, the first serves it.
+    pub fn new(
+        store: Store,
+        backends: Vec<Arc<dyn Backend>>,
+        config: GatewayConfig,
+        clock: Clock,
+    ) -> Gateway {
+        let inner = Inner {
+            backends,
+            books: Arc::new(Books::new(store, clock)),
+            running: Running::new(config.max_running_per_caller),
+            config,
+            tasks: TaskTracker::new(),
+            cut_off: CancellationToken::new(),
+        };
+        Gateway { inner: Arc::new(inner) }
+    }
+
+    /// The models that this caller may use.
+    pub fn models(&self, caller: &Caller) -> Vec<ServedModel> {
+        let mut models: Vec<ServedModel> = Vec::new();
+        for model in self.inner.backends.iter().flat_map(|backend| backend.models()) {
+            let is_new = models.iter().all(|known| known.name != model.name);
+            if is_new && caller.may_use_model(&model.name) {
+                models.push(model);
+            }
+        }
+        models
+    }
+
+    /// One model, or [`Error::NoModel`] if there is none or the caller may not use it.
+    pub fn model(&self, caller: &Caller, name: &str) -> Result<ServedModel> {
+        self.find(caller, name).map(|(_, model)| model)
+    }
+
+    /// Starts a request. The stream ends with `Done` or an error; dropping it cancels the
+    /// request. Either way what was used is recorded before the end is told.
+    pub async fn generate(&self, caller: &Caller, request: GenerateRequest) -> Result<EventStream> {
+        let slot = self.admit(caller)?;
+        self.start(caller, request, slot).await
+    }
+
+    /// Starts the requests of one call and merges their streams: choice `c` of request `i` is
+    /// choice `i × choices + c`, the counts are sums, the first error ends all. The call counts
+    /// as one running request; each request is recorded by itself.
+    pub async fn generate_all(
+        &self,
+        caller: &Caller,
+        requests: Vec<GenerateRequest>,
+    ) -> Result<EventStream> {
+        let slot = self.admit(caller)?;
+        let mut streams = Vec::with_capacity(requests.len());
+        let choices = requests.first().map_or(1, |request| request.choices);
+        for request in requests {
+            streams.push(self.start(caller, request, Arc::clone(&slot)).await?);
+        }
+        match streams.len() {
+            0 => Err(Error::Internal("a call without requests".to_owned())),
+            1 => streams.pop().ok_or(Error::Draining),
+            _ => {
+                let (outer, stream) = mpsc::channel(WAITING_EVENTS);
+                let cut_off = self.inner.cut_off.clone();
+                let merge = Merge::new(streams, choices).run(outer);
+                self.inner.tasks.spawn(async move {
+                    tokio::select! {
+                        () = merge => {}
+                        () = async {
+                            cut_off.cancelled().await;
+                            // Time to tell a client that reads; one that does not is left.
+                            tokio::time::sleep(CUT_OFF_LIMIT / 2).await;
+                        } => {}
+                    }
+                });
+                Ok(stream)
+            }
+        }
+    }
+
+    /// Makes a model ready; returns when it is. For admins.
+    pub async fn load(&self, caller: &Caller, model: &str) -> Result<()> {
+        caller.require_admin()?;
+        let (backend, model) = self.find(caller, model)?;
+        backend.load(&model.name).await
+    }
+
+    /// Frees a model's memory once its running requests have ended. For admins.
+    pub async fn unload(&self, caller: &Caller, model: &str) -> Result<()> {
+        caller.require_admin()?;
+        let (backend, model) = self.find(caller, model)?;
+        backend.unload(&model.name).await
+    }
+
+    /// What each loaded model does now.
+    pub fn activity(&self) -> Vec<Activity> {
+        self.inner.backends.iter().flat_map(|backend| backend.activity()).collect()
+    }
+
+    /// Calls that run now.
+    pub fn running(&self) -> usize {
+        self.inner.running.count()
+    }
+
+    /// What was done since the start.
+    pub fn stats(&self) -> Stats {
+        self.inner.books.stats()
+    }
+
+    /// Whether new requests are refused because the process is ending.
+    pub fn is_draining(&self) -> bool {
+        self.inner.running.is_draining()
+    }
+
+    /// Refuses new requests, lets those that run end, and cuts off what is left after `limit`;
+    /// says whether all ended by themselves.
+    pub async fn drain(&self, limit: Duration) -> bool {
+        self.inner.running.drain();
+        self.inner.tasks.close();
+        let all_ended = async {
+            self.inner.running.wait_until_idle().await;
+            self.inner.tasks.wait().await;
+        };
+        if tokio::time::timeout(limit, all_ended).await.is_ok() {
+            return true;
+        }
+        self.inner.cut_off.cancel();
+        if tokio::time::timeout(CUT_OFF_LIMIT, self.inner.tasks.wait()).await.is_err() {
+            tracing::error!("some requests were not recorded before the end");
+        }
+        false
+    }
+
+    fn admit(&self, caller: &Caller) -> Result<Arc<Slot>> {
+        let admitted = self.inner.running.admit(caller.user_id);
+        if admitted.is_err() {
+            self.inner.books.count_refusal();
+        }
+        admitted.map(Arc::new)
+    }
+
+    async fn start(
+        &self,
+        caller: &Caller,
+        mut request: GenerateRequest,
+        slot: Arc<Slot>,
+    ) -> Result<EventStream> {
+        let started = Instant::now();
+        let limit = Duration::from_secs(u64::from(self.inner.config.request_timeout_s));
+        let accepted = async {
+            let (backend, model) = self.find(caller, &request.model)?;
+            request.model = model.name;
+            let account = Account::new(caller, &request);
+            // A model that loads for long is part of the request's time.
+            let inner = tokio::time::timeout(limit, backend.generate(request))
+                .await
+                .map_err(|_| Error::TimedOut { limit })??;
+            Ok::<_, Error>((inner, account))
+        };
+        let (inner, account) = accepted.await.inspect_err(|_| self.inner.books.count_refusal())?;
+        let (outer, stream) = mpsc::channel(WAITING_EVENTS);
+        let pump = Pump {
+            inner,
+            outer,
+            account,
+            books: Arc::clone(&self.inner.books),
+            slot,
+            started,
+            limit,
+            cut_off: self.inner.cut_off.clone(),
+        };
+        self.inner.tasks.spawn(pump.run());
+        Ok(stream)
+    }
+
+    /// The backend that serves a model and the model under its full name. Rights are checked on
+    /// the full name, so that no other spelling goes around them.
+    fn find(&self, caller: &Caller, name: &str) -> Result<(&Arc<dyn Backend>, ServedModel)> {
+        for backend in &self.inner.backends {
+            let found = backend.models().into_iter().find(|model| is_same(&model.name, name));
+            if let Some(model) = found {
+                if !caller.may_use_model(&model.name) {
+                    break;
+                }
+                return Ok((backend, model));
+            }
+        }
+        Err(Error::NoModel(name.to_owned()))
+    }
+}
+
+/// Whether two spellings name one model: case and the default tag do not matter.
+fn is_same(one: &str, other: &str) -> bool {
+    let without_tag = |name: &str| {
+        let start = name.len().saturating_sub(DEFAULT_TAG.len());
+        match name.get(start..) {
+            Some(tag) if tag.eq_ignore_ascii_case(DEFAULT_TAG) => start,
+            _ => name.len(),
+        }
+    };
+    one[..without_tag(one)].eq_ignore_ascii_case(&other[..without_tag(other)])
+}

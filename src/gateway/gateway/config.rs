@@ -1,0 +1,33 @@
+//! Settings of the gateway.
+
+use serde::{Deserialize, Serialize};
+
+/// How much one caller may ask for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// Calls of one user that run or wait at the same time, all API tokens and sessions together;
+    /// further ones are refused as busy.
+    pub max_running_per_caller: u32,
+    /// Seconds after which a request is ended, loading of the model included.
+    pub request_timeout_s: u32,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> GatewayConfig {
+        GatewayConfig { max_running_per_caller: 64, request_timeout_s: 60 * 60 }
+    }
+}
+
+impl GatewayConfig {
+    /// Names the first setting that is out of range.
+    pub fn validate(&self) -> Result<(), String> {
+        if !(1..=10_000).contains(&self.max_running_per_caller) {
+            return Err("max_running_per_caller must be 1 to 10000".to_owned());
+        }
+        if !(1..=7 * 24 * 60 * 60).contains(&self.request_timeout_s) {
+            return Err("request_timeout_s must be 1 to 604800".to_owned());
+        }
+        Ok(())
+    }
+}

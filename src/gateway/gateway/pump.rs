@@ -1,0 +1,121 @@
+//! Carries the events of one request from its backend to its client and sees to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearth_store::Outcome;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::books::{Account, Books};
+use super::running::Slot;
+use crate::error::{Error, Result};
+use crate::event::{Event, EventStream, Usage};
+
+/// How long the end of a request waits for a client that does not read.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(10);
+
+/// One running request.
+pub(super) struct Pump {
+    pub(super) inner: EventStream,
+    pub(super) outer: mpsc::Sender<Result<Event>>,
+    pub(super) account: Account,
+    pub(super) books: Arc<Books>,
+    pub(super) slot: Arc<Slot>,
+    pub(super) started: Instant,
+    pub(super) limit: Duration,
+    pub(super) cut_off: CancellationToken,
+}
+
+/// How a request ended.
+enum End {
+    Complete(Usage),
+    Stopped,
+    Failed(Error),
+}
+
+/// What is known of a request that has not ended by itself.
+#[derive(Default)]
+struct Tally {
+    usage: Usage,
+}
+
+impl Pump {
+    /// Runs until the request has ended and is recorded.
+    pub(super) async fn run(mut self) {
+        let mut tally = Tally::default();
+        let end = self.carry(&mut tally).await;
+        // The backend stops first; the client hears of the end last, when the books are closed
+        // and its slot is free for the next call.
+        drop(self.inner);
+        tally.usage.total_ms = millis(self.started);
+        let (usage, outcome, farewell) = match end {
+            End::Complete(usage) => (usage, Outcome::Complete, Some(Ok(Event::Done(usage)))),
+            End::Stopped => (tally.usage, Outcome::Stopped, None),
+            End::Failed(error) => (tally.usage, Outcome::Failed, Some(Err(error))),
+        };
+        self.books.record(self.account, usage, outcome).await;
+        drop(self.slot);
+        if let Some(farewell) = farewell {
+            // A client that is gone or does not read misses nothing but the end.
+            let _ = self.outer.send_timeout(farewell, FAREWELL_LIMIT).await;
+        }
+    }
+
+    async fn carry(&mut self, tally: &mut Tally) -> End {
+        let deadline = tokio::time::sleep_until(self.started + self.limit);
+        tokio::pin!(deadline);
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = self.outer.closed() => return End::Stopped,
+                () = self.cut_off.cancelled() => return End::Failed(Error::Draining),
+                () = &mut deadline => return self.time_out(),
+                event = self.inner.recv() => event,
+            };
+            let event = match event {
+                Some(Ok(Event::Done(usage))) => return End::Complete(usage),
+                Some(Ok(event)) => event,
+                Some(Err(error)) => return End::Failed(error),
+                None => {
+                    let message = "the backend ended a stream without Done".to_owned();
+                    return End::Failed(Error::Internal(message));
+                }
+            };
+            tally.note(&event, self.started);
+            tokio::select! {
+                biased;
+                sent = self.outer.send(Ok(event)) => if sent.is_err() { return End::Stopped },
+                () = self.cut_off.cancelled() => return End::Failed(Error::Draining),
+                () = &mut deadline => return self.time_out(),
+            }
+        }
+    }
+
+    fn time_out(&self) -> End {
+        End::Failed(Error::TimedOut { limit: self.limit })
+    }
+}
+
+impl Tally {
+    fn note(&mut self, event: &Event, started: Instant) {
+        match event {
+            Event::Started { prompt_tokens } => self.usage.prompt_tokens = *prompt_tokens,
+            Event::Text { tokens, .. } => {
+                if self.usage.completion_tokens == 0 {
+                    self.usage.first_token_ms = millis(started);
+                }
+                // Without log probabilities a piece of text stands for the one token that
+                // completed it.
+                let count = u32::try_from(tokens.len().max(1)).unwrap_or(u32::MAX);
+                self.usage.completion_tokens = self.usage.completion_tokens.saturating_add(count);
+            }
+            Event::Finished { .. } | Event::Done(_) => {}
+        }
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
