@@ -11,3 +11,4 @@ pub mod gateway;
 pub mod request;
 
 pub use error::{Error, Result};
+pub use gateway::{Gateway, GatewayConfig};

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How much one caller may ask for.
+use crate::accounts::AccountsConfig;
+
+/// Who may come in, and how much one caller may ask for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewayConfig {
@@ -11,11 +13,17 @@ pub struct GatewayConfig {
     pub max_running_per_caller: u32,
     /// Seconds after which a request is ended, loading of the model included.
     pub request_timeout_s: u32,
+    /// Sign-in; given to [`crate::accounts::Accounts::open`].
+    pub accounts: AccountsConfig,
 }
 
 impl Default for GatewayConfig {
     fn default() -> GatewayConfig {
-        GatewayConfig { max_running_per_caller: 64, request_timeout_s: 60 * 60 }
+        GatewayConfig {
+            max_running_per_caller: 64,
+            request_timeout_s: 60 * 60,
+            accounts: AccountsConfig::default(),
+        }
     }
 }
 
@@ -28,6 +36,23 @@ impl GatewayConfig {
         if !(1..=7 * 24 * 60 * 60).contains(&self.request_timeout_s) {
             return Err("request_timeout_s must be 1 to 604800".to_owned());
         }
-        Ok(())
+        self.accounts.validate().map_err(|reason| format!("accounts.{reason}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_allowed_and_what_is_not_is_named() {
+        GatewayConfig::default().validate().unwrap();
+        let config = GatewayConfig { request_timeout_s: 0, ..GatewayConfig::default() };
+        assert!(config.validate().unwrap_err().starts_with("request_timeout_s must be"));
+        let mut config = GatewayConfig::default();
+        config.accounts.session_idle_s = 1;
+        assert!(config.validate().unwrap_err().starts_with("accounts.session_idle_s must be"));
+        let unknown = serde_json::from_str::<GatewayConfig>(r#"{"request_timeout_ms": 1}"#);
+        assert!(unknown.is_err());
     }
 }
