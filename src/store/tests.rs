@@ -2,6 +2,7 @@
 
 mod accounts;
 mod chats;
+mod crash;
 mod writing;
 
 use crate::{NewUser, Store, User, UserRole};

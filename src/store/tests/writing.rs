@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Fixture, new_user};
 use crate::{Error, Outcome, Store, UsageFilter, UsageRow, UserId, UserRole};
 
-fn usage(id: &str) -> UsageRow {
+pub(super) fn usage(id: &str) -> UsageRow {
     UsageRow {
         request_id: id.to_owned(),
         user_id: Some(UserId(1)),
