@@ -2,9 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::accounts::AccountsConfig;
-
-/// Who may come in, and how much one caller may ask for.
+/// How much one caller may ask for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewayConfig {
@@ -13,17 +11,11 @@ pub struct GatewayConfig {
     pub max_running_per_caller: u32,
     /// Seconds after which a request is ended, loading of the model included.
     pub request_timeout_s: u32,
-    /// Sign-in; given to [`crate::accounts::Accounts::open`].
-    pub accounts: AccountsConfig,
 }
 
 impl Default for GatewayConfig {
     fn default() -> GatewayConfig {
-        GatewayConfig {
-            max_running_per_caller: 64,
-            request_timeout_s: 60 * 60,
-            accounts: AccountsConfig::default(),
-        }
+        GatewayConfig { max_running_per_caller: 64, request_timeout_s: 60 * 60 }
     }
 }
 
@@ -36,7 +28,7 @@ impl GatewayConfig {
         if !(1..=7 * 24 * 60 * 60).contains(&self.request_timeout_s) {
             return Err("request_timeout_s must be 1 to 604800".to_owned());
         }
-        self.accounts.validate().map_err(|reason| format!("accounts.{reason}"))
+        Ok(())
     }
 }
 
@@ -49,9 +41,6 @@ mod tests {
         GatewayConfig::default().validate().unwrap();
         let config = GatewayConfig { request_timeout_s: 0, ..GatewayConfig::default() };
         assert!(config.validate().unwrap_err().starts_with("request_timeout_s must be"));
-        let mut config = GatewayConfig::default();
-        config.accounts.session_idle_s = 1;
-        assert!(config.validate().unwrap_err().starts_with("accounts.session_idle_s must be"));
         let unknown = serde_json::from_str::<GatewayConfig>(r#"{"request_timeout_ms": 1}"#);
         assert!(unknown.is_err());
     }
