@@ -15,6 +15,8 @@ pub(super) struct Account {
     request_id: String,
     caller: Caller,
     model: String,
+    /// Choices whose first text repeats the prompt, which nobody generated.
+    pub(super) echoes: u16,
 }
 
 impl Account {
@@ -23,6 +25,7 @@ impl Account {
             request_id: request.id.0.clone(),
             caller: caller.clone(),
             model: request.model.clone(),
+            echoes: if request.echo { request.choices } else { 0 },
         }
     }
 }

@@ -39,12 +39,14 @@ enum End {
 #[derive(Default)]
 struct Tally {
     usage: Usage,
+    /// Pieces of text that are still to repeat the prompt, one per choice.
+    echoes: u16,
 }
 
 impl Pump {
     /// Runs until the request has ended and is recorded.
     pub(super) async fn run(mut self) {
-        let mut tally = Tally::default();
+        let mut tally = Tally { echoes: self.account.echoes, ..Tally::default() };
         let end = self.carry(&mut tally).await;
         // The backend stops first; the client hears of the end last, when the books are closed
         // and its slot is free for the next call.
@@ -102,6 +104,7 @@ impl Tally {
     fn note(&mut self, event: &Event, started: Instant) {
         match event {
             Event::Started { prompt_tokens } => self.usage.prompt_tokens = *prompt_tokens,
+            Event::Text { .. } if self.echoes > 0 => self.echoes -= 1,
             Event::Text { tokens, .. } => {
                 if self.usage.completion_tokens == 0 {
                     self.usage.first_token_ms = millis(started);

@@ -10,6 +10,10 @@ use crate::request::{MAX_CHOICES, MAX_STOP_BYTES, MAX_STOPS, Sampling};
 /// Most entries of `logit_bias`.
 const MAX_BIASES: usize = 1024;
 
+/// Largest `top_k`; keeps every token.
+const MAX_TOP_K: u32 = 1_000_000;
+/// Longest name of a model, in bytes; an error repeats it.
+const MAX_MODEL_BYTES: usize = 256;
 /// Largest whole number that every JSON reader takes exactly (2⁵³ − 1).
 const MAX_SEED: i64 = (1 << 53) - 1;
 
@@ -139,10 +143,14 @@ impl Fields {
         })
     }
 
-    /// 0 and −1 are how other servers write "off".
+    /// 0 and −1 are how other servers write "off", which is more tokens than any vocabulary has;
+    /// leaving the field out lets the model's own default stand.
     fn top_k(&self) -> Result<Option<u32>> {
-        let number = self.whole("top_k", -1..=1_000_000)?.filter(|number| *number > 0);
-        Ok(number.and_then(|number| u32::try_from(number).ok()))
+        let number = self.whole("top_k", -1..=i64::from(MAX_TOP_K))?;
+        Ok(number.map(|number| match u32::try_from(number) {
+            Ok(0) | Err(_) => MAX_TOP_K,
+            Ok(number) => number,
+        }))
     }
 
     fn biases(&self) -> Result<Vec<(u32, f32)>> {
@@ -188,6 +196,10 @@ impl Fields {
     /// The model's name, which every call needs.
     pub(super) fn model(&self) -> Result<String> {
         match self.text("model")? {
+            Some(model) if model.len() > MAX_MODEL_BYTES => {
+                let message = format!("'model' may have at most {MAX_MODEL_BYTES} bytes.");
+                Err(Error::invalid("model", message))
+            }
             Some(model) if !model.is_empty() => Ok(model.to_owned()),
             _ => Err(Error::invalid("model", "You must provide a 'model'.")),
         }

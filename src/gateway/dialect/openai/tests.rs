@@ -62,6 +62,19 @@ fn the_newer_name_of_max_tokens_wins() {
 }
 
 #[test]
+fn top_k_off_is_not_the_models_default() {
+    for (top_k, wanted) in [
+        (json!(null), None),
+        (json!(-1), Some(1_000_000)),
+        (json!(0), Some(1_000_000)),
+        (json!(5), Some(5)),
+    ] {
+        let call = chat(json!({ "top_k": top_k })).unwrap();
+        assert_eq!(call.requests[0].sampling.top_k, wanted, "{top_k}");
+    }
+}
+
+#[test]
 fn extras_of_other_clients_are_ignored_and_null_means_absent() {
     chat(json!({
         "num_ctx": 2048, "think": true, "keep_alive": "5m", "user": "u", "store": false,
@@ -75,6 +88,7 @@ fn extras_of_other_clients_are_ignored_and_null_means_absent() {
 fn each_wrong_chat_field_is_refused_by_its_name() {
     for (change, param) in [
         (json!({ "model": "" }), "model"),
+        (json!({ "model": "m".repeat(257) }), "model"),
         (json!({ "messages": [] }), "messages"),
         (json!({ "messages": null }), "messages"),
         (json!({ "messages": ["x"] }), "messages[0]"),

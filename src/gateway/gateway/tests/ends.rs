@@ -10,6 +10,7 @@ use crate::caller::Via;
 use crate::error::Error;
 use crate::event::{Event, TokenLogprob};
 use crate::gateway::{GatewayConfig, Stats};
+use crate::request::GenerateRequest;
 
 #[tokio::test]
 async fn a_whole_answer_is_recorded_with_the_backends_own_counts() {
@@ -50,12 +51,14 @@ async fn a_client_that_leaves_stops_the_backend_and_pays_for_what_was_said() {
     let tokens = vec![logprob.clone(), logprob];
     let said = vec![
         started(7),
+        text(0, "once"),
         text(0, "one"),
         Ok(Event::Text { choice: 0, text: "two".to_owned(), tokens }),
     ];
     it.backend.then(Script::SayAndHang(said));
-    let mut stream = it.gateway.generate(&caller(), request("r")).await.unwrap();
-    for _ in 0..3 {
+    let request = GenerateRequest { echo: true, ..request("r") };
+    let mut stream = it.gateway.generate(&caller(), request).await.unwrap();
+    for _ in 0..4 {
         stream.recv().await.unwrap().unwrap();
     }
     drop(stream);
