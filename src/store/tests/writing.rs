@@ -104,6 +104,21 @@ async fn a_full_disk_fails_the_shared_commit_and_the_next_write_works() {
     assert_eq!(it.store.settings().get("long").await.unwrap(), Some(long));
 }
 
+#[tokio::test]
+async fn a_lock_of_another_process_is_busy_and_the_next_write_works() {
+    let it = Fixture::new();
+    it.store.write(|connection| Ok(connection.busy_timeout(Duration::ZERO)?)).await.unwrap();
+    let other = rusqlite::Connection::open(it.dir.path().join("hearth.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let settings = it.store.settings();
+    let (one, two) = tokio::join!(settings.set("one", "x"), settings.set("two", "x"));
+    assert!(matches!((one, two), (Err(Error::Busy), Err(Error::Busy))));
+    other.execute_batch("COMMIT").unwrap();
+    settings.set("one", "y").await.unwrap();
+    assert_eq!(settings.get("one").await.unwrap().as_deref(), Some("y"));
+    assert_eq!(settings.get("two").await.unwrap(), None);
+}
+
 async fn limit_pages(it: &Fixture, pages: i64) {
     let job = move |connection: &rusqlite::Connection| {
         connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
