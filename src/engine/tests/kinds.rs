@@ -1,5 +1,6 @@
 //! Every kind of weights in every architecture, on tiny models with random weights.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::quantized::gguf_file::{self, Value};
@@ -188,6 +189,27 @@ fn runs_like_its_dequantised_twin(architecture: Architecture) {
         if kind == TensorKind::Q4_K {
             let answer = answer(&load(&path, &config()), greedy(&PROMPT, 8));
             assert!(answer.end.is_ok(), "{:?}", answer.end);
+        }
+    }
+}
+
+#[test]
+fn each_architecture_computes_what_its_definition_says() {
+    // Made by reference_logits.py, in f64 and without our code.
+    let reference: HashMap<String, Vec<f32>> =
+        serde_json::from_str(include_str!("reference_logits.json")).expect("three lists");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for architecture in Architecture::ALL {
+        let path = folder.path().join(architecture.name());
+        write(&path, architecture, &tensors(architecture, TensorKind::F32));
+        let expected = &reference[architecture.name()];
+        for on_device in [false, true] {
+            let all = logits(&path, on_device);
+            let last = &all[all.len() - VOCAB..];
+            let differences = last.iter().zip(expected).map(|(a, b)| (a - b).abs());
+            let worst = differences.fold(0.0, f32::max);
+            assert!(worst < 1e-4, "{architecture}: {worst}");
+            assert_eq!(expected.len(), VOCAB);
         }
     }
 }
