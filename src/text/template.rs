@@ -18,13 +18,24 @@ use crate::message::ChatMessage;
 use crate::tokenizer::{MAX_TEXT_BYTES, Tokenizer};
 
 /// Longest template source; the longest in the wild have 30 KiB.
-const MAX_SOURCE_BYTES: usize = 256 << 10;
-/// Work for one render: as many instructions, or 64 times as many bytes copied.
-const FUEL: u64 = 1_000_000;
+const MAX_SOURCE_BYTES: usize = 64 << 10;
+/// Longest tag. Parsing a chain such as `1~1~1…` takes quadratic time before fuel counts.
+const MAX_TAG_BYTES: usize = 4 << 10;
+/// Work for one render: as many instructions, or 64 times as many bytes copied. ChatML takes about
+/// 20 for a message.
+const FUEL: u64 = 100_000;
+/// Bytes of messages that earn one fuel more: enough to copy each byte sixteen times.
+const BYTES_PER_FUEL: usize = 4;
 /// Longest rendered text: the most that can be encoded.
 const MAX_OUTPUT_BYTES: usize = MAX_TEXT_BYTES;
 /// How deep macros may call each other.
 const RECURSION: usize = 64;
+
+/// Stack for parsing and rendering, which both follow a template's nesting by recursion and know no
+/// bound for some of it (`----1`, lists in lists). Measured in a debug build, where frames are
+/// largest, with the deepest nesting that source size and fuel allow: 64 MiB were too little for
+/// none of it. Pages that are not touched cost nothing.
+const STACK_BYTES: usize = 256 << 20;
 
 /// The name under which the one template of each environment is kept.
 const NAME: &str = "chat";
@@ -57,17 +68,9 @@ impl ChatTemplate {
             let problem = format!("{} bytes, the limit is {MAX_SOURCE_BYTES}", source.len());
             return Err(Error::BrokenTemplate(problem));
         }
-        let mut environment = Environment::new();
-        // Hugging Face renders with both.
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(broken)?);
-        environment.set_fuel(Some(FUEL));
-        environment.set_recursion_limit(RECURSION);
-        environment.set_unknown_method_callback(unknown_method_callback);
-        environment.add_function("raise_exception", functions::raise_exception);
-        environment.add_function("strftime_now", functions::strftime_now);
-        environment.add_filter("tojson", functions::tojson);
-        environment.add_template_owned(NAME, source.to_string()).map_err(broken)?;
+        check_tags(source)?;
+        let environment = on_large_stack(|| environment(source))
+            .unwrap_or_else(|| Err(Error::BrokenTemplate("the parser failed on it".into())))?;
         Ok(ChatTemplate { environment })
     }
 
@@ -88,7 +91,16 @@ impl ChatTemplate {
     /// The text of a chat. Use [`crate::render_tokens`] for anything that goes to a model: in text,
     /// nobody can tell a control token from a user's words any more.
     pub fn render(&self, input: &RenderInput) -> Result<String> {
-        let template = self.environment.get_template(NAME).map_err(broken)?;
+        on_large_stack(|| self.render_here(input)).unwrap_or_else(|| {
+            Err(Error::TemplateRefused("the template engine failed on them".into()))
+        })
+    }
+
+    fn render_here(&self, input: &RenderInput) -> Result<String> {
+        let bytes: usize = input.messages.iter().map(|message| message.content.len()).sum();
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(FUEL + (bytes / BYTES_PER_FUEL) as u64));
+        let template = environment.get_template(NAME).map_err(broken)?;
         let values = context! {
             messages => input.messages.iter().map(message_value).collect::<Value>(),
             add_generation_prompt => input.add_generation_prompt,
@@ -105,6 +117,69 @@ impl ChatTemplate {
             Err(problem) => Err(refused(&problem)),
         }
     }
+}
+
+/// An environment that holds one template and the functions it may call.
+fn environment(source: &str) -> Result<Environment<'static>> {
+    let mut environment = Environment::new();
+    // Hugging Face renders with both.
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.map_err(broken)?);
+    environment.set_recursion_limit(RECURSION);
+    environment.set_unknown_method_callback(unknown_method_callback);
+    environment.add_function("raise_exception", functions::raise_exception);
+    environment.add_function("strftime_now", functions::strftime_now);
+    environment.add_filter("tojson", functions::tojson);
+    environment.add_template_owned(NAME, source.to_string()).map_err(broken)?;
+    Ok(environment)
+}
+
+/// Refuses tags beyond [`MAX_TAG_BYTES`], and raw blocks, inside which tags cannot be told apart
+/// without being the parser.
+fn check_tags(source: &str) -> Result<()> {
+    let mut rest = source;
+    while let Some(start) = rest.find("{{").into_iter().chain(rest.find("{%")).min() {
+        let tag = &rest[start..];
+        let name = tag[2..].trim_start_matches(['-', '+']).trim_start();
+        if tag.starts_with("{%") && name.starts_with("raw") {
+            return Err(Error::BrokenTemplate("raw blocks are not supported".into()));
+        }
+        let end = tag_bytes(tag);
+        if end > MAX_TAG_BYTES {
+            return Err(Error::BrokenTemplate(format!("a tag is over {MAX_TAG_BYTES} bytes long")));
+        }
+        rest = &tag[end..];
+    }
+    Ok(())
+}
+
+/// Bytes of the tag that `tag` begins with; ends in its strings do not count.
+fn tag_bytes(tag: &str) -> usize {
+    let bytes = tag.as_bytes();
+    let mut quote = None;
+    let mut at = 2;
+    while at < bytes.len() {
+        match (quote, bytes[at]) {
+            (Some(_), b'\\') => at += 1,
+            (Some(open), byte) if byte == open => quote = None,
+            (None, byte @ (b'"' | b'\'')) => quote = Some(byte),
+            (None, b'}' | b'%') if bytes.get(at + 1) == Some(&b'}') => return at + 2,
+            _ => {}
+        }
+        at += 1;
+    }
+    tag.len()
+}
+
+/// Runs some work on a thread of its own with [`STACK_BYTES`]; `None` if it panics.
+fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("chat-template".into())
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, work);
+        thread.ok()?.join().ok()
+    })
 }
 
 /// A message as templates see it: a name is there only when there is one.

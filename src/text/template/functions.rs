@@ -5,13 +5,17 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
-use minijinja::value::Kwargs;
+use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter};
 
 /// Longest JSON text that a template may ask for.
 const MAX_JSON_BYTES: usize = 1 << 20;
+/// Most values in it.
+const MAX_JSON_VALUES: usize = 50_000;
+/// Deepest nesting of it.
+const MAX_JSON_DEPTH: usize = 64;
 /// Longest pattern for a date.
 const MAX_PATTERN_BYTES: usize = 256;
 /// Deepest indentation of JSON.
@@ -39,6 +43,7 @@ pub(super) fn tojson(state: &State, value: &Value, options: Kwargs) -> Result<St
     // Python's other options change nothing for the values that templates have.
     let _ = options.get::<Option<bool>>("ensure_ascii")?;
     options.assert_all_used()?;
+    check_size(value, &mut { MAX_JSON_VALUES }, MAX_JSON_DEPTH)?;
     let mut output = BoundedJson { bytes: Vec::new() };
     let done = match indent {
         None => {
@@ -56,6 +61,22 @@ pub(super) fn tojson(state: &State, value: &Value, options: Kwargs) -> Result<St
     done.map_err(|_| Error::new(ErrorKind::BadSerialization, "the value is no JSON or too long"))?;
     String::from_utf8(output.bytes)
         .map_err(|_| Error::new(ErrorKind::BadSerialization, "the JSON is not UTF-8"))
+}
+
+/// Lists may be lazy and stand for more values than any machine holds: counts before walking.
+fn check_size(value: &Value, left: &mut usize, depth: usize) -> Result<(), Error> {
+    let too_large = || Error::new(ErrorKind::BadSerialization, "the value is too large for JSON");
+    if !matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::Iterable) {
+        return Ok(());
+    }
+    let values = value.len().ok_or_else(too_large)?;
+    *left = left.checked_sub(values).ok_or_else(too_large)?;
+    let depth = depth.checked_sub(1).ok_or_else(too_large)?;
+    for inner in value.try_iter()? {
+        let inner = if value.kind() == ValueKind::Map { value.get_item(&inner)? } else { inner };
+        check_size(&inner, left, depth)?;
+    }
+    Ok(())
 }
 
 struct BoundedJson {
