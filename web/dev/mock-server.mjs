@@ -57,9 +57,14 @@ const model = (name, rest) => ({
   ...rest,
 });
 
+// Few things, as on a first day; otherwise many, to see long lists and long names.
+const lean = process.env.MOCK_LEAN === '1';
+
+const cookie = 'hearth_session=mock; HttpOnly; SameSite=Strict; Path=/';
+
 const state = {
   setup: process.env.MOCK_SETUP === '1',
-  signedIn: false,
+  password: 'password',
   users: [
     person(1, 'ada', 'admin'),
     person(2, 'a-colleague-with-a-really-long-account-name-that-goes-on', 'user'),
@@ -88,6 +93,12 @@ const state = {
   ],
   chats: new Map(),
 };
+
+if (lean) {
+  state.users.length = 1;
+  state.models.length = 1;
+  state.models[0].state = 'idle';
+}
 
 const answer = await readFile(new URL('./answer.md', import.meta.url), 'utf8');
 
@@ -123,7 +134,7 @@ function addMessage(entry, role, parent_id, content = '') {
   return message;
 }
 
-for (let i = 0; i < 70; i += 1) {
+for (let i = 0; i < (lean ? 0 : 70); i += 1) {
   const titles = [
     'How do I add a model?',
     '帮我把这段很长很长的中文标题压缩到侧边栏能放得下的长度',
@@ -151,7 +162,7 @@ const summary = ({ id, title, model: name, created_at, updated_at }) => ({
 async function turn(request, response, entry, body) {
   if (body.content === '/busy') return refuse(response, 429, 'busy');
   if (body.content === '/expire') {
-    state.signedIn = false;
+    response.setHeader('set-cookie', 'hearth_session=; Max-Age=0; Path=/');
     return refuse(response, 401, 'sign_in_required');
   }
   let user = null;
@@ -236,19 +247,21 @@ function account(request, response, url, body) {
   if (key === 'POST /hearth/setup') {
     if (body.code !== 'CODE') return refuse(response, 403, 'wrong_setup_code');
     state.setup = false;
-    state.signedIn = true;
+    state.password = body.password;
+    response.setHeader('set-cookie', cookie);
     return send(response, 201, { user: me });
   }
   if (key === 'POST /hearth/session') {
-    if (body.password !== 'password') return refuse(response, 401, 'wrong_credentials');
-    state.signedIn = true;
+    if (body.password !== state.password) return refuse(response, 401, 'wrong_credentials');
+    response.setHeader('set-cookie', cookie);
     return send(response, 200, { user: me });
   }
-  if (!state.signedIn) return refuse(response, 401, 'sign_in_required');
+  if (!request.headers.cookie?.includes('hearth_session=mock'))
+    return refuse(response, 401, 'sign_in_required');
   if (key === 'GET /hearth/session') return send(response, 200, { user: me });
   if (key === 'PATCH /hearth/me') return send(response, 200, { user: Object.assign(me, body) });
   if (key === 'DELETE /hearth/session') {
-    state.signedIn = false;
+    response.setHeader('set-cookie', 'hearth_session=; Max-Age=0; Path=/');
     return send(response, 204);
   }
   return false;
@@ -340,6 +353,7 @@ async function page(response, url) {
 
 const server = createServer(async (request, response) => {
   const url = new URL(request.url, 'http://localhost');
+  if (url.pathname === '/readyz') return send(response, 200, 'ok');
   if (!url.pathname.startsWith('/hearth/')) return page(response, url);
   let text = '';
   for await (const chunk of request) text += chunk;

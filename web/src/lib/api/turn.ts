@@ -19,6 +19,14 @@ function parseEvent(name: string | undefined, data: string): TurnEvent | null {
   }
 }
 
+async function drain(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
+  try {
+    while (!(await reader.read()).done);
+  } catch {
+    // The answer is complete; how the connection ends no longer matters.
+  }
+}
+
 /** Yields the events of a turn; throws `stream_cut` when it ends without finished or failed. */
 export async function* readTurn(body: ReadableStream<Uint8Array>): AsyncGenerator<TurnEvent> {
   const ready: TurnEvent[] = [];
@@ -36,18 +44,24 @@ export async function* readTurn(body: ReadableStream<Uint8Array>): AsyncGenerato
   });
   const reader = body.getReader();
   const decoder = new TextDecoder();
+  let complete = false;
   try {
     for (;;) {
       const { done, value } = await reader.read();
       parser.feed(done ? decoder.decode() : decoder.decode(value, { stream: true }));
       for (const event of ready.splice(0)) {
         yield event;
-        if (event.name === 'finished' || event.name === 'failed') return;
+        if (event.name === 'finished' || event.name === 'failed') {
+          complete = true;
+          return;
+        }
       }
       if (done) throw new ApiError('stream_cut', 'The answer broke off.');
     }
   } finally {
-    // Leaving early must close the connection: that is how the server learns of a stop.
-    await reader.cancel().catch(() => undefined);
+    // Leaving early must close the connection: that is how the server learns of a stop. After the
+    // last event the server closes it, and reading up to there is what makes that a clean end.
+    if (complete) void drain(reader);
+    else await reader.cancel().catch(() => undefined);
   }
 }

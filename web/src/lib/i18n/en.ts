@@ -2,7 +2,7 @@
 export const en = {
   'app.name': 'Hearth',
   'app.loading': 'Loading',
-  'app.skip': 'Skip to the message box',
+  'app.skip': 'Skip to the chat',
   'app.unreachable.title': 'Hearth does not answer',
   'app.unreachable.text':
     'The server may be starting or the network may be gone. This page tries again by itself.',

@@ -4,7 +4,7 @@ import type { Words } from './en';
 export const zh: Words = {
   'app.name': 'Hearth',
   'app.loading': '加载中',
-  'app.skip': '跳到输入框',
+  'app.skip': '跳到对话',
   'app.unreachable.title': 'Hearth 没有响应',
   'app.unreachable.text': '服务器可能正在启动，或者网络已断开。本页面会自动重试。',
   'app.retry': '重试',

@@ -28,7 +28,7 @@ function copyButton(text: () => string, words: Words): HTMLButtonElement {
 
 function makeScrollable(element: HTMLElement, label: string): void {
   element.tabIndex = 0;
-  element.setAttribute('role', 'region');
+  element.setAttribute('role', 'group');
   element.setAttribute('aria-label', label);
 }
 

@@ -6,6 +6,7 @@ import { ApiError, errorFromFailure } from '../api/error';
 import type { Chat, Message, TurnEvent, TurnRequest } from '../api/types';
 import { newestLeaf, newestMessage, pathTo } from '../chat/tree';
 import { chats } from './chats.svelte';
+import { models } from './models.svelte';
 import { session } from './session.svelte';
 
 /** A stop takes the server a moment; a turn sent right after it is tried again this often. */
@@ -26,9 +27,13 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
+/** Ids of messages the server has not seen; no id of the server starts like this. */
+let unsent = 0;
+
 function draftMessage(content: string, parent: string | null): Message {
+  unsent += 1;
   return {
-    id: 'unsent',
+    id: `unsent-${unsent}`,
     parent_id: parent,
     role: 'user',
     content,
@@ -87,18 +92,21 @@ export class Conversation {
   /** Sends a message below `parent`. What the server does not take becomes the draft again. */
   send = async (content: string, model: string, parent = this.leafId): Promise<void> => {
     const before = this.leafId;
-    this.messages.push(draftMessage(content, parent));
-    this.leafId = 'unsent';
-    const taken = await this.#run({ model, content, parent_id: parent }, model);
-    this.#drop('unsent', before);
-    if (!taken && this.draft === '') this.draft = content;
+    const shown = draftMessage(content, parent);
+    this.messages.push(shown);
+    this.leafId = shown.id;
+    await this.#run({ model, content, parent_id: parent }, model, (taken) => {
+      this.#drop(shown.id, before);
+      if (!taken && this.draft === '') this.draft = content;
+    });
   };
 
   regenerate = async (message: Message, model: string): Promise<void> => {
     const before = this.leafId;
     this.leafId = message.parent_id;
-    const taken = await this.#run({ model, regenerate: message.id }, model);
-    if (!taken) this.leafId = before;
+    await this.#run({ model, regenerate: message.id }, model, (taken) => {
+      if (!taken) this.leafId = before;
+    });
   };
 
   stop = (): void => this.turn?.abort.abort();
@@ -114,6 +122,11 @@ export class Conversation {
     await api.updateChat(this.id, { model });
   };
 
+  /** Forgets a refusal that signing in again has settled. */
+  forgive(): void {
+    if (this.error?.status === 401) this.error = null;
+  }
+
   message(id: string | null): Message | undefined {
     return this.messages.find((message) => message.id === id);
   }
@@ -124,7 +137,8 @@ export class Conversation {
     if (this.leafId === id) this.leafId = leaf;
   }
 
-  async #run(request: TurnRequest, model: string): Promise<boolean> {
+  /** Runs a turn to its end. `ended` learns at once whether the server had taken it. */
+  async #run(request: TurnRequest, model: string, ended: (taken: boolean) => void): Promise<void> {
     const abort = new AbortController();
     this.error = null;
     this.turn = { phase: 'waiting', messageId: null, model, started_ms: Date.now(), abort };
@@ -141,8 +155,8 @@ export class Conversation {
     const named = this.turn?.messageId ?? null;
     this.turn = null;
     answering.delete(this.id);
+    ended(taken);
     if (abort.signal.aborted) await this.#stopped(named);
-    return taken || abort.signal.aborted;
   }
 
   async *#events(request: TurnRequest, signal: AbortSignal): AsyncGenerator<TurnEvent> {
@@ -169,6 +183,8 @@ export class Conversation {
       case 'finished':
         this.#put(event.assistant_message);
         this.#takeChat(event.chat);
+        // Answering has loaded the model if it was not.
+        if (models.find(event.assistant_message.model)?.state !== 'loaded') void models.refresh();
         this.announcement = event.assistant_message.content;
         break;
       case 'failed':
@@ -178,7 +194,7 @@ export class Conversation {
   }
 
   #started(event: Extract<TurnEvent, { name: 'started' }>): void {
-    const kept = this.messages.filter((message) => message.id !== 'unsent');
+    const kept = this.messages.filter((message) => !message.id.startsWith('unsent-'));
     const added = event.user_message ? [event.user_message] : [];
     this.messages = [...kept, ...added, event.assistant_message];
     this.leafId = event.assistant_message.id;
@@ -223,6 +239,9 @@ export class Conversation {
       const { chat, messages } = await api.chat(this.id);
       const row = messages.find((message) => message.id === messageId);
       if (this.turn || (seen && (row?.content.length ?? 0) < seen.content.length)) return;
+      const stored = messages.some((m) => !this.message(m.id) && m.content === this.draft);
+      // Stopped before it was confirmed, yet the server has it: then it is no draft any more.
+      if (stored) this.draft = '';
       this.messages = messages;
       this.leafId = messageId ?? chat.current_message_id ?? newestMessage(messages);
       this.#takeChat(chat);
