@@ -1,0 +1,137 @@
+// A chat with the starter model, from the first suggestion to deletion.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { checkAccessibility, launch, openPage, publish, screenshot } from '../harness/browser.mjs';
+import {
+  answered,
+  answers,
+  ask,
+  composer,
+  lengthsSeen,
+  questions,
+  watchGrowth,
+} from '../harness/chat.mjs';
+import { setUpAdmin, startServer } from '../harness/server.mjs';
+
+let server;
+let browser;
+let view;
+let page;
+
+before(async () => {
+  server = await startServer();
+  browser = await launch();
+  view = await openPage(browser, server.url);
+  ({ page } = view);
+  await setUpAdmin(server, view.context);
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+test('an empty chat suggests questions to the guide', async () => {
+  await page.goto('/');
+  await page.getByRole('list', { name: 'Suggested questions' }).waitFor();
+  await checkAccessibility(page, 'empty chat');
+  await screenshot(page, 'chat-empty');
+});
+
+test('a suggested question is answered, and the answer is seen growing', async () => {
+  await watchGrowth(page);
+  await page.getByRole('button', { name: 'How do I add a model?' }).click();
+  await answered(page);
+  const lengths = await lengthsSeen(page);
+  assert.ok(lengths.length >= 3, `the answer appeared in ${lengths.length} steps`);
+  assert.ok(lengths.at(-1) > 20, 'the answer says something');
+  assert.equal(await answers(page).count(), 1);
+});
+
+test('the figures and the title of the chat are shown', async () => {
+  const figures = await answers(page).last().getByRole('note').textContent();
+  assert.match(figures, /\d+ tokens.*first after [\d.]+ s/s);
+  await page.getByRole('heading', { level: 1, name: 'How do I add a model?' }).waitFor();
+  await checkAccessibility(page, 'chat');
+  await publish(await screenshot(page, 'chat'));
+});
+
+test('answering again adds a sibling, and the arrows walk between both', async () => {
+  await answers(page).last().getByRole('button', { name: 'Answer again' }).click();
+  await page.getByRole('group', { name: 'Version 2 of 2' }).waitFor();
+  await answered(page);
+  await page.getByRole('button', { name: 'Previous version' }).click();
+  await page.getByRole('group', { name: 'Version 1 of 2' }).waitFor();
+  await screenshot(page, 'chat-versions');
+});
+
+test('editing a question makes a branch of its own', async () => {
+  await questions(page).first().hover();
+  await questions(page).first().getByRole('button', { name: 'Edit' }).click();
+  await page.getByLabel('Edit your message').fill('How do I add a user?');
+  await page.getByRole('button', { name: 'Send as a new branch' }).click();
+  await questions(page).first().getByRole('group', { name: 'Version 2 of 2' }).waitFor();
+  await answered(page);
+  assert.match(await questions(page).first().textContent(), /How do I add a user\?/);
+});
+
+test('a reload shows the same branch again', async () => {
+  const before = await answers(page).last().locator('.prose').textContent();
+  await page.reload();
+  await answered(page);
+  assert.equal(await answers(page).last().locator('.prose').textContent(), before);
+  await questions(page).first().getByRole('group', { name: 'Version 2 of 2' }).waitFor();
+});
+
+test('a draft survives a reload and belongs to its chat', async () => {
+  await composer(page).fill('half a thought');
+  await page.reload();
+  await answered(page);
+  assert.equal(await composer(page).inputValue(), 'half a thought');
+  await page.keyboard.press('Control+Shift+O');
+  await page.getByRole('list', { name: 'Suggested questions' }).waitFor();
+  assert.equal(await composer(page).inputValue(), '');
+});
+
+test('two chats are found by their titles with Ctrl+K', async () => {
+  await ask(page, 'Where is my data?');
+  await answered(page);
+  await page.keyboard.press('Control+K');
+  await page.keyboard.type('data');
+  const chats = page.getByRole('navigation', { name: 'Chats' }).getByRole('listitem');
+  await chats.filter({ hasText: 'Where is my data?' }).waitFor();
+  assert.equal(await chats.count(), 1);
+  await page.keyboard.press('Escape');
+});
+
+test('a chat is renamed and deleted from its menu', async () => {
+  const title = 'A title that is long enough to be cut in the sidebar and in the header as well';
+  await page
+    .getByRole('main')
+    .getByRole('button', { name: /^Actions for/ })
+    .click();
+  await page.getByRole('menuitem', { name: 'Rename' }).click();
+  await page.getByLabel('Title').fill(title);
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.getByRole('heading', { level: 1, name: title }).waitFor();
+  await screenshot(page, 'chat-renamed');
+  await page
+    .getByRole('main')
+    .getByRole('button', { name: /^Actions for/ })
+    .click();
+  await page.getByRole('menuitem', { name: 'Delete' }).click();
+  await checkAccessibility(page, 'delete dialog');
+  await page.getByRole('button', { name: 'Delete', exact: true }).click();
+  await page.getByRole('list', { name: 'Suggested questions' }).waitFor();
+  assert.equal(await page.getByText(title).count(), 0);
+});
+
+test('an absent chat says so', async () => {
+  view.expected.push(/status of 404/);
+  await page.goto('/c/01900000-0000-7000-8000-000000000000');
+  await page.getByRole('heading', { name: 'This chat does not exist' }).waitFor();
+  await checkAccessibility(page, 'absent chat');
+});
+
+test('nothing was reported by the browser', () => view.check());

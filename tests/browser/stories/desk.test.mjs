@@ -1,0 +1,142 @@
+// Settings and administration, each with a real change.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { checkAccessibility, launch, openPage, screenshot } from '../harness/browser.mjs';
+import { admin, setUpAdmin, startServer } from '../harness/server.mjs';
+
+let server;
+let browser;
+let view;
+let page;
+
+before(async () => {
+  server = await startServer();
+  browser = await launch();
+  view = await openPage(browser, server.url);
+  ({ page } = view);
+  await setUpAdmin(server, view.context);
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+test('the theme and the language change at once and stay after a reload', async () => {
+  await page.goto('/settings');
+  await page.getByRole('heading', { name: 'General' }).waitFor();
+  await checkAccessibility(page, 'general settings');
+  await screenshot(page, 'settings-general');
+  await page.getByText('Dark', { exact: true }).click();
+  await page.locator('html[data-theme=dark]').waitFor();
+  await page.getByLabel('Language').selectOption('zh');
+  await page.getByRole('heading', { name: '通用' }).waitFor();
+  await page.reload();
+  await page.getByRole('heading', { name: '通用' }).waitFor();
+  assert.equal(await page.locator('html').getAttribute('lang'), 'zh-CN');
+  assert.equal(await page.locator('html').getAttribute('data-theme'), 'dark');
+  await checkAccessibility(page, 'general settings, dark, Chinese');
+  await screenshot(page, 'settings-general-dark-zh');
+  await page.getByText('跟随系统').click();
+  await page.locator('html:not([data-theme])').waitFor();
+  await page.getByLabel('语言').selectOption('en');
+  await page.getByRole('heading', { name: 'General' }).waitFor();
+});
+
+test('a token is made, works, and is revoked', async () => {
+  await page.goto('/settings/tokens');
+  await page.getByRole('heading', { name: 'No tokens yet' }).waitFor();
+  await checkAccessibility(page, 'no tokens');
+  await screenshot(page, 'settings-tokens-empty');
+  await page.getByRole('button', { name: 'Create token' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Name').fill('laptop editor');
+  await checkAccessibility(page, 'token dialog');
+  await dialog.getByRole('button', { name: 'Create token' }).click();
+  const secret = await dialog.getByLabel('API token').inputValue();
+  await screenshot(page, 'settings-token-secret');
+  await checkAccessibility(page, 'token secret');
+  const ask = () =>
+    fetch(`${server.url}/v1/models`, { headers: { authorization: `Bearer ${secret}` } });
+  assert.equal((await ask()).status, 200);
+  await dialog.getByRole('button', { name: 'I have copied it' }).click();
+  await screenshot(page, 'settings-tokens');
+  await page.getByRole('button', { name: 'Revoke: laptop editor' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Revoke' }).click();
+  await page.getByRole('heading', { name: 'No tokens yet' }).waitFor();
+  assert.equal((await ask()).status, 401);
+});
+
+test('a password is changed only with the current one', async () => {
+  view.expected.push(/status of 403/);
+  await page.goto('/settings/account');
+  await page.getByRole('heading', { name: 'Account' }).waitFor();
+  await checkAccessibility(page, 'account settings');
+  await screenshot(page, 'settings-account');
+  const change = async (current, next) => {
+    await page.getByLabel('Current password').fill(current);
+    await page.getByLabel('New password').fill(next);
+    await page.getByRole('button', { name: 'Change password' }).click();
+  };
+  await change('not the password', 'another calm sentence');
+  await page.getByRole('alert').waitFor();
+  await change(admin.password, 'another calm sentence');
+  await page.getByText('Your password is changed.').waitFor();
+});
+
+test('a user is added, given a role, disabled and enabled', async () => {
+  await page.goto('/admin/users');
+  await page.getByRole('button', { name: 'Add user' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Name').fill('grace');
+  await dialog.getByLabel('Password', { exact: true }).fill('a first password');
+  await checkAccessibility(page, 'user dialog');
+  await dialog.getByRole('button', { name: 'Add user' }).click();
+  const role = page.getByLabel('Role of grace');
+  await role.selectOption('admin');
+  await page.reload();
+  assert.equal(await role.inputValue(), 'admin');
+  await page.getByRole('button', { name: 'Actions for grace' }).click();
+  await page.getByRole('menuitem', { name: 'Disable' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Disable' }).click();
+  await page.getByText('Disabled', { exact: true }).waitFor();
+  await checkAccessibility(page, 'users');
+  await screenshot(page, 'admin-users');
+  await page.getByRole('button', { name: 'Actions for grace' }).click();
+  await page.getByRole('menuitem', { name: 'Enable' }).click();
+  await page.getByText('Disabled', { exact: true }).waitFor({ state: 'detached' });
+});
+
+test('the last administrator stays one', async () => {
+  view.expected.push(/status of 409/);
+  await page.getByLabel('Role of grace').selectOption('user');
+  await page.getByLabel(`Role of ${admin.name}`).selectOption('user');
+  await page.getByText('This is the last administrator.').waitFor();
+  await page.reload();
+  assert.equal(await page.getByLabel(`Role of ${admin.name}`).inputValue(), 'admin');
+});
+
+test('the guide is loaded, unloaded and cannot be deleted', async () => {
+  await page.goto('/admin/models');
+  await page.getByRole('heading', { name: 'hearth-guide' }).waitFor();
+  await page.getByText('hearth models import').waitFor();
+  await page.getByRole('button', { name: 'Load hearth-guide', exact: true }).click();
+  await page.getByRole('button', { name: 'Unload hearth-guide' }).waitFor();
+  await page.getByRole('meter', { name: 'hearth-guide' }).waitFor();
+  await checkAccessibility(page, 'models');
+  await screenshot(page, 'admin-models');
+  await page.getByRole('button', { name: 'Actions for hearth-guide' }).click();
+  assert.equal(await page.getByRole('menuitem', { name: 'Delete' }).count(), 0);
+  await page.keyboard.press('Escape');
+  await page.getByRole('button', { name: 'Unload hearth-guide' }).click();
+  await page.getByRole('button', { name: 'Load hearth-guide', exact: true }).waitFor();
+});
+
+test('an address that names nothing says so', async () => {
+  await page.goto('/nowhere');
+  await page.getByRole('heading', { name: 'There is nothing at this address' }).waitFor();
+  await checkAccessibility(page, 'absent page');
+});
+
+test('nothing was reported by the browser', () => view.check());
