@@ -111,4 +111,5 @@ export type TurnEvent =
   | { name: 'started'; chat: Chat; user_message: Message | null; assistant_message: Message }
   | { name: 'delta'; text: string }
   | { name: 'finished'; assistant_message: Message; chat: Chat }
-  | { name: 'failed'; assistant_message: Message; error: MessageError };
+  /** Without a message when its last row could not be stored. */
+  | { name: 'failed'; assistant_message: Message | null; error: MessageError };

@@ -10,6 +10,9 @@ const loaders: Record<LanguageCode, () => Promise<Words>> = {
   zh: () => import('./zh').then((module) => module.zh),
 };
 
+/** Refusals whose own sentence names figures or fields that a translation would lose. */
+const telling = new Set(['model_too_big', 'context_full', 'invalid_request', 'bad_model']);
+
 class Language {
   code = $state<LanguageCode>('en');
   #words = $state.raw<Words>(en);
@@ -51,7 +54,8 @@ class Language {
   explain = (error: ApiError | { code: string; message: string }): string => {
     const key = `error.${error.code}`;
     const known = Object.hasOwn(this.#words, key);
-    const base = known ? this.t(key as Key) : error.message || this.t('error.unknown');
+    const words = known ? this.t(key as Key) : error.message || this.t('error.unknown');
+    const base = known && telling.has(error.code) ? `${words} (${error.message})` : words;
     const wait = 'retryAfterSeconds' in error ? error.retryAfterSeconds : null;
     return wait ? `${base} ${this.t('error.retryAfter', { seconds: wait })}` : base;
   };

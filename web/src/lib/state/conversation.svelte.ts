@@ -3,7 +3,7 @@ import { SvelteSet } from 'svelte/reactivity';
 
 import { api } from '../api/client';
 import { ApiError, errorFromFailure } from '../api/error';
-import type { Chat, Message, TurnEvent, TurnRequest } from '../api/types';
+import type { Chat, Message, MessageError, TurnEvent, TurnRequest } from '../api/types';
 import { newestLeaf, newestMessage, pathTo } from '../chat/tree';
 import { chats } from './chats.svelte';
 import { models } from './models.svelte';
@@ -150,7 +150,9 @@ export class Conversation {
         this.#apply(event);
       }
     } catch (failure) {
-      this.#broke(errorFromFailure(failure));
+      const error = errorFromFailure(failure);
+      if (this.turn?.messageId) this.#broke(error);
+      else this.error = error;
     }
     const named = this.turn?.messageId ?? null;
     this.turn = null;
@@ -188,7 +190,7 @@ export class Conversation {
         this.announcement = event.assistant_message.content;
         break;
       case 'failed':
-        this.#put({ ...event.assistant_message, status: 'failed', error: event.error });
+        this.#broke(event.error, event.assistant_message);
         break;
     }
   }
@@ -219,14 +221,13 @@ export class Conversation {
     chats.put(chat);
   }
 
-  #broke(error: ApiError): void {
-    const message = this.message(this.turn?.messageId ?? null);
-    if (!message) {
-      this.error = error;
-      return;
-    }
-    message.status = 'failed';
-    message.error = { code: error.code, message: error.message };
+  /** Marks the running answer as failed, with the server's last row of it where there is one. */
+  #broke({ code, message }: MessageError, row: Message | null = null): void {
+    if (row) this.#put(row);
+    const answer = this.message(this.turn?.messageId ?? null);
+    if (!answer) return;
+    answer.status = 'failed';
+    answer.error = { code, message };
   }
 
   /** After a stop the server holds the final row; what was seen here is never taken back. */
