@@ -11,7 +11,6 @@ use std::io;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, Value, context};
-use minijinja_contrib::pycompat::unknown_method_callback;
 
 use crate::error::{Error, Result};
 use crate::message::ChatMessage;
@@ -126,7 +125,7 @@ fn environment(source: &str) -> Result<Environment<'static>> {
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     environment.set_syntax(syntax.map_err(broken)?);
     environment.set_recursion_limit(RECURSION);
-    environment.set_unknown_method_callback(unknown_method_callback);
+    environment.set_unknown_method_callback(functions::python_method);
     environment.add_function("raise_exception", functions::raise_exception);
     environment.add_function("strftime_now", functions::strftime_now);
     environment.add_filter("tojson", functions::tojson);

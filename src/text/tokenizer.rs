@@ -82,16 +82,21 @@ const END_TEXTS: [&str; 7] = [
 impl Tokenizer {
     /// The tokenizer that belongs to a model.
     pub fn from_model(model: &ModelFile) -> Result<Tokenizer> {
-        let tokenizer = match &model.tokenizer {
-            TokenizerSource::Gguf(metadata) => gguf::build(metadata)?,
-            TokenizerSource::HuggingFace(texts) => hugging_face::build(texts)?,
-        };
+        let tokenizer = Tokenizer::from_source(&model.tokenizer)?;
         let (tokens, vocab) = (tokenizer.tokens.len(), model.shape.vocab);
         if tokens > vocab {
             let problem = format!("it has {tokens} tokens, the model has room for {vocab}");
             return Err(Error::BrokenTokenizer(problem));
         }
         Ok(tokenizer)
+    }
+
+    /// A tokenizer without a model to hold it against.
+    pub fn from_source(source: &TokenizerSource) -> Result<Tokenizer> {
+        match source {
+            TokenizerSource::Gguf(metadata) => gguf::build(metadata),
+            TokenizerSource::HuggingFace(texts) => hugging_face::build(texts),
+        }
     }
 
     /// The ids of a text, without any token added before or after it.

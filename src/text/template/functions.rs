@@ -36,6 +36,19 @@ pub(super) fn strftime_now(pattern: &str) -> Result<String, Error> {
     strtime::format(pattern, &now).map_err(|_| wrong("the date pattern is not valid"))
 }
 
+/// Python's methods, but `format`: it pads to any width before fuel is asked.
+pub(super) fn python_method(
+    state: &mut State,
+    value: &Value,
+    method: &str,
+    args: &[Value],
+) -> Result<Value, Error> {
+    if method == "format" {
+        return Err(Error::from(ErrorKind::UnknownMethod));
+    }
+    minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args)
+}
+
 /// JSON as Python's `json.dumps(value, ensure_ascii=False)` writes it, which is what models saw in
 /// training: a space after commas and colons, and nothing escaped for HTML.
 pub(super) fn tojson(state: &State, value: &Value, options: Kwargs) -> Result<String, Error> {

@@ -167,6 +167,15 @@ fn templates_that_write_or_hold_too_much_are_stopped() {
         "{{ 'x' * 90000000 }}",
         "{% for a in range(1000) %}{{ 'x' * 20000 }}{% endfor %}",
         "{% set ns = namespace(s='x') %}{% for a in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
+        "{{ '{:>1000000000}'.format('x') }}",
+        "{{ '%1000000000d' | format(1) }}",
+        "{{ 'x\ny' | indent(1000000000) }}",
+        "{{ ('x' * 100000).replace('', 'y' * 10000) }}",
+        "{{ ('y' * 10000).join(['x'] * 100000) }}",
+        "{{ ([1] * 90000000) | tojson }}",
+        "{{ ([1] * 90000000) | join(',') }}",
+        "{{ ([1] * 90000000) | list | length }}",
+        "{{ range(1000000000) | list }}",
     ] {
         assert!(bounded(source).is_err(), "{source}");
     }
