@@ -1,1 +1,32 @@
 //! HTTP in, HTTP out.
+//!
+//! The root package builds an [`AppState`] from the rooms and hands it to [`serve`], or takes
+//! [`router`] and calls it inside the process. A handler extracts, asks one room and shapes the
+//! answer; it decides nothing that another way in would have to decide again.
+
+mod accounts;
+mod address;
+mod body;
+mod chats;
+mod config;
+mod edge;
+mod error;
+mod guard;
+mod host;
+mod listener;
+mod metrics;
+mod models;
+mod openai;
+mod openapi;
+mod ops;
+mod routes;
+mod sse;
+mod state;
+#[cfg(test)]
+mod tests;
+mod web;
+
+pub use config::ServerConfig;
+pub use listener::serve;
+pub use routes::{Access, Route, list, router};
+pub use state::{AppState, Gpu, MachineFacts, Rooms};

@@ -1,0 +1,84 @@
+//! API tokens.
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use hearth_gateway::accounts::NewToken;
+use hearth_store::{ApiToken, ApiTokenId, MAX_PAGE};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use crate::body::Json;
+use crate::error::{Failure, Result};
+use crate::guard::Signed;
+use crate::state::AppState;
+
+/// Most API tokens that one answer lists.
+const MAX_LISTED: usize = 100_000;
+
+/// Whose API tokens.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Whose {
+    #[serde(default)]
+    all: bool,
+}
+
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+    Query(whose): Query<Whose>,
+) -> Result<axum::Json<Value>> {
+    let mut tokens: Vec<ApiToken> = Vec::new();
+    loop {
+        let after = tokens.last().map(|token| token.id);
+        let page = state.accounts().list_tokens(&caller, whose.all, after, MAX_PAGE).await?;
+        let is_last = page.len() < MAX_PAGE as usize;
+        tokens.extend(page);
+        if tokens.len() > MAX_LISTED {
+            return Err(Failure::invalid("There are too many API tokens to list at once."));
+        }
+        if is_last {
+            return Ok(axum::Json(json!({ "tokens": tokens })));
+        }
+    }
+}
+
+/// An API token to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct New {
+    name: String,
+    /// Name of the user whose it will be; others than the caller need an admin.
+    user: Option<String>,
+    /// Unix seconds.
+    expires_at: Option<i64>,
+    models: Option<Vec<String>>,
+    allow_ips: Option<Vec<String>>,
+}
+
+pub(crate) async fn create(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+    Json(body): Json<New>,
+) -> Result<(StatusCode, axum::Json<Value>)> {
+    let new = NewToken {
+        name: body.name,
+        user: body.user,
+        expires_at: body.expires_at,
+        models: body.models,
+        allow_ips: body.allow_ips,
+    };
+    let (token, secret) = state.accounts().create_token(&caller, new).await?;
+    let body = json!({ "token": token, "secret": secret.reveal() });
+    Ok((StatusCode::CREATED, axum::Json(body)))
+}
+
+pub(crate) async fn delete(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+    Path(id): Path<i64>,
+) -> Result<StatusCode> {
+    state.accounts().delete_token(&caller, ApiTokenId(id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

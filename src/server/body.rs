@@ -1,0 +1,91 @@
+//! Request bodies: JSON within limits of size, time and depth.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+
+use crate::error::{Failure, Result};
+use crate::state::AppState;
+
+/// A body that is JSON of this shape; unknown fields are refused by the shape.
+pub(crate) struct Json<T>(pub(crate) T);
+
+/// A body that says it is JSON, whole but not parsed.
+pub(crate) struct JsonBytes(pub(crate) Bytes);
+
+impl FromRequest<AppState> for JsonBytes {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<JsonBytes> {
+        if !says_json(request.headers()) {
+            return Err(Failure::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "Send the body as JSON, with Content-Type: application/json.",
+            ));
+        }
+        let config = state.config();
+        let limit = config.max_body_bytes as usize;
+        let time = Duration::from_secs(config.body_timeout_s.into());
+        let length = request.headers().get(header::CONTENT_LENGTH);
+        let announced = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|announced| announced > limit as u64) {
+            return Err(too_large(limit));
+        }
+        let read = Limited::new(request.into_body(), limit).collect();
+        match tokio::time::timeout(time, read).await {
+            Ok(Ok(whole)) => Ok(JsonBytes(whole.to_bytes())),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
+            Ok(Err(_)) => Err(Failure::invalid("The body broke off before its end.")),
+            Err(_) => Err(Failure::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "body_timeout",
+                format!("The body did not arrive within {} s.", time.as_secs()),
+            )),
+        }
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Json<T>> {
+        let JsonBytes(bytes) = JsonBytes::from_request(request, state).await?;
+        match serde_json::from_slice(&bytes) {
+            Ok(value) => Ok(Json(value)),
+            Err(error) => Err(Failure::invalid(format!("The body is not as expected: {error}."))),
+        }
+    }
+}
+
+/// A field that may be absent, null or a value: `None`, `Some(None)`, `Some(Some(_))`.
+pub(crate) fn present<'de, D, T>(deserializer: D) -> std::result::Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
+fn says_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/json")
+}
+
+fn too_large(limit: usize) -> Failure {
+    Failure::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body_too_large",
+        format!("The body is larger than the {limit} bytes that this server takes."),
+    )
+}
+
+/// A JSON answer.
+pub(crate) fn json_body(value: &serde_json::Value) -> Body {
+    Body::from(value.to_string())
+}

@@ -1,0 +1,195 @@
+//! From every room's errors to what a client is told: the only place that knows status codes.
+//!
+//! A handler fails with a [`Failure`]; [`crate::edge`] gives it the shape of the path's dialect
+//! and writes what the client must not see to the log.
+
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hearth_gateway::Error as GatewayError;
+use hearth_hub::Error as HubError;
+use hearth_store::Error as StoreError;
+use serde_json::{Value, json};
+
+/// Result of a handler.
+pub(crate) type Result<T> = std::result::Result<T, Failure>;
+
+/// When a client that met a server which is ending should ask again.
+const DRAINING_RETRY: Duration = Duration::from_secs(5);
+
+/// Why a request was refused, as far as the client may know, and for the log what it may not.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Failure {
+    pub(crate) status: StatusCode,
+    /// Stable; clients decide and translate by it.
+    pub(crate) code: &'static str,
+    /// For people.
+    pub(crate) message: String,
+    /// The field of the request that is wrong.
+    pub(crate) param: Option<String>,
+    /// When to ask again.
+    pub(crate) retry_after: Option<Duration>,
+    /// For the log alone.
+    pub(crate) detail: Option<String>,
+}
+
+/// How errors look, by the path of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// `/v1/…`
+    OpenAi,
+    /// Everything else.
+    Hearth,
+}
+
+impl Dialect {
+    /// The dialect that is spoken at this path.
+    pub(crate) fn of(path: &str) -> Dialect {
+        if path == "/v1" || path.starts_with("/v1/") { Dialect::OpenAi } else { Dialect::Hearth }
+    }
+}
+
+impl Failure {
+    pub(crate) fn new(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Failure {
+        let message = message.into();
+        Failure { status, code, message, param: None, retry_after: None, detail: None }
+    }
+
+    /// 400 with a sentence that says what to do.
+    pub(crate) fn invalid(message: impl Into<String>) -> Failure {
+        Failure::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+    }
+
+    /// 500; `detail` goes to the log alone.
+    pub(crate) fn internal(detail: impl Into<String>) -> Failure {
+        let message = "The server had a fault; its log says more under this request's id.";
+        let failure = Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message);
+        Failure { detail: Some(detail.into()), ..failure }
+    }
+
+    fn about(self, param: Option<String>) -> Failure {
+        Failure { param, ..self }
+    }
+
+    pub(crate) fn retry_after(self, after: Duration) -> Failure {
+        Failure { retry_after: Some(after), ..self }
+    }
+
+    /// The body in this dialect.
+    pub(crate) fn body(&self, dialect: Dialect, request_id: &str) -> Value {
+        match dialect {
+            Dialect::Hearth => json!({ "error": {
+                "code": self.code, "message": self.message, "request_id": request_id,
+            }}),
+            Dialect::OpenAi => {
+                let (kind, code) = self.open_ai();
+                let message = if self.status.is_server_error() {
+                    format!("{} (request id {request_id})", self.message)
+                } else {
+                    self.message.clone()
+                };
+                json!({ "error": {
+                    "message": message, "type": kind, "param": self.param, "code": code,
+                }})
+            }
+        }
+    }
+
+    /// `type` and `code` as OpenAI's clients know them.
+    fn open_ai(&self) -> (&'static str, Option<&'static str>) {
+        match self.code {
+            "invalid_request" => ("invalid_request_error", None),
+            "context_full" => ("invalid_request_error", Some("context_length_exceeded")),
+            "sign_in_required" => ("invalid_request_error", Some("invalid_api_key")),
+            "busy" => ("rate_limit_error", Some("rate_limit_exceeded")),
+            code if self.status.is_server_error() => ("server_error", Some(code)),
+            code => ("invalid_request_error", Some(code)),
+        }
+    }
+}
+
+/// Leaves the body to [`crate::edge`], which knows the path and the request's id.
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        if let Some(after) = self.retry_after {
+            let seconds = HeaderValue::from(after.as_secs().max(1));
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<GatewayError> for Failure {
+    fn from(error: GatewayError) -> Failure {
+        use GatewayError as E;
+        let failure = |status, code| Failure::new(status, code, error.to_string());
+        match &error {
+            E::Invalid { param, .. } => {
+                failure(StatusCode::BAD_REQUEST, "invalid_request").about(param.clone())
+            }
+            E::NoModel(_) => {
+                failure(StatusCode::NOT_FOUND, "model_not_found").about(Some("model".to_owned()))
+            }
+            E::ContextFull { .. } => {
+                failure(StatusCode::BAD_REQUEST, "context_full").about(Some("messages".to_owned()))
+            }
+            E::TooBig { .. } => failure(StatusCode::SERVICE_UNAVAILABLE, "model_too_big"),
+            E::BadModel { .. } => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_model"),
+            E::Busy { retry_after } => {
+                failure(StatusCode::TOO_MANY_REQUESTS, "busy").retry_after(*retry_after)
+            }
+            E::NotSignedIn => failure(StatusCode::UNAUTHORIZED, "sign_in_required"),
+            E::WrongCredentials => failure(StatusCode::UNAUTHORIZED, "wrong_credentials"),
+            E::TooManyAttempts { retry_after } => {
+                failure(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts")
+                    .retry_after(*retry_after)
+            }
+            E::WrongSetupCode => failure(StatusCode::FORBIDDEN, "wrong_setup_code"),
+            E::WeakPassword(_) => failure(StatusCode::BAD_REQUEST, "weak_password"),
+            E::InvalidName(_) => failure(StatusCode::BAD_REQUEST, "invalid_name"),
+            E::Forbidden(_) => failure(StatusCode::FORBIDDEN, "forbidden"),
+            E::NotFound => failure(StatusCode::NOT_FOUND, "not_found"),
+            E::Conflict { code, .. } => failure(StatusCode::CONFLICT, code),
+            E::TimedOut { .. } => failure(StatusCode::GATEWAY_TIMEOUT, "timed_out"),
+            E::Draining => {
+                failure(StatusCode::SERVICE_UNAVAILABLE, "draining").retry_after(DRAINING_RETRY)
+            }
+            E::Internal(detail) => Failure::internal(detail),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        GatewayError::from(error).into()
+    }
+}
+
+impl From<HubError> for Failure {
+    fn from(error: HubError) -> Failure {
+        let failure = |status, code| {
+            let text = error.to_string();
+            let mut letters = text.chars();
+            let first = letters.next().into_iter().flat_map(char::to_uppercase);
+            let message = first.chain(letters).chain(['.']).collect::<String>();
+            Failure::new(status, code, message)
+        };
+        match &error {
+            HubError::BadName { .. } => failure(StatusCode::BAD_REQUEST, "invalid_name"),
+            HubError::NotFound(name) => GatewayError::NoModel(name.to_string()).into(),
+            HubError::Exists(_) => failure(StatusCode::CONFLICT, "name_taken"),
+            HubError::Builtin(_) => failure(StatusCode::CONFLICT, "builtin_model"),
+            HubError::BadModel(_) => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_model"),
+            HubError::NotAModel { .. } => failure(StatusCode::UNPROCESSABLE_ENTITY, "not_a_model"),
+            HubError::Cancelled => failure(StatusCode::CONFLICT, "cancelled"),
+            HubError::BadManifest(_) | HubError::Io { .. } => Failure::internal(error.to_string()),
+        }
+    }
+}

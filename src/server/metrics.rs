@@ -1,0 +1,164 @@
+//! Figures for Prometheus. Labels are route templates and model names that exist, so their
+//! number is bounded.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use axum::http::Method;
+use hearth_gateway::Gateway;
+use hearth_gateway::backend::Activity;
+use hearth_gateway::event::Usage;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Upper bounds in seconds: from an answer out of memory to a long generation.
+const SECONDS: [f64; 14] =
+    [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RouteLabels {
+    method: &'static str,
+    route: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    method: &'static str,
+    route: String,
+    status: u32,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ModelLabels {
+    model: String,
+}
+
+/// What is counted while the server runs.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<RouteLabels, Histogram>,
+    prompt_tokens: Family<ModelLabels, Counter>,
+    completion_tokens: Family<ModelLabels, Counter>,
+    first_token: Family<ModelLabels, Histogram>,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        let histogram: fn() -> Histogram = || Histogram::new(SECONDS);
+        let mut metrics = Metrics {
+            registry: Registry::with_prefix("hearth"),
+            requests: Family::default(),
+            durations: Family::new_with_constructor(histogram),
+            prompt_tokens: Family::default(),
+            completion_tokens: Family::default(),
+            first_token: Family::new_with_constructor(histogram),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("http_requests", "Requests answered", metrics.requests.clone());
+        registry.register_with_unit(
+            "http_request_duration",
+            "Time until the answer began",
+            Unit::Seconds,
+            metrics.durations.clone(),
+        );
+        let (prompt, completion) = (&metrics.prompt_tokens, &metrics.completion_tokens);
+        registry.register("prompt_tokens", "Tokens of prompts", prompt.clone());
+        registry.register("completion_tokens", "Tokens of answers", completion.clone());
+        registry.register_with_unit(
+            "first_token",
+            "Time from a request to its first token",
+            Unit::Seconds,
+            metrics.first_token.clone(),
+        );
+        metrics
+    }
+}
+
+impl Metrics {
+    /// Counts an answer that has begun.
+    pub(crate) fn count_request(&self, route: &str, method: &Method, status: u16, took: Duration) {
+        let (method, route) = (known(method), route.to_owned());
+        self.durations
+            .get_or_create(&RouteLabels { method, route: route.clone() })
+            .observe(took.as_secs_f64());
+        let labels = RequestLabels { method, route, status: status.into() };
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    /// Counts a generation that has ended. `model`: a name that exists.
+    pub(crate) fn count_generation(&self, model: &str, usage: &Usage) {
+        let labels = ModelLabels { model: model.to_owned() };
+        self.prompt_tokens.get_or_create(&labels).inc_by(usage.prompt_tokens.into());
+        self.completion_tokens.get_or_create(&labels).inc_by(usage.completion_tokens.into());
+        if usage.completion_tokens > 0 {
+            let first = Duration::from_millis(usage.first_token_ms);
+            self.first_token.get_or_create(&labels).observe(first.as_secs_f64());
+        }
+    }
+
+    /// All figures, with what the gateway does now, in Prometheus' text format.
+    pub(crate) fn print(&self, gateway: &Gateway) -> Result<String, std::fmt::Error> {
+        // Two registries, each of which ends its text with `# EOF`; one end is enough.
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        let end = text.rfind("# EOF").unwrap_or(text.len());
+        text.truncate(end);
+        encode(&mut text, &present(gateway))?;
+        Ok(text)
+    }
+}
+
+/// What is true now, gathered when it is asked for.
+fn present(gateway: &Gateway) -> Registry {
+    let mut registry = Registry::with_prefix("hearth");
+    let stats = gateway.stats();
+    for (name, help, value) in [
+        ("generations_complete", "Generations that ended by themselves", stats.complete),
+        ("generations_stopped", "Generations whose client went away", stats.stopped),
+        ("generations_failed", "Generations that failed", stats.failed),
+        ("generations_refused", "Calls that were not accepted", stats.refused),
+    ] {
+        let counter: Counter = Counter::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    }
+    let calls: Gauge<u64, AtomicU64> = Gauge::default();
+    calls.set(gateway.running() as u64);
+    registry.register("calls_running", "Calls that run or wait", calls);
+    let activity = gateway.activity();
+    type Read = fn(&Activity) -> u64;
+    let figures: [(&str, &str, Read); 5] = [
+        ("model_memory_bytes", "Memory of the loaded model", |model| model.memory_bytes),
+        ("sequences_running", "Sequences that run", |model| model.running.into()),
+        ("sequences_waiting", "Sequences that wait", |model| model.waiting.into()),
+        ("kv_pages_used", "Pages of the KV cache in use", |model| model.kv_pages_used.into()),
+        ("kv_pages", "Pages of the KV cache", |model| model.kv_pages_total.into()),
+    ];
+    for (name, help, read) in figures {
+        let family: Family<ModelLabels, Gauge<u64, AtomicU64>> = Family::default();
+        for model in &activity {
+            let labels = ModelLabels { model: model.model.clone() };
+            family.get_or_create(&labels).set(read(model));
+        }
+        registry.register(name, help, family);
+    }
+    registry
+}
+
+/// Methods that nobody serves share one label.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}

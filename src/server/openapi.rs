@@ -1,0 +1,118 @@
+//! Describes Hearth's own API, from the list of routes and the shapes of bodies.
+
+use axum::http::header;
+use axum::response::IntoResponse;
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem,
+    PathsBuilder, Ref, RefOr, Required, ResponseBuilder, Schema,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::error::{Failure, Result};
+use crate::guard::{Access, COOKIE};
+use crate::routes::{self, Route};
+use crate::{accounts, chats, models};
+
+pub(crate) async fn show() -> Result<impl IntoResponse> {
+    let text = document().to_json();
+    let text = text.map_err(|error| Failure::internal(format!("openapi: {error}")))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], text))
+}
+
+/// A body's route and shape.
+struct Body {
+    method: &'static str,
+    path: &'static str,
+    name: &'static str,
+    schema: RefOr<Schema>,
+}
+
+fn body<T: ToSchema>(method: &'static str, path: &'static str, name: &'static str) -> Body {
+    Body { method, path, name, schema: <T as PartialSchema>::schema() }
+}
+
+fn bodies() -> Vec<Body> {
+    use accounts::{me, session, tokens, users};
+    vec![
+        body::<session::Setup>("POST", "/hearth/setup", "Setup"),
+        body::<session::SignIn>("POST", "/hearth/session", "SignIn"),
+        body::<me::Change>("PATCH", "/hearth/me", "Preferences"),
+        body::<me::Passwords>("POST", "/hearth/me/password", "Passwords"),
+        body::<users::New>("POST", "/hearth/users", "NewUser"),
+        body::<users::Change>("PATCH", "/hearth/users/{id}", "UserChange"),
+        body::<tokens::New>("POST", "/hearth/tokens", "NewToken"),
+        body::<models::Import>("POST", "/hearth/models/import", "Import"),
+        body::<models::Copy>("POST", "/hearth/models/copy", "ModelCopy"),
+        body::<chats::New>("POST", "/hearth/chats", "NewChat"),
+        body::<chats::Change>("PATCH", "/hearth/chats/{id}", "ChatChange"),
+        body::<chats::Turn>("POST", "/hearth/chats/{id}/turns", "Turn"),
+    ]
+}
+
+fn document() -> OpenApi {
+    let bodies = bodies();
+    let mut components = ComponentsBuilder::new()
+        .security_scheme(
+            "session",
+            SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(COOKIE))),
+        )
+        .security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    let mut nested = Vec::new();
+    chats::Turn::schemas(&mut nested);
+    for (name, schema) in nested {
+        components = components.schema(name, schema);
+    }
+    let mut paths = PathsBuilder::new();
+    for route in routes::list().iter().filter(|route| route.path.starts_with("/hearth/")) {
+        let body =
+            bodies.iter().find(|body| body.method == route.method && body.path == route.path);
+        let (method, operation) = operation(route, body);
+        paths = paths.path(route.path, PathItem::new(method, operation));
+    }
+    for body in bodies {
+        components = components.schema(body.name, body.schema);
+    }
+    let info = InfoBuilder::new().title("Hearth").version(env!("CARGO_PKG_VERSION")).build();
+    OpenApiBuilder::new()
+        .info(info)
+        .paths(paths.build())
+        .components(Some(components.build()))
+        .build()
+}
+
+fn operation(route: &Route, body: Option<&Body>) -> (HttpMethod, OperationBuilder) {
+    let method = match route.method {
+        "POST" => HttpMethod::Post,
+        "PATCH" => HttpMethod::Patch,
+        "DELETE" => HttpMethod::Delete,
+        _ => HttpMethod::Get,
+    };
+    let who = match route.access {
+        Access::Anyone => "Anyone may call it.",
+        Access::User => "Users and the operator may call it; rows of others are not found.",
+        Access::Admin => "Admins and the operator may call it.",
+        Access::Operator => "Only the command line on the server's own machine may call it.",
+    };
+    let mut operation = OperationBuilder::new()
+        .summary(Some(route.summary))
+        .description(Some(who))
+        .response("2XX", ResponseBuilder::new().description("Done").build())
+        .response("default", ResponseBuilder::new().description("Refused: {error}").build());
+    for name in route.path.split('/').filter_map(|part| part.strip_prefix('{')) {
+        let parameter = ParameterBuilder::new()
+            .name(name.trim_end_matches('}'))
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True);
+        operation = operation.parameter(parameter);
+    }
+    if let Some(body) = body {
+        let schema = Ref::from_schema_name(body.name);
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        let body = RequestBodyBuilder::new().content("application/json", content);
+        operation = operation.request_body(Some(body.required(Some(Required::True)).build()));
+    }
+    (method, operation)
+}

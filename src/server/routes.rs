@@ -1,0 +1,207 @@
+//! Every route in one list: what it is, who may call it and which handler answers.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::http::StatusCode;
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use serde::Serialize;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::error::{Dialect, Failure};
+use crate::guard::{self, Guard};
+use crate::state::AppState;
+use crate::{accounts, chats, edge, models, openai, openapi, ops, web};
+
+pub use crate::guard::Access;
+
+/// A route, as `hearth routes` prints it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Route {
+    /// HTTP method.
+    pub method: &'static str,
+    /// Path with its parameters in braces.
+    pub path: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    /// What it does, for people.
+    pub summary: &'static str,
+}
+
+struct Entry {
+    route: Route,
+    handler: MethodRouter<AppState>,
+}
+
+/// Every route of the server.
+pub fn list() -> Vec<Route> {
+    entries().into_iter().map(|entry| entry.route).collect()
+}
+
+/// All routes over this state, with everything that surrounds them; usable without a listener.
+pub fn router(state: AppState) -> Router {
+    let mut router = Router::new();
+    for Entry { route, handler } in entries() {
+        let is_open = route.path == "/metrics" && state.config().public_metrics;
+        let access = if is_open { Access::Anyone } else { route.access };
+        let guard = Guard { state: state.clone(), access };
+        router =
+            router.route(route.path, handler.route_layer(from_fn_with_state(guard, guard::check)));
+    }
+    router
+        .fallback(unrouted)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(CatchPanicLayer::custom(edge::caught))
+        .layer(map_response(own_failure))
+        .layer(from_fn_with_state(state.clone(), edge::wrap))
+        .with_state(state)
+}
+
+fn entries() -> Vec<Entry> {
+    [open_ai(), hearth_accounts(), hearth_models(), hearth_chats(), operations()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn open_ai() -> Vec<Entry> {
+    use Access::User;
+    vec![
+        post(User, "/v1/chat/completions", "Answer a chat", openai::chat),
+        post(User, "/v1/completions", "Continue a text", openai::completion),
+        get(User, "/v1/models", "List models", openai::models),
+        get(User, "/v1/models/{*id}", "Show a model", openai::model),
+    ]
+}
+
+fn hearth_accounts() -> Vec<Entry> {
+    use Access::{Admin, Anyone, User};
+    use accounts::{me, session, tokens, users};
+    vec![
+        get(Anyone, "/hearth/status", "Version and whether setup is open", session::status),
+        post(Anyone, "/hearth/setup", "Create the first admin", session::setup),
+        post(Anyone, "/hearth/session", "Sign in", session::sign_in),
+        get(User, "/hearth/session", "Who is signed in", session::show),
+        delete(User, "/hearth/session", "Sign out", session::sign_out),
+        patch(User, "/hearth/me", "Change one's preferences", me::update),
+        post(User, "/hearth/me/password", "Change one's password", me::change_password),
+        get(Admin, "/hearth/users", "List users", users::list),
+        post(Admin, "/hearth/users", "Create a user", users::create),
+        patch(Admin, "/hearth/users/{id}", "Change a user", users::update),
+        get(User, "/hearth/tokens", "List API tokens", tokens::list),
+        post(User, "/hearth/tokens", "Create an API token", tokens::create),
+        delete(User, "/hearth/tokens/{id}", "Delete an API token", tokens::delete),
+    ]
+}
+
+fn hearth_models() -> Vec<Entry> {
+    use Access::{Admin, Operator, User};
+    vec![
+        get(User, "/hearth/models", "List models with their facts", models::list),
+        post(Operator, "/hearth/models/import", "Import local files", models::import),
+        post(Admin, "/hearth/models/copy", "Give a model a second name", models::copy),
+        delete(Admin, "/hearth/models/{name}", "Remove a model", models::remove),
+        post(Admin, "/hearth/models/{name}/load", "Load a model", models::load),
+        post(Admin, "/hearth/models/{name}/unload", "Unload a model", models::unload),
+    ]
+}
+
+fn hearth_chats() -> Vec<Entry> {
+    use Access::User;
+    vec![
+        get(User, "/hearth/chats", "List one's chats", chats::list),
+        post(User, "/hearth/chats", "Begin a chat", chats::create),
+        get(User, "/hearth/chats/{id}", "Show a chat", chats::show),
+        patch(User, "/hearth/chats/{id}", "Change a chat", chats::update),
+        delete(User, "/hearth/chats/{id}", "Delete a chat", chats::delete),
+        post(User, "/hearth/chats/{id}/turns", "Say something and be answered", chats::turn),
+    ]
+}
+
+fn operations() -> Vec<Entry> {
+    use Access::{Admin, Anyone, User};
+    vec![
+        get(Admin, "/hearth/machine", "What the machine has and does", ops::machine),
+        get(User, "/hearth/openapi.json", "This API, described", openapi::show),
+        get(Anyone, "/healthz", "Whether the process lives", ops::healthz),
+        get(Anyone, "/readyz", "Whether new work is welcome", ops::readyz),
+        get(Admin, "/metrics", "Figures for Prometheus", ops::metrics),
+    ]
+}
+
+fn get<H: Handler<T, AppState>, T: 'static>(
+    access: Access,
+    path: &'static str,
+    summary: &'static str,
+    handler: H,
+) -> Entry {
+    let route = Route { method: "GET", path, access, summary };
+    Entry { route, handler: on(MethodFilter::GET, handler) }
+}
+
+fn post<H: Handler<T, AppState>, T: 'static>(
+    access: Access,
+    path: &'static str,
+    summary: &'static str,
+    handler: H,
+) -> Entry {
+    let route = Route { method: "POST", path, access, summary };
+    Entry { route, handler: on(MethodFilter::POST, handler) }
+}
+
+fn patch<H: Handler<T, AppState>, T: 'static>(
+    access: Access,
+    path: &'static str,
+    summary: &'static str,
+    handler: H,
+) -> Entry {
+    let route = Route { method: "PATCH", path, access, summary };
+    Entry { route, handler: on(MethodFilter::PATCH, handler) }
+}
+
+fn delete<H: Handler<T, AppState>, T: 'static>(
+    access: Access,
+    path: &'static str,
+    summary: &'static str,
+    handler: H,
+) -> Entry {
+    let route = Route { method: "DELETE", path, access, summary };
+    Entry { route, handler: on(MethodFilter::DELETE, handler) }
+}
+
+/// The web app, for paths that are nobody else's.
+async fn unrouted(request: Request) -> Response {
+    let path = request.uri().path();
+    let is_api = Dialect::of(path) == Dialect::OpenAi || path.starts_with("/hearth/");
+    if is_api {
+        return nothing_there().into_response();
+    }
+    web::serve(&request).unwrap_or_else(|| nothing_there().into_response())
+}
+
+async fn wrong_method() -> Failure {
+    Failure::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "This path does not take that method.",
+    )
+}
+
+fn nothing_there() -> Failure {
+    Failure::new(StatusCode::NOT_FOUND, "not_found", "There is nothing at this path.")
+}
+
+/// Axum's own refusals (a path that is no number, a query that cannot be read) become ours.
+async fn own_failure(response: Response) -> Response {
+    let status = response.status();
+    if !status.is_client_error() || response.extensions().get::<Failure>().is_some() {
+        return response;
+    }
+    let failure = match status {
+        StatusCode::NOT_FOUND => nothing_there(),
+        _ => Failure { status, ..Failure::invalid("The path or the query is not as expected.") },
+    };
+    failure.into_response()
+}

@@ -1,0 +1,170 @@
+//! What every handler can reach: the rooms, the limits and what the server itself keeps.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hearth_gateway::Gateway;
+use hearth_gateway::accounts::Accounts;
+use hearth_gateway::clock::Clock;
+
+use hearth_hub::Library;
+use hearth_store::{ChatId, Store};
+use ipnet::IpNet;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use utoipa::ToSchema;
+
+use crate::config::ServerConfig;
+use crate::metrics::Metrics;
+
+/// The rooms that the server opens doors to.
+pub struct Rooms {
+    /// Who may come in.
+    pub accounts: Accounts,
+    /// Who answers.
+    pub gateway: Gateway,
+    /// Which models there are.
+    pub library: Arc<Library>,
+    /// Chats and messages.
+    pub store: Store,
+    /// The time of new rows.
+    pub clock: Clock,
+    /// Measures the machine; may block for some milliseconds.
+    pub machine: Arc<dyn Fn() -> MachineFacts + Send + Sync>,
+}
+
+/// What the machine has and what of it is free.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct MachineFacts {
+    /// Logical processors.
+    pub cores: u32,
+    /// Main memory.
+    pub memory_bytes: u64,
+    /// Main memory that programs may still take.
+    pub memory_free_bytes: u64,
+    /// Main memory that Hearth holds.
+    pub process_memory_bytes: u64,
+    /// Graphics processors.
+    pub gpus: Vec<Gpu>,
+}
+
+/// One graphics processor.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Gpu {
+    /// As the driver calls it.
+    pub name: String,
+    /// Its memory.
+    pub memory_bytes: u64,
+    /// Its memory that is free.
+    pub memory_free_bytes: u64,
+}
+
+/// The state behind every route. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    rooms: Rooms,
+    config: ServerConfig,
+    proxies: Vec<IpNet>,
+    metrics: Metrics,
+    is_draining: AtomicBool,
+    requests: Arc<Semaphore>,
+    turns: Arc<Mutex<HashSet<ChatId>>>,
+    tasks: TaskTracker,
+}
+
+impl AppState {
+    /// The state over these rooms. `config` has passed [`ServerConfig::validate`].
+    pub fn new(rooms: Rooms, config: ServerConfig) -> AppState {
+        let inner = Inner {
+            rooms,
+            proxies: config.proxies(),
+            metrics: Metrics::default(),
+            is_draining: AtomicBool::new(false),
+            requests: Arc::new(Semaphore::new(config.max_requests as usize)),
+            turns: Arc::default(),
+            tasks: TaskTracker::new(),
+            config,
+        };
+        AppState { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.inner.rooms.accounts
+    }
+
+    pub(crate) fn gateway(&self) -> &Gateway {
+        &self.inner.rooms.gateway
+    }
+
+    pub(crate) fn library(&self) -> &Arc<Library> {
+        &self.inner.rooms.library
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.rooms.store
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        self.inner.rooms.clock.now()
+    }
+
+    pub(crate) fn machine(&self) -> Arc<dyn Fn() -> MachineFacts + Send + Sync> {
+        Arc::clone(&self.inner.rooms.machine)
+    }
+
+    pub(crate) fn config(&self) -> &ServerConfig {
+        &self.inner.config
+    }
+
+    pub(crate) fn proxies(&self) -> &[IpNet] {
+        &self.inner.proxies
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// Places for requests whose answer has not begun.
+    pub(crate) fn requests(&self) -> &Arc<Semaphore> {
+        &self.inner.requests
+    }
+
+    /// Work that outlives its request and must end before the process does.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.inner.tasks
+    }
+
+    /// From now on `/readyz` says that no new work should come.
+    pub(crate) fn start_draining(&self) {
+        self.inner.is_draining.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.inner.is_draining.load(Ordering::SeqCst)
+    }
+
+    /// The right to run a turn of this chat, unless one runs.
+    pub(crate) fn begin_turn(&self, chat: &ChatId) -> Option<TurnPermit> {
+        let turns = Arc::clone(&self.inner.turns);
+        let is_first = turns.lock().unwrap_or_else(PoisonError::into_inner).insert(chat.clone());
+        is_first.then(|| TurnPermit { turns, chat: chat.clone() })
+    }
+}
+
+/// The right to run a turn of one chat; given back on drop.
+pub(crate) struct TurnPermit {
+    turns: Arc<Mutex<HashSet<ChatId>>>,
+    chat: ChatId,
+}
+
+impl Drop for TurnPermit {
+    fn drop(&mut self) {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.chat);
+    }
+}

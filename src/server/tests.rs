@@ -1,0 +1,130 @@
+//! Stories of requests: the real rooms on a real store, and a backend that says what it is told.
+
+mod chat_stories;
+mod doors;
+mod scripted;
+mod wire;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use hearth_gateway::accounts::{
+    Accounts, AccountsConfig, NewAccount, NewToken, read_control_secret,
+};
+use hearth_gateway::backend::Backend;
+use hearth_gateway::caller::Caller;
+use hearth_gateway::clock::Clock;
+use hearth_gateway::{Gateway, GatewayConfig};
+use hearth_hub::Library;
+use hearth_store::{Store, UserRole};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use crate::{AppState, MachineFacts, Rooms, ServerConfig, router};
+use scripted::Scripted;
+
+const PASSWORD: &str = "correct horse";
+
+/// A whole server without a socket.
+struct Fixture {
+    state: AppState,
+    router: Router,
+    backend: Arc<Scripted>,
+    accounts: Accounts,
+    store: Store,
+    dir: tempfile::TempDir,
+}
+
+/// An answer, read whole.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
+    }
+
+    /// The code of an error of Hearth's own API.
+    fn code(&self) -> String {
+        self.json()["error"]["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl Fixture {
+    fn new() -> Fixture {
+        Fixture::with(ServerConfig::default())
+    }
+
+    fn with(config: ServerConfig) -> Fixture {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let clock = Clock::of(|| 1_000_000);
+        let accounts =
+            Accounts::open(store.clone(), dir.path(), AccountsConfig::default(), clock.clone())
+                .unwrap();
+        let backend = Arc::new(Scripted::default());
+        let backends: Vec<Arc<dyn Backend>> = vec![Arc::clone(&backend) as _];
+        let gateway =
+            Gateway::new(store.clone(), backends, GatewayConfig::default(), clock.clone());
+        let rooms = Rooms {
+            accounts: accounts.clone(),
+            gateway,
+            library: Arc::new(Library::open(&dir.path().join("models"), &[]).unwrap()),
+            store: store.clone(),
+            clock,
+            machine: Arc::new(|| MachineFacts { cores: 2, ..MachineFacts::default() }),
+        };
+        let state = AppState::new(rooms, config);
+        let router = router(state.clone());
+        Fixture { state, router, backend, accounts, store, dir }
+    }
+
+    /// An API token of a new user.
+    async fn token(&self, name: &str, role: UserRole) -> String {
+        let operator = Caller::operator();
+        let new = NewAccount { name: name.to_owned(), role, password: PASSWORD.to_owned() };
+        self.accounts.create_user(&operator, new).await.unwrap();
+        let new = NewToken {
+            name: "test".to_owned(),
+            user: Some(name.to_owned()),
+            ..NewToken::default()
+        };
+        self.accounts.create_token(&operator, new).await.unwrap().1.reveal().to_owned()
+    }
+
+    fn control(&self) -> String {
+        read_control_secret(self.dir.path()).unwrap().unwrap().reveal().to_owned()
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Answer { status: parts.status, headers: parts.headers, text }
+    }
+
+    async fn call(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
+        self.send(request(token, method, path, body)).await
+    }
+}
+
+fn request(token: &str, method: &str, path: &str, body: Option<Value>) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
+    if !token.is_empty() {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    match body {
+        Some(body) => {
+            request.header("content-type", "application/json").body(Body::from(body.to_string()))
+        }
+        None => request.body(Body::empty()),
+    }
+    .unwrap()
+}

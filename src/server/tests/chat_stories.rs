@@ -1,0 +1,208 @@
+//! Stories of answers: streamed, stored, stopped and failed.
+
+use axum::http::StatusCode;
+use hearth_gateway::Error;
+use hearth_store::UserRole;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tower::ServiceExt;
+
+use super::scripted::{Script, started, text, whole};
+use super::{Fixture, request};
+
+/// Events of a stream: name and data.
+fn events(text: &str) -> Vec<(String, Value)> {
+    text.split("\n\n")
+        .filter_map(|block| {
+            let name = block.lines().find_map(|line| line.strip_prefix("event: "))?;
+            let data = block.lines().find_map(|line| line.strip_prefix("data: "))?;
+            Some((name.to_owned(), serde_json::from_str(data).unwrap()))
+        })
+        .collect()
+}
+
+struct Story {
+    fixture: Fixture,
+    token: String,
+    path: String,
+}
+
+impl Story {
+    async fn new() -> Story {
+        let fixture = Fixture::new();
+        let token = fixture.token("ann", UserRole::User).await;
+        let chat = json!({ "model": "m" });
+        let answer = fixture.call(&token, "POST", "/hearth/chats", Some(chat)).await;
+        assert_eq!(answer.status, StatusCode::CREATED);
+        let path = format!("/hearth/chats/{}", answer.json()["chat"]["id"].as_str().unwrap());
+        Story { fixture, token, path }
+    }
+
+    async fn turn(&self, body: Value) -> super::Answer {
+        let path = format!("{}/turns", self.path);
+        self.fixture.call(&self.token, "POST", &path, Some(body)).await
+    }
+
+    async fn show(&self) -> Value {
+        self.fixture.call(&self.token, "GET", &self.path, None).await.json()
+    }
+}
+
+#[tokio::test]
+async fn a_stream_is_printed_as_openai_prints_it() {
+    let fixture = Fixture::new();
+    let token = fixture.token("ann", UserRole::User).await;
+    fixture.backend.then(whole(&["Hel", "lo"]));
+    let body = json!({
+        "model": "m", "stream": true, "stream_options": { "include_usage": true },
+        "messages": [{ "role": "user", "content": "x" }],
+    });
+    let answer = fixture.call(&token, "POST", "/v1/chat/completions", Some(body)).await;
+    assert_eq!(answer.headers["content-type"], "text/event-stream");
+    assert_eq!(answer.headers["x-accel-buffering"], "no");
+    let data: Vec<&str> =
+        answer.text.split("\n\n").filter_map(|block| block.strip_prefix("data: ")).collect();
+    assert_eq!(*data.last().unwrap(), "[DONE]");
+    let chunks: Vec<Value> =
+        data[..data.len() - 1].iter().map(|data| serde_json::from_str(data).unwrap()).collect();
+    let said: String = chunks
+        .iter()
+        .filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str())
+        .collect();
+    assert_eq!(said, "Hello");
+    assert_eq!(chunks.last().unwrap()["usage"]["completion_tokens"], 2);
+}
+
+#[tokio::test]
+async fn an_error_before_the_first_event_is_a_status_and_later_a_frame() {
+    let fixture = Fixture::new();
+    let token = fixture.token("ann", UserRole::User).await;
+    let body =
+        json!({ "model": "m", "stream": true, "messages": [{ "role": "user", "content": "x" }] });
+    let busy = || Error::Busy { retry_after: Duration::from_secs(7) };
+    for script in [Script::Refuse(busy()), Script::Say(vec![Err(busy())])] {
+        fixture.backend.then(script);
+        let path = "/v1/chat/completions";
+        let answer = fixture.call(&token, "POST", path, Some(body.clone())).await;
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(answer.headers["retry-after"], "7");
+        assert_eq!(answer.code(), "rate_limit_exceeded");
+    }
+    let secret = Error::Internal("tensor 7 at /secret/path".to_owned());
+    fixture.backend.then(Script::Say(vec![started(), text("so"), Err(secret)]));
+    let answer = fixture.call(&token, "POST", "/v1/chat/completions", Some(body)).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(answer.text.ends_with("data: [DONE]\n\n"), "{}", answer.text);
+    assert!(answer.text.contains("\"server_error\"") && !answer.text.contains("secret"));
+}
+
+#[tokio::test]
+async fn models_are_found_by_names_with_slashes() {
+    let fixture = Fixture::new();
+    let token = fixture.token("ann", UserRole::User).await;
+    for path in ["/v1/models/hf.co/a/b:q4", "/v1/models/hf.co%2Fa%2Fb%3Aq4"] {
+        let answer = fixture.call(&token, "GET", path, None).await;
+        assert_eq!(answer.json()["id"], "hf.co/a/b:q4", "{path}");
+    }
+    let answer = fixture.call(&token, "GET", "/v1/models/none", None).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_turn_is_streamed_and_stored_and_the_next_one_knows_it() {
+    let story = Story::new().await;
+    story.fixture.backend.then(whole(&["Good ", "day"]));
+    let answer = story.turn(json!({ "content": "Hello there" })).await;
+    let events = events(&answer.text);
+    let names: Vec<&str> = events.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["started", "delta", "delta", "finished"]);
+    let last = &events[3].1;
+    assert_eq!(last["chat"]["title"], "Hello there");
+    assert_eq!(last["assistant_message"]["content"], "Good day");
+    assert_eq!(last["assistant_message"]["status"], "complete");
+    assert_eq!(last["assistant_message"]["usage"]["completion_tokens"], 2);
+    assert_eq!(events[0].1["user_message"], story.show().await["messages"][0]);
+
+    story.fixture.backend.then(whole(&["Fine"]));
+    story.turn(json!({ "content": "How are you?" })).await;
+    let asked = story.fixture.backend.asked.lock().unwrap().pop().unwrap();
+    let hearth_gateway::request::Input::Chat(messages) = asked.input else { panic!("no chat") };
+    let said: Vec<String> = messages.iter().map(|message| message.joined_text()).collect();
+    assert_eq!(said, ["Hello there", "Good day", "How are you?"]);
+
+    let first = last["assistant_message"]["id"].clone();
+    story.fixture.backend.then(whole(&["Hi"]));
+    story.turn(json!({ "regenerate": first })).await;
+    let shown = story.show().await;
+    let messages = shown["messages"].as_array().unwrap();
+    assert_eq!(messages.len(), 5);
+    let newest = messages.iter().find(|message| message["content"] == "Hi").unwrap();
+    assert_eq!(newest["parent_id"], messages[0]["id"], "beside the first answer");
+}
+
+#[tokio::test]
+async fn leaving_stops_the_answer_and_keeps_what_was_said() {
+    let story = Story::new().await;
+    story.fixture.backend.then(Script::SayAndHang(vec![started(), text("Once upon")]));
+    let path = format!("{}/turns", story.path);
+    let request = request(&story.token, "POST", &path, Some(json!({ "content": "A tale" })));
+    let response = story.fixture.router.clone().oneshot(request).await.unwrap();
+    let mut body = response.into_body();
+    let mut heard = String::new();
+    while !heard.contains("Once upon") {
+        let frame = body.frame().await.unwrap().unwrap();
+        heard.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+    }
+    let second = story.turn(json!({ "content": "Me too" })).await;
+    assert_eq!((second.status, second.code().as_str()), (StatusCode::CONFLICT, "turn_running"));
+    drop(body);
+    let limit = Duration::from_secs(10);
+    let cancelled = story.fixture.backend.wait_for_cancelled(1);
+    tokio::time::timeout(limit, cancelled).await.expect("the sequence is cancelled");
+    story.fixture.state.tasks().close();
+    tokio::time::timeout(limit, story.fixture.state.tasks().wait()).await.expect("it is stored");
+    let answer = &story.show().await["messages"][1];
+    assert_eq!((&answer["status"], &answer["content"]), (&json!("stopped"), &json!("Once upon")));
+}
+
+#[tokio::test]
+async fn a_turn_that_cannot_start_stores_nothing_and_one_that_breaks_says_why() {
+    let story = Story::new().await;
+    let full = Error::ContextFull { prompt_tokens: 900, max_tokens: 0, context_tokens: 512 };
+    story.fixture.backend.then(Script::Refuse(full));
+    let answer = story.turn(json!({ "content": "Long" })).await;
+    assert_eq!((answer.status, answer.code().as_str()), (StatusCode::BAD_REQUEST, "context_full"));
+    assert!(answer.text.contains("900") && answer.text.contains("512"));
+    assert_eq!(story.show().await["messages"], json!([]));
+
+    let broken = Error::Internal("a thread died".to_owned());
+    story.fixture.backend.then(Script::Say(vec![started(), text("So"), Err(broken)]));
+    let answer = story.turn(json!({ "content": "Again" })).await;
+    let events = events(&answer.text);
+    let (name, data) = events.last().unwrap();
+    assert_eq!((name.as_str(), &data["error"]["code"]), ("failed", &json!("internal")));
+    let stored = &story.show().await["messages"][1];
+    assert_eq!((&stored["status"], &stored["content"]), (&json!("failed"), &json!("So")));
+    assert!(!answer.text.contains("thread"));
+}
+
+#[tokio::test]
+async fn chats_of_others_are_not_found() {
+    let story = Story::new().await;
+    let bob = story.fixture.token("bob", UserRole::Admin).await;
+    let turns = format!("{}/turns", story.path);
+    let calls = [
+        ("GET", story.path.as_str(), None),
+        ("PATCH", &story.path, Some(json!({ "title": "mine" }))),
+        ("DELETE", &story.path, None),
+        ("POST", &turns, Some(json!({ "content": "x" }))),
+    ];
+    for (method, path, body) in calls {
+        let answer = story.fixture.call(&bob, method, path, body).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {path}");
+    }
+    let listed = story.fixture.call(&bob, "GET", "/hearth/chats", None).await.json();
+    assert_eq!(listed, json!({ "chats": [], "next": null }));
+    assert_eq!(story.fixture.store.users().list(None, 10).await.unwrap().len(), 2);
+}
