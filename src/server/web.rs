@@ -9,7 +9,7 @@ use axum::response::Response;
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/../../web/dist"]
+#[folder = "../../web/dist"]
 #[allow_missing = true]
 struct Files;
 
@@ -140,6 +140,28 @@ mod tests {
         }
         for path in ["/assets/none.js", "/robots.txt", "/assets/none", "/../Cargo.toml"] {
             assert!(get(path).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_built_app_is_the_one_that_is_served() {
+        let dist = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web/dist");
+        let is_built = dist.join("index.html").exists();
+        assert_eq!(Files::get("index.html").is_some(), is_built, "{}", dist.display());
+        for path in Files::iter().filter(|path| path.ends_with(".js")) {
+            let request = Request::builder()
+                .uri(format!("/{path}"))
+                .header(header::ACCEPT_ENCODING, "gzip, br")
+                .body(Body::empty())
+                .unwrap();
+            let response = serve(&request).unwrap();
+            let headers = response.headers();
+            assert_eq!(headers[header::CONTENT_TYPE], "text/javascript; charset=utf-8", "{path}");
+            assert_eq!(headers[header::CONTENT_ENCODING], "br", "{path}");
+            let is_hashed = path.starts_with("assets/");
+            let caching = headers[header::CACHE_CONTROL].to_str().unwrap();
+            assert_eq!(caching.contains("immutable"), is_hashed, "{path}");
+            assert!(get(&format!("/{path}.br")).is_none(), "{path}");
         }
     }
 

@@ -102,6 +102,18 @@ async fn an_announced_gigabyte_is_refused_before_it_is_sent() {
 }
 
 #[tokio::test]
+async fn http_2_is_spoken_to_clients_that_begin_with_it() {
+    let running = Running::new(ServerConfig::default()).await;
+    let mut socket = running.connect().await;
+    // The preface and an empty SETTINGS frame (type 4).
+    let start = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    socket.write_all(start).await.unwrap();
+    let mut frame = [0; 9];
+    socket.read_exact(&mut frame).await.unwrap();
+    assert_eq!(frame[3], 4, "the server's own SETTINGS come first");
+}
+
+#[tokio::test]
 async fn connections_over_the_limit_of_one_address_are_closed() {
     let config = ServerConfig { max_connections_per_address: 1, ..ServerConfig::default() };
     let running = Running::new(config).await;
