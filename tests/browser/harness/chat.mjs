@@ -31,3 +31,18 @@ export async function watchGrowth(page) {
 }
 
 export const lengthsSeen = (page) => page.evaluate(() => window.lengthsSeen);
+
+/**
+ * Presses the stop button as soon as the next answer shows a word. Done inside the page: a tiny model
+ * would be finished before a press from out here arrived.
+ */
+export async function stopAtFirstWord(page) {
+  await page.evaluate(() => {
+    new MutationObserver((_, observer) => {
+      const writing = document.querySelector('article[aria-busy=true] .prose');
+      if (!writing?.textContent) return;
+      observer.disconnect();
+      document.querySelector('button[aria-label="Stop the answer"]').click();
+    }).observe(document.body, { subtree: true, childList: true, characterData: true });
+  });
+}

@@ -10,6 +10,7 @@ import {
   composer,
   lengthsSeen,
   questions,
+  stopAtFirstWord,
   watchGrowth,
 } from '../harness/chat.mjs';
 import { setUpAdmin, startServer } from '../harness/server.mjs';
@@ -64,6 +65,19 @@ test('answering again adds a sibling, and the arrows walk between both', async (
   await page.getByRole('button', { name: 'Previous version' }).click();
   await page.getByRole('group', { name: 'Version 1 of 2' }).waitFor();
   await screenshot(page, 'chat-versions');
+});
+
+test('a stopped answer keeps what was said, here and on the server', async () => {
+  await stopAtFirstWord(page);
+  await answers(page).last().getByRole('button', { name: 'Answer again' }).click();
+  await page.getByText('Stopped', { exact: true }).waitFor();
+  await page.getByRole('group', { name: 'Version 3 of 3' }).waitFor();
+  const said = await answers(page).last().locator('.prose').textContent();
+  await page.reload();
+  await page.getByText('Stopped', { exact: true }).waitFor();
+  const kept = await answers(page).last().locator('.prose').textContent();
+  assert.ok(kept.startsWith(said.trim()), `${JSON.stringify(kept)} does not begin with what was seen`);
+  await screenshot(page, 'chat-stopped');
 });
 
 test('editing a question makes a branch of its own', async () => {
