@@ -76,7 +76,10 @@ test('a stopped answer keeps what was said, here and on the server', async () =>
   await page.reload();
   await page.getByText('Stopped', { exact: true }).waitFor();
   const kept = await answers(page).last().locator('.prose').textContent();
-  assert.ok(kept.startsWith(said.trim()), `${JSON.stringify(kept)} does not begin with what was seen`);
+  assert.ok(
+    kept.startsWith(said.trim()),
+    `${JSON.stringify(kept)} does not begin with what was seen`,
+  );
   await screenshot(page, 'chat-stopped');
 });
 
