@@ -178,7 +178,8 @@ async function turn(request, response, entry, body) {
   response.writeHead(200, { 'content-type': 'text/event-stream' });
   const event = (name, data) => response.write(`event: ${name}\ndata: ${JSON.stringify(data)}\n\n`);
   event('started', { chat: entry.chat, user_message: user, assistant_message: assistant });
-  const pieces = (body.content === '/short' ? 'A short answer.' : answer).match(/[\s\S]{1,4}/g);
+  const text = { '/short': 'A short answer.', '/long': answer.repeat(40) }[body.content] ?? answer;
+  const pieces = text.match(/[\s\S]{1,4}/g);
   const began = Date.now();
   let gone = false;
   response.on('close', () => (gone = true));

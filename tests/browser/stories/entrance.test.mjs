@@ -41,6 +41,14 @@ test('the setup page asks for what it needs', async () => {
   await screenshot(page, 'setup');
 });
 
+test('a short password is told before it is sent', async () => {
+  await page.getByLabel('Setup code').fill(server.setupCode);
+  await page.getByLabel('Your name').fill(admin.name);
+  await page.getByLabel('Password', { exact: true }).fill('short');
+  await page.getByRole('button', { name: 'Create account' }).click();
+  await page.getByText('At least 8 characters, please.').waitFor();
+});
+
 test('a wrong setup code is refused and what was typed stays', async () => {
   await fillSetup('AAAA-BBBB-CCCC-DDDD');
   await page.getByRole('alert').getByText('That is not the setup code.').waitFor();
