@@ -48,7 +48,7 @@ struct Arguments {
     #[arg(long)]
     output: Option<PathBuf>,
     /// Training steps.
-    #[arg(long, default_value_t = 1400)]
+    #[arg(long, default_value_t = 1000)]
     steps: usize,
     /// Rows of 256 tokens in a step.
     #[arg(long, default_value_t = 4)]
