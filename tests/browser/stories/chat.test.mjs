@@ -55,7 +55,7 @@ test('the figures and the title of the chat are shown', async () => {
   assert.match(figures, /\d+ tokens.*first after [\d.]+ s/s);
   await page.getByRole('heading', { level: 1, name: 'How do I add a model?' }).waitFor();
   await checkAccessibility(page, 'chat');
-  await publish(await screenshot(page, 'chat'));
+  await screenshot(page, 'chat');
 });
 
 test('answering again adds a sibling, and the arrows walk between both', async () => {
@@ -120,6 +120,19 @@ test('two chats are found by their titles with Ctrl+K', async () => {
   await chats.filter({ hasText: 'Where is my data?' }).waitFor();
   assert.equal(await chats.count(), 1);
   await page.keyboard.press('Escape');
+});
+
+test('a chat that outgrows the screen is followed to its end', async () => {
+  for (const question of ['How do I make an API token?', 'How do I add a user?', 'Who are you?']) {
+    await ask(page, question);
+    await answered(page);
+  }
+  const beyond_px = await page
+    .getByRole('region', { name: 'Messages' })
+    .evaluate((box) => box.scrollHeight - box.scrollTop - box.clientHeight);
+  assert.ok(beyond_px <= 1, `${beyond_px} px of the chat are below the screen`);
+  assert.equal(await page.getByRole('button', { name: 'Scroll to the end' }).count(), 0);
+  await publish(await screenshot(page, 'chat-long'));
 });
 
 test('a chat is renamed and deleted from its menu', async () => {

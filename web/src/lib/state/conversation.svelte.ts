@@ -62,6 +62,9 @@ export class Conversation {
   /** The last finished answer as plain text, for screen readers. */
   announcement = $state('');
 
+  /** The last move between branches that was sent to the server. */
+  #moved: Promise<unknown> = Promise.resolve();
+
   path = $derived(pathTo(this.messages, this.leafId));
 
   constructor(readonly id: string) {
@@ -114,7 +117,8 @@ export class Conversation {
   /** Brings the branch of `id` to the screen and remembers it on the server. */
   show = async (id: string): Promise<void> => {
     this.leafId = newestLeaf(this.messages, id);
-    await api.updateChat(this.id, { current_message_id: this.leafId });
+    this.#moved = api.updateChat(this.id, { current_message_id: this.leafId });
+    await this.#moved;
   };
 
   setModel = async (model: string): Promise<void> => {
@@ -162,6 +166,8 @@ export class Conversation {
   }
 
   async *#events(request: TurnRequest, signal: AbortSignal): AsyncGenerator<TurnEvent> {
+    // A move that arrived after the turn would lead the server away from the new answer.
+    await this.#moved.catch(() => undefined);
     for (let tries = 1; ; tries += 1) {
       try {
         yield* api.turn(this.id, request, signal);

@@ -186,6 +186,19 @@ describe('Conversation', () => {
     expect(line.asked.at(-1)?.body).toEqual({ current_message_id: 'a1' });
   });
 
+  it('tells the server of a move before it asks for the next answer', async () => {
+    const rows = ['a1', 'a2'].map((id) => row(id, 'u1', { content: id }));
+    line.json(200, { chat, messages: [row('u1', null), ...rows] });
+    await conversation.load();
+    line.json(200, { chat });
+    line.events([started(null, row('a3', 'u1')), finished(row('a3', 'u1'))]);
+    const moved = conversation.show('a1');
+    const asked = conversation.regenerate(row('a1', 'u1'), 'guide');
+    expect(line.asked.map(({ path }) => path)).toEqual(['/hearth/chats/c1', '/hearth/chats/c1']);
+    await Promise.all([moved, asked]);
+    expect(line.asked[2]?.path).toBe('/hearth/chats/c1/turns');
+  });
+
   it('goes back to the answer on screen when another one is refused', async () => {
     line.json(200, {
       chat: { ...chat, current_message_id: 'a1' },
