@@ -42,7 +42,7 @@ async fn change(client: &Client, name: &str, body: Value) -> Result<()> {
     let answer = client.call(Method::GET, "/hearth/users", None).await?;
     let user = rows(&answer, "users")
         .iter()
-        .find(|user| text(user, "name").eq_ignore_ascii_case(name))
+        .find(|user| text(user, "name").to_lowercase() == name.to_lowercase())
         .with_context(|| format!("there is no user `{name}`; see hearth users list"))?;
     let path = format!("/hearth/users/{}", user["id"]);
     client.call(Method::PATCH, &path, Some(body)).await?;

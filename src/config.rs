@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use hearth_engine::EngineConfig;
-use hearth_gateway::GatewayConfig;
+use hearth_gateway::accounts::AccountsConfig;
+use hearth_gateway::gateway::GatewayConfig;
 use hearth_server::ServerConfig;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -28,6 +29,7 @@ pub struct Config {
     pub data: DataConfig,
     pub log: LogConfig,
     pub server: ServerConfig,
+    pub accounts: AccountsConfig,
     pub gateway: GatewayConfig,
     pub engine: EngineConfig,
     /// `INITIAL_ROOT_TOKEN`: password and API token of the first admin, `root`. Never in a file.
@@ -147,8 +149,9 @@ impl Config {
     fn validate(&self) -> Result<()> {
         ensure!(!self.data.dir.as_os_str().is_empty(), "data.dir must name a directory");
         self.server.validate().map_err(|reason| anyhow::anyhow!("server.{reason}"))?;
+        self.accounts.validate().map_err(|reason| anyhow::anyhow!("accounts.{reason}"))?;
         self.gateway.validate().map_err(|reason| anyhow::anyhow!("gateway.{reason}"))?;
-        self.engine.validate().map_err(|reason| anyhow::anyhow!("engine.{reason}"))?;
+        self.engine.validate().context("section [engine]")?;
         Ok(())
     }
 }

@@ -32,8 +32,8 @@ pub(crate) fn overlay(table: &mut Table, environment: &Environment) -> Result<()
         set(table, "data", "models_dir", Value::String(folder.clone()))?;
     }
     for (name, key) in [
-        ("OLLAMA_NUM_PARALLEL", "max_running"),
-        ("OLLAMA_MAX_QUEUE", "max_waiting"),
+        ("OLLAMA_NUM_PARALLEL", "max_sequences"),
+        ("OLLAMA_MAX_QUEUE", "queue_sequences"),
         ("OLLAMA_MAX_LOADED_MODELS", "max_loaded_models"),
     ] {
         if let Some(text) = environment.get(name) {
@@ -60,9 +60,9 @@ pub(crate) fn notes(environment: &Environment) -> Vec<String> {
         .collect()
 }
 
-/// Seconds of `300`, `90s`, `5m`, `24h`; a negative time means for ever (`i64::MAX` / 1000).
+/// Seconds of `300`, `90s`, `5m`, `24h`. Ollama writes "for ever" as a negative time, which is 0
+/// here, and "not at all" as 0, which is the shortest time here.
 fn parse_duration(text: &str) -> Option<i64> {
-    const FOR_EVER_S: i64 = i64::MAX / 1000;
     let text = text.trim();
     let (digits, unit_s) = match text.as_bytes().last()? {
         b's' => (&text[..text.len() - 1], 1),
@@ -71,7 +71,11 @@ fn parse_duration(text: &str) -> Option<i64> {
         _ => (text, 1),
     };
     let number: i64 = digits.parse().ok()?;
-    if number < 0 { Some(FOR_EVER_S) } else { number.checked_mul(unit_s) }
+    match number.checked_mul(unit_s)? {
+        ..0 => Some(0),
+        0 => Some(1),
+        seconds => Some(seconds),
+    }
 }
 
 #[cfg(test)]
@@ -84,11 +88,11 @@ mod tests {
             ("300", Some(300)),
             ("5m", Some(300)),
             ("24h", Some(86400)),
-            ("0", Some(0)),
+            ("0", Some(1)),
+            ("-1", Some(0)),
             ("x", None),
         ] {
             assert_eq!(parse_duration(text), seconds, "{text}");
         }
-        assert!(parse_duration("-1").unwrap() > 1_000_000_000);
     }
 }

@@ -8,18 +8,18 @@ use anyhow::{Context, Result, ensure};
 const MAX_LINE_BYTES: u64 = 1 << 20;
 
 /// Prints one line to standard output.
-pub fn line(text: &str) -> Result<()> {
+pub(crate) fn line(text: &str) -> Result<()> {
     print(&format!("{text}\n"))
 }
 
 /// Prints to standard output at once, without a line end.
-pub fn print(text: &str) -> Result<()> {
+pub(crate) fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot print")
 }
 
 /// Prints columns under their headings.
-pub fn table(headings: &[&str], rows: &[Vec<String>]) -> Result<()> {
+pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> Result<()> {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain([headings[column].len()]).max().unwrap_or(0)
@@ -35,7 +35,7 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) -> Result<()> {
 }
 
 /// `4.0 MB`, in powers of ten as file managers show it.
-pub fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB"];
     let mut value = bytes as f64;
     let mut unit = 0;
@@ -47,7 +47,7 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// One line of standard input without its end; `None` at the end of the input.
-pub fn read_line() -> Result<Option<String>> {
+pub(crate) fn read_line() -> Result<Option<String>> {
     let mut text = String::new();
     let read = io::Read::take(io::stdin().lock(), MAX_LINE_BYTES)
         .read_line(&mut text)
@@ -56,7 +56,7 @@ pub fn read_line() -> Result<Option<String>> {
 }
 
 /// A password: from standard input, or asked for twice without showing it.
-pub fn password(from_stdin: bool) -> Result<String> {
+pub(crate) fn password(from_stdin: bool) -> Result<String> {
     if from_stdin {
         return read_line()?.context("standard input has no password");
     }

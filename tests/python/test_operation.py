@@ -75,7 +75,7 @@ def test_health_readiness_and_metrics(server, client):
 
 def test_routes_say_who_may_call_them(tmp_path):
     routes = json.loads(hearth(tmp_path, "routes", "--json"))
-    by_path = {(route["method"], route["path"]): route["who"] for route in routes}
+    by_path = {(route["method"], route["path"]): route["access"] for route in routes}
     assert by_path["POST", "/v1/chat/completions"] == "user"
     assert by_path["GET", "/healthz"] == "anyone"
     assert all(who in {"anyone", "user", "admin", "operator"} for who in by_path.values())

@@ -1,3 +1,5 @@
+//! Shapes read from metadata and from config.json, and what is refused.
+
 use serde_json::{Map, Value, json};
 
 use super::*;

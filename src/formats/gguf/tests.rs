@@ -1,3 +1,5 @@
+//! Hostile, damaged and cut GGUF headers, each made here.
+
 use std::io::Cursor;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Whole models: the real ones pass, altered ones name what is wrong.
+
 use std::fs;
 
 use proptest::prelude::*;

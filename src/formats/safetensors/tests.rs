@@ -1,3 +1,5 @@
+//! Hostile and damaged safetensors headers, each made here.
+
 use proptest::prelude::*;
 
 use super::*;

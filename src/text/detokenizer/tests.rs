@@ -1,3 +1,5 @@
+//! Pieces together equal the whole text, whatever the cuts.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Control tokens come from the template alone.
+
 use super::*;
 use crate::testing::{CHATML, chatml, stories};
 use crate::tokenizer::Specials;

@@ -1,3 +1,5 @@
+//! Templates that real models use, and those that never end.
+
 use std::time::{Duration, Instant};
 
 use super::*;

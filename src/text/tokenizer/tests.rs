@@ -1,3 +1,5 @@
+//! Ids equal the golden file's, and special tokens are parsed only on request.
+
 use serde_json::Value;
 
 use super::*;

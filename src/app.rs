@@ -1,0 +1,108 @@
+//! Builds every room in order, and gives the whole a door.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use hearth_engine::{Machine, Pool, process_memory_bytes};
+use hearth_gateway::Gateway;
+use hearth_gateway::accounts::{Accounts, Secret, read_control_secret};
+use hearth_gateway::clock::Clock;
+use hearth_hub::Library;
+use hearth_server::{AppState, Gpu, MachineFacts, Rooms};
+use hearth_store::Store;
+
+use crate::config::Config;
+use crate::local::Local;
+
+/// The model that is part of the program, so that there is something to talk to at once.
+const STARTER: (&str, &[u8]) =
+    ("hearth-guide", include_bytes!("../models/starter/hearth-guide-q8_0.gguf"));
+
+/// A whole Hearth, without a socket.
+pub struct App {
+    state: AppState,
+    accounts: Accounts,
+    store: Store,
+    control_token: Secret,
+}
+
+impl App {
+    /// Opens the data directory and builds the rooms. Loads no model.
+    pub async fn open(config: &Config) -> Result<App> {
+        let data = &config.data.dir;
+        let store = Store::open(data).context("cannot open the database")?;
+        let clock = Clock::system();
+        let accounts = Accounts::open(store.clone(), data, config.accounts.clone(), clock.clone())
+            .context("cannot open the accounts")?;
+        if let Some(secret) = &config.initial_root_token {
+            accounts.bootstrap_root(&secret.0).await.context("INITIAL_ROOT_TOKEN")?;
+        }
+        let control_token = read_control_secret(data)?.context("the control key is missing")?;
+        let library = Library::open(&config.models_dir(), &[STARTER])
+            .context("cannot open the model library")?;
+        let library = Arc::new(library);
+        let pool = Arc::new(Pool::new(config.engine.clone(), Machine::detect())?);
+        let local = Arc::new(Local::new(library.clone(), pool.clone()));
+        let gateway =
+            Gateway::new(store.clone(), vec![local], config.gateway.clone(), clock.clone());
+        let rooms = Rooms {
+            accounts: accounts.clone(),
+            gateway,
+            library,
+            store: store.clone(),
+            clock,
+            machine: Arc::new(move || machine_facts(&pool)),
+        };
+        let state = AppState::new(rooms, config.server.clone());
+        Ok(App { state, accounts, store, control_token })
+    }
+
+    /// The routes, for calls inside this process.
+    pub fn router(&self) -> Router {
+        hearth_server::router(self.state.clone())
+    }
+
+    /// What the listener serves.
+    pub fn state(&self) -> AppState {
+        self.state.clone()
+    }
+
+    /// The rows of this data directory.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The credential of commands on this machine.
+    pub fn control_token(&self) -> &str {
+        self.control_token.reveal()
+    }
+
+    /// The one-time code with which a browser makes the first admin; `None` if there is a user.
+    pub async fn setup_code(&self) -> Result<Option<Secret>> {
+        Ok(self.accounts.begin_setup().await?)
+    }
+
+    /// Deletes sessions that have ended.
+    pub async fn sweep(&self) {
+        if let Err(error) = self.accounts.sweep().await {
+            tracing::warn!(%error, "ended sessions could not be deleted");
+        }
+    }
+}
+
+fn machine_facts(pool: &Pool) -> MachineFacts {
+    let facts = pool.facts();
+    let gpus = facts.gpus.into_iter().map(|gpu| Gpu {
+        name: gpu.name,
+        memory_bytes: gpu.memory_bytes,
+        memory_free_bytes: gpu.memory_free_bytes,
+    });
+    MachineFacts {
+        cores: u32::try_from(facts.cores).unwrap_or(u32::MAX),
+        memory_bytes: facts.memory_bytes,
+        memory_free_bytes: facts.memory_free_bytes,
+        process_memory_bytes: process_memory_bytes(),
+        gpus: gpus.collect(),
+    }
+}

@@ -1,0 +1,62 @@
+//! Hearth: one binary that turns a machine into a private LLM platform.
+//!
+//! This package puts the rooms together: command line, settings, start and stop. What a room does
+//! is in its own crate (`src/<room>/`); `ARCHITECTURE.md` is the map.
+
+pub mod accounts_commands;
+pub mod app;
+pub mod cli;
+pub mod client;
+pub mod config;
+mod legacy;
+pub mod local;
+mod local_events;
+pub mod lock;
+mod logs;
+pub mod model_commands;
+pub mod serve;
+mod terminal;
+
+use crate::accounts_commands::text;
+use crate::cli::{Cli, Command};
+use crate::client::Client;
+use crate::config::{Config, Environment, Overrides};
+use anyhow::Result;
+
+/// Runs one command line.
+pub async fn run(cli: Cli, environment: &Environment) -> Result<()> {
+    let listen = match &cli.command {
+        Command::Serve { listen } => *listen,
+        _ => None,
+    };
+    let over = Overrides { data: cli.target.data.clone(), listen };
+    let config = Config::load(cli.target.config.as_deref(), environment, over)?;
+    match cli.command {
+        Command::Serve { .. } => serve::serve(&config, &legacy::notes(environment)).await,
+        Command::Routes { json } => print_routes(json),
+        Command::Users(command) => {
+            accounts_commands::users(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Tokens(command) => {
+            accounts_commands::tokens(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Models(command) => {
+            model_commands::models(&Client::connect(&cli.target, &config).await?, command).await
+        }
+    }
+}
+
+/// Every HTTP route and who may call it.
+fn print_routes(as_json: bool) -> Result<()> {
+    let routes = serde_json::to_value(hearth_server::list())?;
+    if as_json {
+        return terminal::line(&serde_json::to_string_pretty(&routes)?);
+    }
+    let rows: Vec<Vec<String>> = routes
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|route| ["method", "path", "access"].map(|key| text(route, key)).to_vec())
+        .collect();
+    terminal::table(&["METHOD", "PATH", "WHO"], &rows)
+}

@@ -1,0 +1,259 @@
+//! The seam: the gateway's [`Backend`], answered by the engine on this machine.
+//!
+//! It turns a neutral request into token sequences and the engine's events into neutral ones. It
+//! decides nothing about callers and computes nothing itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hearth_engine::{Model, Pool, Sequence, SequenceRequest};
+use hearth_gateway::backend::{Activity, Backend, ModelState, ServedModel};
+use hearth_gateway::event::EventStream;
+use hearth_gateway::request::{GenerateRequest, Input, Message, Role};
+use hearth_gateway::{Error, Result};
+use hearth_hub::{Entry, Library, ModelName, Origin};
+use hearth_text::{ChatMessage, Specials};
+use tokio::sync::mpsc;
+
+use crate::local_events::Answer;
+
+/// Events that may wait for the gateway; the engine's own buffer stands behind it.
+const EVENT_BUFFER: usize = 16;
+/// What a caller is told to wait when a model's queue is full.
+const BUSY_RETRY: Duration = Duration::from_secs(2);
+
+/// The built-in guide is so small that it mixes its answers up when it may choose freely.
+const GUIDE_TEMPERATURE: f32 = 0.2;
+
+/// The models of this machine.
+pub struct Local {
+    library: Arc<Library>,
+    pool: Arc<Pool>,
+}
+
+impl Local {
+    /// Answers with the library's models, loaded by the pool.
+    pub fn new(library: Arc<Library>, pool: Arc<Pool>) -> Local {
+        Local { library, pool }
+    }
+
+    /// The loaded model; loads it if need be.
+    async fn model(&self, name: &ModelName) -> Result<Model> {
+        let (library, pool, name) = (self.library.clone(), self.pool.clone(), name.clone());
+        run_blocking(move || {
+            let source = library.source(&name).map_err(|_| Error::NoModel(name.to_string()))?;
+            let source = match source {
+                hearth_hub::Source::Path(path) => hearth_engine::Source::Path(path),
+                hearth_hub::Source::Static(bytes) => hearth_engine::Source::Static(bytes),
+            };
+            let started = std::time::Instant::now();
+            let model = pool.get(&name.to_string(), &source);
+            tracing::debug!(model.name = %name, wait_ms = started.elapsed().as_millis(), "model");
+            model.map_err(|error| load_error(&name, &pool, error))
+        })
+        .await
+    }
+
+    fn find(&self, name: &str) -> Result<Entry> {
+        self.library.find(name).map_err(|_| Error::NoModel(name.to_owned()))
+    }
+}
+
+#[async_trait]
+impl Backend for Local {
+    fn models(&self) -> Vec<ServedModel> {
+        let activity = self.pool.activity();
+        let state = |name: &str| match activity.iter().find(|model| model.name == name) {
+            Some(model) => match model.state {
+                hearth_engine::ModelState::Loading => ModelState::Loading,
+                hearth_engine::ModelState::Loaded => ModelState::Loaded,
+            },
+            None => ModelState::Idle,
+        };
+        self.library
+            .list()
+            .into_iter()
+            .map(|entry| {
+                let name = entry.name.to_string();
+                ServedModel { state: state(&name), name, created_at: entry.description.created_at }
+            })
+            .collect()
+    }
+
+    async fn generate(&self, mut request: GenerateRequest) -> Result<EventStream> {
+        let entry = self.find(&request.model)?;
+        if entry.origin == Origin::Builtin {
+            request.sampling.temperature.get_or_insert(GUIDE_TEMPERATURE);
+        }
+        let model = self.model(&entry.name).await?;
+        let (model, request, prompt) = run_blocking(move || {
+            let prompt = prompt_tokens(&model, &request.input)?;
+            Ok((model, request, prompt))
+        })
+        .await?;
+        let prompt_tokens = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
+        let mut sequences = Vec::with_capacity(usize::from(request.choices));
+        for choice in 0..request.choices {
+            let sequence = sequence_request(&request, prompt.clone(), choice);
+            // A refusal drops the sequences before it, which cancels them.
+            sequences.push(model.submit(sequence).map_err(run_error)?);
+        }
+        let echo = request.echo.then(|| echoed(&model, &request.input));
+        Ok(spawn(Answer::new(model, prompt_tokens, request.logprobs.is_some()), sequences, echo))
+    }
+
+    async fn load(&self, model: &str) -> Result<()> {
+        let entry = self.find(model)?;
+        self.model(&entry.name).await.map(drop)
+    }
+
+    async fn unload(&self, model: &str) -> Result<()> {
+        let (name, pool) = (self.find(model)?.name.to_string(), self.pool.clone());
+        run_blocking(move || {
+            pool.unload(&name);
+            Ok(())
+        })
+        .await
+    }
+
+    fn activity(&self) -> Vec<Activity> {
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        self.pool
+            .activity()
+            .into_iter()
+            .filter_map(|model| {
+                let (info, stats) = (model.info?, model.stats);
+                Some(Activity {
+                    model: model.name,
+                    memory_bytes: info.memory_bytes,
+                    running: count(stats.running),
+                    waiting: count(stats.waiting),
+                    kv_pages_used: count(stats.pages_used),
+                    kv_pages_total: count(stats.pages_total),
+                })
+            })
+            .collect()
+    }
+}
+
+/// Forwards the sequences' events until they end or the reader goes.
+fn spawn(answer: Answer, sequences: Vec<Sequence>, echo: Option<String>) -> EventStream {
+    let (sender, receiver) = mpsc::channel(EVENT_BUFFER);
+    tokio::spawn(async move {
+        tokio::select! {
+            // The reader is gone: leaving drops the sequences, which cancels them.
+            () = sender.closed() => {}
+            () = answer.forward(sequences, echo, &sender) => {}
+        }
+    });
+    receiver
+}
+
+/// The prompt as the model's own tokens.
+fn prompt_tokens(model: &Model, input: &Input) -> Result<Vec<u32>> {
+    let wrong =
+        |error: hearth_text::Error| Error::Invalid { param: None, message: sentence(&error) };
+    match input {
+        Input::Tokens(ids) => Ok(ids.clone()),
+        Input::Text(text) => model.tokenizer().encode_prompt(text, Specials::AsText).map_err(wrong),
+        Input::Chat(messages) => {
+            let messages: Vec<ChatMessage> = messages.iter().map(chat_message).collect();
+            hearth_text::render_tokens(model.template(), model.tokenizer(), &messages, true)
+                .map_err(wrong)
+        }
+    }
+}
+
+fn chat_message(message: &Message) -> ChatMessage {
+    let role = match message.role {
+        Role::System => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+        Role::Tool => "tool",
+    };
+    ChatMessage { name: message.name.clone(), ..ChatMessage::new(role, message.joined_text()) }
+}
+
+/// The prompt as text, for an answer that begins with it.
+fn echoed(model: &Model, input: &Input) -> String {
+    match input {
+        Input::Text(text) => text.clone(),
+        Input::Tokens(ids) => hearth_text::decode(model.tokenizer(), ids),
+        Input::Chat(_) => String::new(),
+    }
+}
+
+fn sequence_request(request: &GenerateRequest, prompt: Vec<u32>, choice: u16) -> SequenceRequest {
+    let default = hearth_engine::Sampling::default();
+    let wanted = &request.sampling;
+    SequenceRequest {
+        prompt,
+        sampling: hearth_engine::Sampling {
+            temperature: wanted.temperature.unwrap_or(default.temperature),
+            top_k: wanted.top_k.unwrap_or(default.top_k),
+            top_p: wanted.top_p.unwrap_or(default.top_p),
+            min_p: wanted.min_p.unwrap_or(default.min_p),
+            repetition_penalty: wanted.repetition_penalty.unwrap_or(default.repetition_penalty),
+            presence_penalty: wanted.presence_penalty.unwrap_or(default.presence_penalty),
+            frequency_penalty: wanted.frequency_penalty.unwrap_or(default.frequency_penalty),
+            logit_bias: wanted.logit_bias.clone(),
+            // Each choice has its own seed, or all of them would say the same.
+            seed: wanted.seed.map(|seed| seed.wrapping_add(u64::from(choice))),
+        },
+        max_tokens: request.max_tokens,
+        stop: request.stop.clone(),
+        logprobs: request.logprobs,
+        continues_text: !matches!(request.input, Input::Chat(_)),
+    }
+}
+
+/// Why a model could not be loaded.
+fn load_error(name: &ModelName, pool: &Pool, error: hearth_engine::Error) -> Error {
+    use hearth_engine::Error as E;
+    let model = name.to_string();
+    match error {
+        E::TooBig { need_bytes, free_bytes } => {
+            let loaded = pool.activity().into_iter().map(|model| model.name);
+            let loaded = loaded.filter(|other| *other != model).collect::<Vec<_>>().join(", ");
+            let loaded = if loaded.is_empty() { "nothing".to_owned() } else { loaded };
+            Error::TooBig { model, need_bytes, free_bytes, loaded }
+        }
+        E::AllBusy { .. } => Error::Busy { retry_after: BUSY_RETRY },
+        E::Format(_) | E::Text(_) | E::Unsupported(_) | E::LoadFailed(_) | E::ModelFailed(_) => {
+            Error::BadModel { model, reason: error.to_string() }
+        }
+        other => run_error(other),
+    }
+}
+
+/// Why a sequence was refused or broke off.
+pub(crate) fn run_error(error: hearth_engine::Error) -> Error {
+    use hearth_engine::Error as E;
+    match error {
+        E::ContextFull { prompt_tokens, context_tokens } => {
+            Error::ContextFull { prompt_tokens, max_tokens: 0, context_tokens }
+        }
+        E::Busy | E::AllBusy { .. } | E::Unloaded => Error::Busy { retry_after: BUSY_RETRY },
+        E::InvalidRequest(_) => Error::Invalid { param: None, message: sentence(&error) },
+        other => Error::Internal(other.to_string()),
+    }
+}
+
+/// An error's text with a capital and a full stop, as the API writes them.
+fn sentence(error: &dyn std::fmt::Display) -> String {
+    let text = error.to_string();
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str().trim_end_matches('.'))
+}
+
+/// Runs what computes or reads files away from the async threads.
+async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::Internal(format!("a task failed: {error}"))),
+    }
+}

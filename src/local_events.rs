@@ -1,0 +1,122 @@
+//! Merges the events of one request's sequences into one neutral stream.
+
+use futures_util::StreamExt;
+use futures_util::stream::{select_all, unfold};
+use hearth_engine::{Finished, Model, Sequence};
+use hearth_gateway::event::{Event, FinishReason, TokenLogprob, Usage};
+use hearth_gateway::{Error, Result};
+use tokio::sync::mpsc::Sender;
+
+use crate::local::run_error;
+
+/// Turns the engine's events of one request into neutral ones.
+pub(crate) struct Answer {
+    model: Model,
+    has_logprobs: bool,
+    usage: Usage,
+}
+
+impl Answer {
+    pub(crate) fn new(model: Model, prompt_tokens: u32, has_logprobs: bool) -> Answer {
+        Answer { model, has_logprobs, usage: Usage { prompt_tokens, ..Usage::default() } }
+    }
+
+    /// Sends everything that happens, up to `Done` or the first error.
+    pub(crate) async fn forward(
+        mut self,
+        sequences: Vec<Sequence>,
+        echo: Option<String>,
+        sender: &Sender<Result<Event>>,
+    ) {
+        // A closed channel means that the reader is gone; the caller sees that too.
+        if self.run(sequences, echo, sender).await.is_none() {
+            tracing::debug!("the reader went away");
+        }
+    }
+
+    async fn run(
+        &mut self,
+        sequences: Vec<Sequence>,
+        echo: Option<String>,
+        sender: &Sender<Result<Event>>,
+    ) -> Option<()> {
+        let prompt_tokens = self.usage.prompt_tokens;
+        sender.send(Ok(Event::Started { prompt_tokens })).await.ok()?;
+        let mut left = sequences.len();
+        for choice in 0..if echo.is_some() { left } else { 0 } {
+            let (choice, text) = (choice as u16, echo.clone().unwrap_or_default());
+            sender.send(Ok(Event::Text { choice, text, tokens: Vec::new() })).await.ok()?;
+        }
+        let streams = sequences.into_iter().enumerate().map(|(choice, sequence)| {
+            Box::pin(unfold(sequence, move |mut sequence| async move {
+                let event = sequence.recv().await?;
+                Some(((choice as u16, event), sequence))
+            }))
+        });
+        let mut events = select_all(streams);
+        while let Some((choice, event)) = events.next().await {
+            match event {
+                Ok(hearth_engine::Event::Text { text, tokens }) => {
+                    let tokens = self.named(tokens);
+                    sender.send(Ok(Event::Text { choice, text, tokens })).await.ok()?;
+                }
+                Ok(hearth_engine::Event::Finished(finished)) => {
+                    let reason = self.count(&finished);
+                    sender.send(Ok(Event::Finished { choice, reason })).await.ok()?;
+                    left -= 1;
+                }
+                Err(error) => return sender.send(Err(run_error(error))).await.ok(),
+            }
+        }
+        let last = match left {
+            0 => Ok(Event::Done(self.usage)),
+            _ => Err(Error::Internal("a sequence ended without its last event".to_owned())),
+        };
+        sender.send(last).await.ok()
+    }
+
+    /// Adds one choice to the usage.
+    fn count(&mut self, finished: &Finished) -> FinishReason {
+        let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let first = self.usage.completion_tokens == 0;
+        self.usage.completion_tokens += finished.completion_tokens;
+        self.usage.queue_ms = self.usage.queue_ms.max(ms(finished.queue));
+        self.usage.total_ms = self.usage.total_ms.max(ms(finished.total));
+        let first_token_ms = ms(finished.first_token);
+        self.usage.first_token_ms =
+            if first { first_token_ms } else { self.usage.first_token_ms.min(first_token_ms) };
+        match finished.reason {
+            hearth_engine::FinishReason::Stop => FinishReason::Stop,
+            hearth_engine::FinishReason::Length => FinishReason::Length,
+        }
+    }
+
+    /// Gives tokens their texts.
+    fn named(&self, tokens: Vec<hearth_engine::TokenLogprob>) -> Vec<TokenLogprob> {
+        if !self.has_logprobs {
+            return Vec::new();
+        }
+        let tokenizer = self.model.tokenizer();
+        let name = |id: u32| {
+            let bytes = tokenizer.token_bytes(id).to_vec();
+            (String::from_utf8_lossy(&bytes).into_owned(), bytes)
+        };
+        tokens
+            .into_iter()
+            .map(|token| {
+                let (text, bytes) = name(token.id);
+                let top = token.top.into_iter().map(|(id, logprob)| {
+                    let (text, bytes) = name(id);
+                    (id, text, bytes, logprob)
+                });
+                TokenLogprob {
+                    id: token.id,
+                    text,
+                    bytes,
+                    logprob: token.logprob,
+                    top: top.collect(),
+                }
+            })
+            .collect()
+    }
+}
