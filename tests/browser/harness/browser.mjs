@@ -64,7 +64,8 @@ export async function checkAccessibility(page, name) {
   // Evaluated by the debugger, so the page's policy neither blocks nor sees it.
   await page.evaluate(axeSource);
   const violations = await page.evaluate(async () => {
-    await Promise.all(document.getAnimations().map((animation) => animation.finished));
+    // A cancelled animation rejects; it is over as well.
+    await Promise.allSettled(document.getAnimations().map((animation) => animation.finished));
     const result = await window.axe.run(document);
     return result.violations.map((violation) => ({
       id: violation.id,

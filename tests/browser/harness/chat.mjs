@@ -13,6 +13,14 @@ export async function ask(page, text) {
   await composer(page).press('Enter');
 }
 
+/** Adds sampling settings to the turns this page asks for, until that route is removed. */
+export async function sampleWith(page, sampling) {
+  await page.route('**/turns', (route) => {
+    const body = { ...route.request().postDataJSON(), sampling };
+    return route.continue({ postData: JSON.stringify(body) });
+  });
+}
+
 /** Waits until nothing is running and the last answer is complete: its figures are shown. */
 export async function answered(page) {
   await stopButton(page).waitFor({ state: 'hidden' });
