@@ -8,6 +8,9 @@
 mod functions;
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, Value, context};
@@ -31,10 +34,12 @@ const MAX_OUTPUT_BYTES: usize = MAX_TEXT_BYTES;
 const RECURSION: usize = 64;
 
 /// Stack for parsing and rendering, which both follow a template's nesting by recursion and know no
-/// bound for some of it (`----1`, lists in lists). Measured in a debug build, where frames are
-/// largest, with the deepest nesting that source size and fuel allow: 64 MiB were too little for
-/// none of it. Pages that are not touched cost nothing.
+/// bound for some of it (`----1`, lists in lists). 2 MiB overflow on what the tests write; 256 MiB
+/// do not, in a debug build too. Pages that are not touched cost nothing.
 const STACK_BYTES: usize = 256 << 20;
+/// Longest time for one parse or render. Fuel does not count all work: joining a list to itself
+/// sixty times is sixty instructions.
+const TIME_LIMIT: Duration = Duration::from_secs(4);
 
 /// The name under which the one template of each environment is kept.
 const NAME: &str = "chat";
@@ -48,6 +53,9 @@ const PLAIN: &str = "{{ bos_token }}{% for message in messages %}\
 #[derive(Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
+    /// Set for ever by the first render beyond [`TIME_LIMIT`]. Its thread cannot be ended, so there
+    /// must not be a second one.
+    is_runaway: AtomicBool,
 }
 
 /// What a template is given.
@@ -68,9 +76,10 @@ impl ChatTemplate {
             return Err(Error::BrokenTemplate(problem));
         }
         check_tags(source)?;
-        let environment = on_large_stack(|| environment(source))
-            .unwrap_or_else(|| Err(Error::BrokenTemplate("the parser failed on it".into())))?;
-        Ok(ChatTemplate { environment })
+        let source = source.to_owned();
+        let environment = on_large_stack(move || environment(source))
+            .unwrap_or_else(|_| Err(Error::BrokenTemplate("the parser failed on it".into())))?;
+        Ok(ChatTemplate { environment, is_runaway: AtomicBool::new(false) })
     }
 
     /// The template that a model's maker wrote, or [`ChatTemplate::plain`] if there is none.
@@ -90,16 +99,12 @@ impl ChatTemplate {
     /// The text of a chat. Use [`crate::render_tokens`] for anything that goes to a model: in text,
     /// nobody can tell a control token from a user's words any more.
     pub fn render(&self, input: &RenderInput) -> Result<String> {
-        on_large_stack(|| self.render_here(input)).unwrap_or_else(|| {
-            Err(Error::TemplateRefused("the template engine failed on them".into()))
-        })
-    }
-
-    fn render_here(&self, input: &RenderInput) -> Result<String> {
+        if self.is_runaway.load(Relaxed) {
+            return Err(Error::TemplateLimit);
+        }
         let bytes: usize = input.messages.iter().map(|message| message.content.len()).sum();
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(FUEL + (bytes / BYTES_PER_FUEL) as u64));
-        let template = environment.get_template(NAME).map_err(broken)?;
         let values = context! {
             messages => input.messages.iter().map(message_value).collect::<Value>(),
             add_generation_prompt => input.add_generation_prompt,
@@ -108,18 +113,33 @@ impl ChatTemplate {
             tools => (),
             documents => (),
         };
-        let mut output = BoundedText::default();
-        match template.render_captured_to(values, &mut output) {
-            Ok(_) => String::from_utf8(output.bytes)
-                .map_err(|_| Error::TemplateRefused("its output is not UTF-8".into())),
-            Err(_) if output.full => Err(Error::TemplateLimit),
-            Err(problem) => Err(refused(&problem)),
+        match on_large_stack(move || render(&environment, &values)) {
+            Ok(rendered) => rendered,
+            Err(RecvTimeoutError::Timeout) => {
+                self.is_runaway.store(true, Relaxed);
+                Err(Error::TemplateLimit)
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(Error::TemplateRefused("the template engine failed on them".into()))
+            }
         }
     }
 }
 
+/// Renders the one template of this environment.
+fn render(environment: &Environment<'static>, values: &Value) -> Result<String> {
+    let template = environment.get_template(NAME).map_err(broken)?;
+    let mut output = BoundedText::default();
+    match template.render_captured_to(values, &mut output) {
+        Ok(_) => String::from_utf8(output.bytes)
+            .map_err(|_| Error::TemplateRefused("its output is not UTF-8".into())),
+        Err(_) if output.full => Err(Error::TemplateLimit),
+        Err(problem) => Err(refused(&problem)),
+    }
+}
+
 /// An environment that holds one template and the functions it may call.
-fn environment(source: &str) -> Result<Environment<'static>> {
+fn environment(source: String) -> Result<Environment<'static>> {
     let mut environment = Environment::new();
     // Hugging Face renders with both.
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
@@ -129,7 +149,7 @@ fn environment(source: &str) -> Result<Environment<'static>> {
     environment.add_function("raise_exception", functions::raise_exception);
     environment.add_function("strftime_now", functions::strftime_now);
     environment.add_filter("tojson", functions::tojson);
-    environment.add_template_owned(NAME, source.to_string()).map_err(broken)?;
+    environment.add_template_owned(NAME, source).map_err(broken)?;
     Ok(environment)
 }
 
@@ -170,15 +190,22 @@ fn tag_bytes(tag: &str) -> usize {
     tag.len()
 }
 
-/// Runs some work on a thread of its own with [`STACK_BYTES`]; `None` if it panics.
-fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("chat-template".into())
-            .stack_size(STACK_BYTES)
-            .spawn_scoped(scope, work);
-        thread.ok()?.join().ok()
-    })
+/// Runs some work on a thread of its own with [`STACK_BYTES`], for [`TIME_LIMIT`] at most.
+///
+/// After a timeout the thread is left behind; `Disconnected` means that the work panicked.
+fn on_large_stack<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::result::Result<T, RecvTimeoutError> {
+    let (sender, receiver) = mpsc::channel();
+    let thread = std::thread::Builder::new()
+        .name("chat-template".into())
+        .stack_size(STACK_BYTES)
+        // The receiver is gone after a timeout; nobody waits for this result then.
+        .spawn(move || drop(sender.send(work())));
+    match thread {
+        Ok(_) => receiver.recv_timeout(TIME_LIMIT),
+        Err(_) => Err(RecvTimeoutError::Disconnected),
+    }
 }
 
 /// A message as templates see it: a name is there only when there is one.

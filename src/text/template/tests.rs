@@ -214,3 +214,22 @@ fn the_template_comes_from_the_model_or_is_the_plain_one() {
         assert_eq!(plain, "<s>user: a\nuser: b\nassistant:");
     }
 }
+
+#[test]
+fn a_template_whose_work_fuel_does_not_count_is_stopped_and_not_tried_again() {
+    // Joins a list to itself sixty times, and asks for its length: 2^60 elements in 60 steps.
+    let source = "{% set ns = namespace(s=[1]) %}\
+        {% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s }}";
+    let template = ChatTemplate::new(source).unwrap();
+    let messages = chat();
+    let input = RenderInput {
+        messages: &messages,
+        add_generation_prompt: true,
+        bos_token: "<s>",
+        eos_token: "</s>",
+    };
+    assert!(matches!(template.render(&input), Err(Error::TemplateLimit)));
+    let started = Instant::now();
+    assert!(matches!(template.render(&input), Err(Error::TemplateLimit)));
+    assert!(started.elapsed() < Duration::from_secs(1), "the second render must not run");
+}
