@@ -18,10 +18,9 @@ const CONTROL: i32 = 3;
 /// `general.file_type` of a file that is mostly Q8_0.
 const MOSTLY_Q8_0: u32 = 7;
 
-/// Renders the last five messages, the question with two exchanges before it, so that a long chat
-/// stays within the length that was trained. Other roles are left out: the guide follows no
-/// instructions but its own.
-const CHAT_TEMPLATE: &str = "<|begin|>{% for message in messages[-5:] %}\
+/// Renders the last message alone: a model this small answers one question well and mixes up two.
+/// It leaves out system messages: the guide follows no instructions but its own.
+const CHAT_TEMPLATE: &str = "<|begin|>{% for message in messages[-1:] %}\
     {% if message.role in ['user', 'assistant'] %}\
     {{ '<|' ~ message.role ~ '|>' ~ message.content ~ '<|end|>' }}\
     {% endif %}{% endfor %}\
