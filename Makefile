@@ -41,7 +41,7 @@ rust-check: web
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 rust-test: web
-	cargo test --locked --workspace
+	cargo test --locked --workspace --exclude hearth-benches
 
 $(HEARTH_BIN): web FORCE
 	cargo build --locked

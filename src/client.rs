@@ -63,6 +63,8 @@ impl Client {
     }
 
     fn remote(base: &str, token: String) -> Result<Client> {
+        // A second start in one process keeps the first one's choice, which is the same.
+        rustls::crypto::ring::default_provider().install_default().ok();
         // Never through a proxy by accident: the token would pass through it.
         let http = reqwest::Client::builder()
             .no_proxy()

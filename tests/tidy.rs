@@ -134,3 +134,20 @@ fn sql_stands_only_in_the_store() {
         }
     }
 }
+
+#[test]
+fn the_map_names_only_files_that_exist() {
+    for page in ["ARCHITECTURE.md", "README.md"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        for quoted in text.split('`').skip(1).step_by(2) {
+            let is_path = quoted.ends_with(".rs") || quoted.ends_with('/');
+            if !is_path || quoted.contains(['<', ' ', '*']) || quoted.starts_with(['~', '.']) {
+                continue;
+            }
+            let found = ["", "src", "src/engine", "src/server"]
+                .iter()
+                .any(|folder| root().join(folder).join(quoted).exists());
+            assert!(found, "{page} names `{quoted}`, which is not there");
+        }
+    }
+}

@@ -46,6 +46,17 @@ def test_users_and_tokens_are_made_with_and_without_a_server(tmp_path, running):
             assert server.stop() == 0
 
 
+def test_a_remote_server_is_reached_by_url_and_token(server):
+    def users(token):
+        return subprocess.run(
+            [BINARY, "users", "list", "--server", server.url, "--token", token],
+            capture_output=True, text=True, timeout=60)
+
+    assert "root" in users(ROOT_TOKEN).stdout
+    refused = users("sk-hearth-wrong")
+    assert refused.returncode != 0 and "credential" in refused.stderr
+
+
 def test_a_damaged_file_is_refused_with_its_reason(tmp_path):
     whole = (MODELS / "stories260K-f32.gguf").read_bytes()
     short = tmp_path / "short.gguf"
