@@ -1,6 +1,6 @@
 //! Every setting: its default, where it may be set, and what is allowed.
 //!
-//! `config/hearth.toml` < environment `HEARTH_<SECTION>_<KEY>` (and the older names of
+//! The file given with `--config` < environment `HEARTH_<SECTION>_<KEY>` (and the older names of
 //! [`crate::legacy`]) < command line. This file alone reads the environment. A test holds
 //! `config/hearth.toml` equal to [`Config::default`].
 
@@ -261,5 +261,9 @@ mod tests {
         let both = [("PORT", "8080"), ("HEARTH_LISTEN_HTTP", "127.0.0.1:9000")];
         assert_eq!(load(&both).unwrap().listen.http.port(), 9000);
         assert!(load(&[("PORT", "eighty")]).is_err());
+        let ollama = [("OLLAMA_NUM_PARALLEL", "0"), ("OLLAMA_MAX_QUEUE", "7")];
+        let engine = load(&ollama).unwrap().engine;
+        assert_eq!(engine.max_sequences, EngineConfig::default().max_sequences);
+        assert_eq!(engine.queue_sequences, 7);
     }
 }

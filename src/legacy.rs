@@ -9,11 +9,13 @@ use toml::{Table, Value};
 use crate::config::{Environment, ListenConfig, set};
 
 /// Names that are understood but have nothing to set here, and what people should know.
-const WITHOUT_EFFECT: [(&str, &str); 5] = [
+const WITHOUT_EFFECT: [(&str, &str); 7] = [
     ("SQL_DSN", "Hearth keeps its own database in the data directory"),
     ("REDIS_CONN_STRING", "Hearth needs no Redis"),
     ("SESSION_SECRET", "Hearth makes its own key in the data directory"),
     ("OLLAMA_HOST", "Ollama clients use the one HTTP address; see listen.http"),
+    ("HF_TOKEN", "this version takes local files only"),
+    ("HF_ENDPOINT", "this version takes local files only"),
     ("OLLAMA_ORIGINS", "the API is used by programs and by the web app of this server"),
 ];
 
@@ -22,7 +24,10 @@ pub(crate) fn overlay(table: &mut Table, environment: &Environment) -> Result<()
     if let Some(port) = environment.get("PORT") {
         let port: u16 = port.parse().context("PORT must be a port number, 0 to 65535")?;
         // The port alone: to be reachable from other machines stays a choice of its own.
-        let address = SocketAddr::new(ListenConfig::default().http.ip(), port);
+        let chosen = table.get("listen").and_then(|listen| listen.get("http")?.as_str());
+        let chosen = chosen.and_then(|address| address.parse().ok());
+        let mut address: SocketAddr = chosen.unwrap_or(ListenConfig::default().http);
+        address.set_port(port);
         set(table, "listen", "http", Value::String(address.to_string()))?;
     }
     if let Some(level) = environment.get("LOG_LEVEL") {
@@ -39,7 +44,10 @@ pub(crate) fn overlay(table: &mut Table, environment: &Environment) -> Result<()
         if let Some(text) = environment.get(name) {
             let number: i64 =
                 text.parse().with_context(|| format!("{name} must be a whole number"))?;
-            set(table, "engine", key, Value::Integer(number))?;
+            // 0 is how Ollama writes "choose for me".
+            if number != 0 {
+                set(table, "engine", key, Value::Integer(number))?;
+            }
         }
     }
     if let Some(text) = environment.get("OLLAMA_KEEP_ALIVE") {

@@ -42,7 +42,10 @@ impl Local {
     async fn model(&self, name: &ModelName) -> Result<Model> {
         let (library, pool, name) = (self.library.clone(), self.pool.clone(), name.clone());
         run_blocking(move || {
-            let source = library.source(&name).map_err(|_| Error::NoModel(name.to_string()))?;
+            let source = library.source(&name).map_err(|error| match error {
+                hearth_hub::Error::NotFound(name) => Error::NoModel(name.to_string()),
+                other => Error::Internal(format!("model `{name}`: {other}")),
+            })?;
             let source = match source {
                 hearth_hub::Source::Path(path) => hearth_engine::Source::Path(path),
                 hearth_hub::Source::Static(bytes) => hearth_engine::Source::Static(bytes),
@@ -220,7 +223,7 @@ fn load_error(name: &ModelName, pool: &Pool, error: hearth_engine::Error) -> Err
             Error::TooBig { model, need_bytes, free_bytes, loaded }
         }
         E::AllBusy { .. } => Error::Busy { retry_after: BUSY_RETRY },
-        E::Format(_) | E::Text(_) | E::Unsupported(_) | E::LoadFailed(_) | E::ModelFailed(_) => {
+        E::Format(_) | E::Text(_) | E::Unsupported(_) => {
             Error::BadModel { model, reason: error.to_string() }
         }
         other => run_error(other),

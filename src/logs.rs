@@ -19,5 +19,13 @@ pub(crate) fn start(config: &LogConfig) -> Result<()> {
     if let Err(error) = started {
         tracing::debug!(%error, "logging had started already");
     }
+    std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// Says where a thread panicked. What it said may quote somebody's words, so it is left out.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current();
+    tracing::error!(thread = thread.name(), place, "a thread panicked");
 }

@@ -1,8 +1,10 @@
 //! `hearth serve`: everything from the first log line to the last closed room.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -38,20 +40,56 @@ pub async fn serve(config: &Config, notes: &[String]) -> Result<()> {
     let listener = TcpListener::bind(wanted).await.with_context(|| {
         format!("cannot listen on {wanted}; choose another address with --listen")
     })?;
-    let url = format!("http://{}", listener.local_addr()?);
-    lock.announce(&Control { url: url.clone(), token: app.control_token().to_owned() })?;
+    let address = listener.local_addr()?;
+    let url = format!("http://{address}");
+    let door = command_door(address).await?;
+    let door_url =
+        format!("http://{}", door.as_ref().map_or(Ok(loopback(address)), TcpListener::local_addr)?);
+    lock.announce(&Control { url: door_url, token: app.control_token().to_owned() })?;
     terminal::line(&format!("listening on {url}"))?;
     if let Some(code) = app.setup_code().await? {
         terminal::line(&format!("setup code: {}", code.reveal()))?;
         terminal::line("Open the address in a browser and enter the code to create the admin.")?;
     }
     tracing::info!(listen.url = %url, "ready");
+    let stopped = stopped.shared();
+    let served = async {
+        let commands = async {
+            match door {
+                Some(door) => hearth_server::serve(door, app.state(), stopped.clone()).await,
+                None => Ok(()),
+            }
+        };
+        let everyone = hearth_server::serve(listener, app.state(), stopped.clone());
+        tokio::try_join!(everyone, commands)
+    };
     tokio::select! {
-        served = hearth_server::serve(listener, app.state(), stopped) => served?,
+        served = served => drop(served?),
         () = sweep_hourly(&app) => {}
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A listener for commands on this machine, if the address for everyone does not take loopback:
+/// commands show that they are local by where they come from.
+async fn command_door(address: SocketAddr) -> Result<Option<TcpListener>> {
+    if address.ip().is_loopback() || address.ip().is_unspecified() {
+        return Ok(None);
+    }
+    let door = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+    Ok(Some(door.context("cannot listen on loopback for commands")?))
+}
+
+/// The address under which a listener on `address` is reached from this machine.
+fn loopback(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }
 
 /// Deletes sessions that have ended, at the start and then every hour. Never ends.
