@@ -96,19 +96,20 @@ impl Gateway {
     /// Starts a request. The stream ends with `Done` or an error; dropping it cancels the
     /// request. Either way what was used is recorded before the end is told.
     pub async fn generate(&self, caller: &Caller, request: GenerateRequest) -> Result<EventStream> {
-        let slot = self.admit(caller)?;
+        let slot = self.admit(caller, u32::from(request.choices))?;
         self.start(caller, request, slot).await
     }
 
     /// Starts the requests of one call and merges their streams: choice `c` of request `i` is
-    /// choice `i × choices + c`, the counts are sums, the first error ends all. The call counts
-    /// as one running request; each request is recorded by itself.
+    /// choice `i × choices + c`, the counts are sums, the first error ends all. The call is
+    /// admitted as a whole, by the answers that it asks for; each request is recorded by itself.
     pub async fn generate_all(
         &self,
         caller: &Caller,
         requests: Vec<GenerateRequest>,
     ) -> Result<EventStream> {
-        let slot = self.admit(caller)?;
+        let answers = requests.iter().map(|request| u32::from(request.choices)).sum();
+        let slot = self.admit(caller, answers)?;
         let mut streams = Vec::with_capacity(requests.len());
         let choices = requests.first().map_or(1, |request| request.choices);
         for request in requests {
@@ -189,8 +190,8 @@ impl Gateway {
         false
     }
 
-    fn admit(&self, caller: &Caller) -> Result<Arc<Slot>> {
-        let admitted = self.inner.running.admit(caller.user_id);
+    fn admit(&self, caller: &Caller, answers: u32) -> Result<Arc<Slot>> {
+        let admitted = self.inner.running.admit(caller.user_id, answers);
         if admitted.is_err() {
             self.inner.books.count_refusal();
         }

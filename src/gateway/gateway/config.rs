@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewayConfig {
-    /// Calls of one user that run or wait at the same time, all API tokens and sessions together;
-    /// further ones are refused as busy.
+    /// Answers of one user that run or wait at the same time, all API tokens and sessions together:
+    /// a call asks for its prompts times n. Further calls are refused as busy.
     pub max_running_per_caller: u32,
     /// Seconds after which a request is ended, loading of the model included.
     pub request_timeout_s: u32,

@@ -1,4 +1,5 @@
-//! Counts the calls that run, per user and in all, and refuses those that are too many.
+//! Counts the calls that run and, per user, the answers that they ask for, and refuses what is
+//! too much.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,20 +10,20 @@ use tokio::sync::watch;
 
 use crate::error::{Error, Result};
 
-/// When a user whose calls are too many should ask again.
+/// When a user who has too many answers under way should ask again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The calls that run.
 pub(super) struct Running {
     max_per_user: u32,
-    /// The counts; there is an entry for each user with at least one call.
-    calls: Mutex<Calls>,
-    /// How many in all, for whoever waits until there is none.
+    /// The counts; there is an entry for each user with at least one answer under way.
+    answers: Mutex<Answers>,
+    /// How many calls in all, for whoever waits until there is none.
     total: watch::Sender<usize>,
 }
 
 #[derive(Default)]
-struct Calls {
+struct Answers {
     is_draining: bool,
     // The operator has no user, and shares one entry.
     by_user: HashMap<Option<UserId>, u32>,
@@ -32,26 +33,36 @@ struct Calls {
 pub(super) struct Slot {
     running: Arc<Running>,
     user: Option<UserId>,
+    answers: u32,
 }
 
 impl Running {
     pub(super) fn new(max_per_user: u32) -> Arc<Running> {
-        Arc::new(Running { max_per_user, calls: Mutex::default(), total: watch::Sender::new(0) })
+        Arc::new(Running { max_per_user, answers: Mutex::default(), total: watch::Sender::new(0) })
     }
 
-    /// A slot for a call of this user, if there is one.
-    pub(super) fn admit(self: &Arc<Running>, user: Option<UserId>) -> Result<Slot> {
-        let mut calls = self.lock();
-        if calls.is_draining {
+    /// A slot for a call of this user that asks for so many answers. What could never fit is
+    /// [`Error::Invalid`], what does not fit now is [`Error::Busy`].
+    pub(super) fn admit(self: &Arc<Running>, user: Option<UserId>, answers: u32) -> Result<Slot> {
+        let mut counts = self.lock();
+        if counts.is_draining {
             return Err(Error::Draining);
         }
-        let count = calls.by_user.entry(user).or_default();
-        if *count >= self.max_per_user {
+        let max = self.max_per_user;
+        if answers > max {
+            let message = format!(
+                "This call asks for {answers} answers, but a user may have at most {max} at once; \
+                 lower 'n' or send fewer prompts."
+            );
+            return Err(Error::Invalid { param: None, message });
+        }
+        let known = counts.by_user.get(&user).copied().unwrap_or(0);
+        if answers > max - known {
             return Err(Error::Busy { retry_after: RETRY_AFTER });
         }
-        *count += 1;
+        counts.by_user.insert(user, known + answers);
         self.total.send_modify(|total| *total += 1);
-        Ok(Slot { running: Arc::clone(self), user })
+        Ok(Slot { running: Arc::clone(self), user, answers })
     }
 
     /// Refuses all calls from now on.
@@ -73,18 +84,18 @@ impl Running {
         let _ = self.total.subscribe().wait_for(|total| *total == 0).await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Calls> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut calls = self.running.lock();
-        if let Some(count) = calls.by_user.get_mut(&self.user) {
-            *count -= 1;
+        let mut counts = self.running.lock();
+        if let Some(count) = counts.by_user.get_mut(&self.user) {
+            *count -= self.answers;
             if *count == 0 {
-                calls.by_user.remove(&self.user);
+                counts.by_user.remove(&self.user);
             }
         }
         self.running.total.send_modify(|total| *total -= 1);
@@ -96,19 +107,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_user_has_so_many_slots_and_gets_them_back() {
-        let running = Running::new(2);
+    fn each_user_has_so_many_answers_and_gets_them_back() {
+        let running = Running::new(4);
         let (ann, bob) = (Some(UserId(1)), Some(UserId(2)));
-        let first = running.admit(ann).unwrap();
-        let _second = running.admit(ann).unwrap();
-        assert!(matches!(running.admit(ann), Err(Error::Busy { .. })));
-        let bobs = running.admit(bob).unwrap();
+        let first = running.admit(ann, 3).unwrap();
+        assert!(matches!(running.admit(ann, 2), Err(Error::Busy { .. })));
+        let _second = running.admit(ann, 1).unwrap();
+        assert!(matches!(running.admit(ann, 1), Err(Error::Busy { .. })));
+        let bobs = running.admit(bob, 4).unwrap();
         drop(first);
-        let _third = running.admit(ann).unwrap();
-        assert_eq!(running.count(), 3);
+        let _third = running.admit(ann, 3).unwrap();
+        assert_eq!(running.count(), 3, "calls, not answers");
         drop(bobs);
-        assert_eq!(running.lock().by_user.len(), 1, "no entry without a call");
+        assert!(matches!(running.admit(bob, 5), Err(Error::Invalid { .. })), "never fits");
+        assert_eq!(running.lock().by_user.len(), 1, "no entry without an answer");
         running.drain();
-        assert!(matches!(running.admit(bob), Err(Error::Draining)));
+        assert!(matches!(running.admit(bob, 1), Err(Error::Draining)));
     }
 }

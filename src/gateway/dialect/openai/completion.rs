@@ -9,6 +9,8 @@ use crate::request::{GenerateRequest, Input, RequestId};
 
 /// Most prompts of one call.
 const MAX_PROMPTS: usize = 64;
+/// Most answers of one call: its prompts times `n`. Half of what a model's queue holds as shipped.
+const MAX_ANSWERS: usize = 128;
 /// OpenAI's default for `max_tokens` on this route.
 const DEFAULT_MAX_TOKENS: u32 = 16;
 /// Most alternatives on this route.
@@ -43,6 +45,11 @@ pub fn parse_completion(body: &[u8], id: RequestId) -> Result<Call> {
         echo,
     };
     let prompts = parse_prompts(fields.take("prompt"))?;
+    if prompts.len() * usize::from(choices) > MAX_ANSWERS {
+        let message =
+            format!("'n' times the entries of 'prompt' may be at most {MAX_ANSWERS} answers.");
+        return Err(Error::invalid("n", message));
+    }
     let requests = prompts
         .into_iter()
         .enumerate()

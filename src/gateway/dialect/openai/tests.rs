@@ -169,6 +169,17 @@ fn each_prompt_is_a_request_with_its_own_id() {
 }
 
 #[test]
+fn a_call_asks_for_so_many_answers_over_all_its_prompts() {
+    let ask = |prompts: usize, n: u16| completion(json!({ "prompt": vec!["a"; prompts], "n": n }));
+    assert_eq!(ask(64, 2).unwrap().requests.len(), 64);
+    assert_eq!(ask(8, 16).unwrap().requests.len(), 8);
+    for (prompts, n) in [(64, 3), (9, 16)] {
+        let Err(Error::Invalid { param, .. }) = ask(prompts, n) else { panic!("{prompts} × {n}") };
+        assert_eq!(param.as_deref(), Some("n"));
+    }
+}
+
+#[test]
 fn what_completions_cannot_do_is_refused() {
     for change in [
         json!({ "suffix": "x" }),

@@ -52,7 +52,7 @@ async fn the_backend_gets_the_full_name_of_a_model() {
 }
 
 #[tokio::test]
-async fn a_user_runs_so_many_calls_at_once_and_others_are_not_concerned() {
+async fn a_user_has_so_many_answers_at_once_and_others_are_not_concerned() {
     let config = GatewayConfig { max_running_per_caller: 2, ..GatewayConfig::default() };
     let it = Fixture::new(config);
     let mut streams = Vec::new();
@@ -60,6 +60,12 @@ async fn a_user_runs_so_many_calls_at_once_and_others_are_not_concerned() {
         it.backend.then(Script::SayAndHang(vec![started(1)]));
         streams.push(it.gateway.generate(&caller(), request(id)).await.unwrap());
     }
+    let two = GenerateRequest { choices: 2, ..request("two") };
+    let three = GenerateRequest { choices: 3, ..request("three") };
+    let refused = it.gateway.generate(&caller(), two).await;
+    assert!(matches!(refused.err(), Some(Error::Busy { .. })));
+    let refused = it.gateway.generate(&caller(), three).await;
+    assert!(matches!(refused.err(), Some(Error::Invalid { .. })), "asking again does not help");
     // Another credential of the same user shares the limit.
     for again in [caller(), limited_to(&["*"])] {
         let refused = it.gateway.generate(&again, request("c")).await;
@@ -102,7 +108,7 @@ async fn call_of_three(it: &Fixture) -> Result<crate::event::EventStream> {
 
 #[tokio::test]
 async fn the_prompts_of_one_call_become_one_stream() {
-    let config = GatewayConfig { max_running_per_caller: 1, ..GatewayConfig::default() };
+    let config = GatewayConfig { max_running_per_caller: 6, ..GatewayConfig::default() };
     let it = Fixture::new(config);
     for prompt in 0..3 {
         it.backend.then(Script::Say(vec![
@@ -132,6 +138,16 @@ async fn the_prompts_of_one_call_become_one_stream() {
     assert_eq!(ends, [0, 1, 2, 3, 4, 5]);
     let ids: Vec<String> = it.rows().await.into_iter().map(|row| row.request_id).collect();
     assert_eq!(ids, ["r", "r-2", "r-3"]);
+}
+
+#[tokio::test]
+async fn a_call_of_several_prompts_counts_all_its_answers() {
+    let config = GatewayConfig { max_running_per_caller: 6, ..GatewayConfig::default() };
+    let it = Fixture::new(config);
+    it.backend.then(Script::SayAndHang(vec![started(1)]));
+    let _one = it.gateway.generate(&caller(), request("one")).await.unwrap();
+    assert!(matches!(call_of_three(&it).await.err(), Some(Error::Busy { .. })));
+    assert_eq!(it.backend.asked.lock().unwrap().len(), 1, "no prompt of it was started");
 }
 
 #[tokio::test]
