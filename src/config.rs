@@ -131,7 +131,8 @@ impl Config {
         overlay_environment(&mut table, environment)?;
         let mut config: Config = Value::Table(table).try_into().context("a setting is wrong")?;
         config.data.dir = over.data.unwrap_or(config.data.dir);
-        config.initial_root_token = environment.get("INITIAL_ROOT_TOKEN").cloned().map(Secret);
+        let root_token = environment.get("INITIAL_ROOT_TOKEN").filter(|token| !token.is_empty());
+        config.initial_root_token = root_token.cloned().map(Secret);
         config.listen.http = over.listen.unwrap_or(config.listen.http);
         config.validate()?;
         Ok(config)

@@ -223,6 +223,10 @@ fn load_error(name: &ModelName, pool: &Pool, error: hearth_engine::Error) -> Err
             Error::TooBig { model, need_bytes, free_bytes, loaded }
         }
         E::AllBusy { .. } => Error::Busy { retry_after: BUSY_RETRY },
+        // A file that cannot be read is this machine's fault, and the text would name its path.
+        E::Format(error) if matches!(*error, hearth_formats::Error::Io { .. }) => {
+            Error::Internal(error.to_string())
+        }
         E::Format(_) | E::Text(_) | E::Unsupported(_) => {
             Error::BadModel { model, reason: error.to_string() }
         }

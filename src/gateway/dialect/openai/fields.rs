@@ -17,12 +17,20 @@ const MAX_MODEL_BYTES: usize = 256;
 /// Largest whole number that every JSON reader takes exactly (2⁵³ − 1).
 const MAX_SEED: i64 = (1 << 53) - 1;
 
+/// Most JSON values of one body: a prompt of token ids as long as the longest contexts fits.
+const MAX_VALUES: usize = 1 << 18;
+
 /// The members of a JSON object.
 pub(super) struct Fields(Map<String, Value>);
 
 impl Fields {
-    /// Parses a whole body. serde_json stops at 128 levels, so depth is bounded.
+    /// Parses a whole body. serde_json stops at 128 levels, so depth is bounded; the number of
+    /// values is bounded here, because each takes many times the bytes that it is written in.
     pub(super) fn parse(body: &[u8]) -> Result<Fields> {
+        if has_too_many_values(body) {
+            let message = format!("The body has more than {MAX_VALUES} JSON values.");
+            return Err(Error::Invalid { param: None, message });
+        }
         match serde_json::from_slice(body) {
             Ok(Value::Object(members)) => Ok(Fields(members)),
             Ok(_) => Err(Error::Invalid {
@@ -215,6 +223,28 @@ impl Fields {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a body has more than [`MAX_VALUES`]: each but the first begins behind a comma, a colon
+/// or an opening bracket. What is no JSON may be miscounted; the parser refuses it afterwards.
+fn has_too_many_values(body: &[u8]) -> bool {
+    let (mut values, mut in_text, mut escaped) = (0, false, false);
+    for &byte in body {
+        if in_text {
+            in_text = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+            continue;
+        }
+        match byte {
+            b'"' => in_text = true,
+            b',' | b':' | b'[' | b'{' => values += 1,
+            _ => {}
+        }
+        if values > MAX_VALUES {
+            return true;
+        }
+    }
+    false
 }
 
 /// "'n' must be a whole number from 1 to 16."

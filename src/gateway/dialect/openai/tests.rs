@@ -143,6 +143,21 @@ fn bodies_that_are_no_json_objects_are_refused() {
 }
 
 #[test]
+fn a_body_of_millions_of_tiny_values_is_refused_before_it_is_parsed() {
+    let many = |item: &str| {
+        format!("{{\"model\":\"m\",\"x\":[{}{item}]}}", format!("{item},").repeat(300_000))
+    };
+    for item in ["1", "[]", "{\"\":1}"] {
+        let parsed = parse_chat(many(item).as_bytes(), RequestId("r".into()));
+        let Err(Error::Invalid { message, .. }) = parsed else { panic!("{item} was taken") };
+        assert!(message.contains("values"), "{message}");
+    }
+    // Commas, brackets and escaped quotes inside texts are no values.
+    chat(json!({ "user": "[{,:\\\"".repeat(300_000) })).unwrap();
+    completion(json!({ "prompt": vec![5; 200_000] })).unwrap();
+}
+
+#[test]
 fn prompts_come_in_four_forms() {
     let inputs = |prompt: Value| {
         let call = completion(json!({ "prompt": prompt })).unwrap();
