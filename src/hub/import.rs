@@ -76,14 +76,14 @@ impl Candidate {
         Ok(Candidate { description, files, total_bytes })
     }
 
-    /// Copies every file into `blobs`.
+    /// Copies every file into `blobs`. Each one that is there is in `layers`, also if it fails.
     pub(crate) fn copy_into(
         &self,
         blobs: &Path,
+        layers: &mut Vec<Layer>,
         on_progress: OnProgress<'_>,
-    ) -> Result<Vec<Layer>> {
+    ) -> Result<()> {
         let mut copied = Progress { done_bytes: 0, total_bytes: self.total_bytes };
-        let mut layers = Vec::with_capacity(self.files.len());
         for (path, name, media_type) in &self.files {
             let mut source = File::open(path).doing(|| format!("open {}", path.display()))?;
             let (digest, bytes) = write_blob(blobs, &mut source, &mut |chunk_bytes| {
@@ -97,7 +97,7 @@ impl Candidate {
                 name: name.clone(),
             });
         }
-        Ok(layers)
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ pub mod import;
 pub mod library;
 pub mod manifest;
 pub mod name;
+mod sweep;
 
 pub use error::{Error, Result};
 pub use library::{Entry, Library, Origin, Source};

@@ -1,6 +1,6 @@
 //! The list of models on this machine, and where each one's files are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -12,8 +12,9 @@ use hearth_formats::ModelFile;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::import::{Candidate, OnProgress, persist, write_blob};
-use crate::manifest::{Description, GGUF_TYPE, Manifest, read_json};
+use crate::manifest::{Description, GGUF_TYPE, Layer, Manifest, read_json};
 use crate::name::ModelName;
+use crate::sweep::{Used, sweep};
 
 /// Every model that this machine can load by itself.
 ///
@@ -77,11 +78,15 @@ impl Library {
             linking: Mutex::default(),
         };
         let mut entries = BTreeMap::new();
-        for name in library.manifest_names()? {
+        for name in library.manifest_names()?.into_iter().take(MAX_MODELS) {
             match library.read_entry(&name) {
                 Ok(entry) => drop(entries.insert(name, entry)),
                 Err(error) => tracing::warn!(model.name = %name, %error, "model left out"),
             }
+        }
+        match library.used() {
+            Ok(used) => sweep(root, &used),
+            Err(error) => tracing::warn!(%error, "the model store is not swept"),
         }
         for (name, bytes) in builtins {
             let entry = builtin_entry(name.parse()?, bytes)?;
@@ -130,16 +135,10 @@ impl Library {
         self.check_is_new(&name)?;
         let candidate = Candidate::check(path, now)?;
         let _changing = lock(&self.changing);
-        let layers = candidate.copy_into(&self.root.join("blobs"), on_progress)?;
-        let description = serde_json::to_vec(&candidate.description)
-            .map_err(|error| Error::BadManifest(error.to_string()))?;
-        let config = write_blob(&self.root.join("blobs"), &mut &description[..], &mut |_| {
-            ControlFlow::Continue(())
-        })?;
-        let manifest = Manifest::new(config, layers);
-        self.publish(name, &manifest).inspect_err(|_| {
-            // The blobs belong to nobody now; a failure here only leaves them lying.
-            if let Err(error) = self.collect_garbage(&manifest) {
+        let mut layers = Vec::new();
+        self.take_in(&candidate, name, &mut layers, on_progress).inspect_err(|_| {
+            // The blobs belong to nobody now; a failure here leaves them to the next start.
+            if let Err(error) = self.collect_garbage(layers.iter().map(|layer| layer.digest)) {
                 tracing::warn!(%error, "files of a failed import were left behind");
             }
         })
@@ -167,7 +166,30 @@ impl Library {
         let manifest: Manifest = read_json(&path)?;
         fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
         self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(&name);
-        self.collect_garbage(&manifest)
+        let folder = self.folder_path(&manifest);
+        let _linking = lock(&self.linking);
+        if !self.used()?.folders.contains(&folder) && folder.exists() {
+            fs::remove_dir_all(&folder).doing(|| format!("remove {}", folder.display()))?;
+        }
+        self.collect_garbage(manifest.digests())
+    }
+
+    /// Copies a checked model and lists it. What was copied is in `layers`, also if it fails.
+    fn take_in(
+        &self,
+        candidate: &Candidate,
+        name: ModelName,
+        layers: &mut Vec<Layer>,
+        on_progress: OnProgress<'_>,
+    ) -> Result<Entry> {
+        let blobs = self.root.join("blobs");
+        candidate.copy_into(&blobs, layers, on_progress)?;
+        let description = serde_json::to_vec(&candidate.description)
+            .map_err(|error| Error::BadManifest(error.to_string()))?;
+        let config = write_blob(&blobs, &mut &description[..], &mut |_| ControlFlow::Continue(()))?;
+        let manifest = Manifest::new(config, layers.clone());
+        layers.push(manifest.config.clone());
+        self.publish(name, &manifest)
     }
 
     /// Writes the manifest and lists the model.
@@ -222,28 +244,27 @@ impl Library {
         Ok(folder)
     }
 
-    /// Deletes what only `removed` referred to.
-    fn collect_garbage(&self, removed: &Manifest) -> Result<()> {
-        let mut used = BTreeSet::new();
-        let mut folder_is_used = false;
-        for name in self.manifest_names()? {
-            // A manifest that cannot be read may refer to anything: then nothing is deleted.
-            let manifest: Manifest = read_json(&self.manifest_path(&name))?;
-            folder_is_used |= self.folder_path(&manifest) == self.folder_path(removed);
-            used.extend(manifest.digests());
-        }
-        let folder = self.folder_path(removed);
-        let _linking = lock(&self.linking);
-        if !folder_is_used && folder.exists() {
-            fs::remove_dir_all(&folder).doing(|| format!("remove {}", folder.display()))?;
-        }
-        for digest in removed.digests().filter(|digest| !used.contains(digest)) {
-            let path = self.blob_path(&digest);
-            if path.exists() {
+    /// Deletes those of these blobs that no manifest refers to.
+    fn collect_garbage(&self, removed: impl Iterator<Item = Digest>) -> Result<()> {
+        let used = self.used()?.blobs;
+        for path in removed.map(|digest| self.blob_path(&digest)) {
+            if !used.contains(&path) && path.exists() {
                 fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
             }
         }
         Ok(())
+    }
+
+    /// What the manifests refer to. One that cannot be read may refer to anything: then this
+    /// fails, and nothing is deleted.
+    fn used(&self) -> Result<Used> {
+        let mut used = Used::default();
+        for name in self.manifest_names()? {
+            let manifest: Manifest = read_json(&self.manifest_path(&name))?;
+            used.folders.insert(self.folder_path(&manifest));
+            used.blobs.extend(manifest.digests().map(|digest| self.blob_path(&digest)));
+        }
+        Ok(used)
     }
 
     /// The names of all manifests; files that are not where a manifest belongs are passed over.
@@ -259,7 +280,6 @@ impl Library {
                 }
             }
         }
-        names.truncate(MAX_MODELS);
         Ok(names)
     }
 

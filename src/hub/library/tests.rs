@@ -87,6 +87,74 @@ fn a_name_is_taken_once_and_a_cancelled_import_leaves_nothing() {
 }
 
 #[test]
+fn an_import_that_is_cancelled_at_its_second_file_leaves_nothing_of_the_first() {
+    let root = tempfile::tempdir().unwrap();
+    let library = Library::open(root.path(), &[]).unwrap();
+    let first_bytes = fs::metadata(real_models().join("hf/config.json")).unwrap().len();
+    let mut blobs_at_second = 0;
+    let cancelled = library.import(&real_models().join("hf"), "a", 7, &mut |progress| {
+        if progress.done_bytes <= first_bytes {
+            return ControlFlow::Continue(());
+        }
+        blobs_at_second = blobs(root.path());
+        ControlFlow::Break(())
+    });
+    assert!(matches!(cancelled, Err(Error::Cancelled)));
+    assert_eq!(blobs_at_second, 2, "the first blob and the second's temporary file");
+    assert_eq!(blobs(root.path()), 0);
+    // A blob that another model has too stays.
+    import(&library, "hf", "b").unwrap();
+    let before = blobs(root.path());
+    let cancelled = library.import(
+        &real_models().join("hf"),
+        "a",
+        7,
+        &mut |progress| match progress.done_bytes <= first_bytes {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        },
+    );
+    assert!(matches!(cancelled, Err(Error::Cancelled)));
+    assert_eq!(blobs(root.path()), before);
+}
+
+/// Puts a file, if there is none, into the store that was last written two hours ago.
+fn leave(root: &Path, name: &str) -> PathBuf {
+    let path = root.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let file = fs::OpenOptions::new().append(true).create(true).open(&path).unwrap();
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(7_200);
+    file.set_modified(then).unwrap();
+    path
+}
+
+#[test]
+fn what_a_dead_process_left_is_swept_at_the_next_start() {
+    let root = tempfile::tempdir().unwrap();
+    let library = Library::open(root.path(), &[]).unwrap();
+    let entry = import(&library, "stories260K-f32.gguf", "a").unwrap();
+    let Source::Path(model) = library.source(&entry.name).unwrap() else { panic!("a file") };
+    let model = model.strip_prefix(root.path()).unwrap().to_str().unwrap().to_owned();
+    let orphan = format!("blobs/{}", Digest::of(b"nobody's").file_name());
+    let leave_all =
+        || [".tmpAbC123", "blobs/.tmpAbC123", orphan.as_str()].map(|name| leave(root.path(), name));
+    let leftovers = leave_all();
+    let foreign = leave(root.path(), "blobs/README");
+    // The model's own blob is as old, and a young one may be of an import that runs.
+    leave(root.path(), &model);
+    let young = root.path().join("blobs").join(Digest::of(b"young").file_name());
+    fs::write(&young, "young").unwrap();
+    assert_eq!(Library::open(root.path(), &[]).unwrap().list(), [entry]);
+    assert_eq!(leftovers.map(|path| path.exists()), [false; 3]);
+    assert!(foreign.exists() && young.exists());
+    // A manifest that cannot be read may refer to anything.
+    leave(root.path(), "manifests/registry.ollama.ai/library/broken/latest");
+    let leftovers = leave_all();
+    Library::open(root.path(), &[]).unwrap();
+    assert_eq!(leftovers.map(|path| path.exists()), [true; 3]);
+}
+
+#[test]
 fn a_damaged_file_is_not_copied() {
     let root = tempfile::tempdir().unwrap();
     let library = Library::open(root.path(), &[]).unwrap();
