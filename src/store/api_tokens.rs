@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::page;
 use crate::store::Store;
-use crate::users::{self, User, UserId};
+use crate::users::{self, NewUser, User, UserId};
 
 /// Most API tokens of one user.
 const MAX_PER_USER: i64 = 1_000;
@@ -71,6 +71,21 @@ impl ApiTokens<'_> {
     /// Makes an API token, or fails with [`Error::TokenTaken`] or [`Error::TooMany`].
     pub async fn create(&self, new: NewApiToken) -> Result<ApiToken> {
         self.0.write(move |connection| insert(connection, &new)).await
+    }
+
+    /// Makes the first user and an API token of theirs, whatever owner `new` names; both or
+    /// neither. Fails with [`Error::SetupDone`] if there is any user.
+    pub async fn create_with_first_user(
+        &self,
+        user: NewUser,
+        new: NewApiToken,
+    ) -> Result<ApiToken> {
+        self.0
+            .write(move |connection| {
+                let user_id = users::insert_first(connection, &user)?.id;
+                insert(connection, &NewApiToken { user_id, ..new })
+            })
+            .await
     }
 
     /// The API token with this hash and its owner, valid or not: that is the caller's to judge.

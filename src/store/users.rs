@@ -110,14 +110,7 @@ impl Users<'_> {
     ///
     /// All writes pass one thread, so of two callers at the same time one fails.
     pub async fn create_first(&self, user: NewUser) -> Result<User> {
-        self.0
-            .write(move |connection| {
-                if count(connection)? > 0 {
-                    return Err(Error::SetupDone);
-                }
-                insert(connection, &user)
-            })
-            .await
+        self.0.write(move |connection| insert_first(connection, &user)).await
     }
 
     /// Makes a user, or fails with [`Error::NameTaken`].
@@ -193,6 +186,14 @@ impl Users<'_> {
             })
             .await
     }
+}
+
+/// Makes the first user, for whoever does more in the same transaction.
+pub(crate) fn insert_first(connection: &Connection, user: &NewUser) -> Result<User> {
+    if count(connection)? > 0 {
+        return Err(Error::SetupDone);
+    }
+    insert(connection, user)
 }
 
 fn insert(connection: &Connection, user: &NewUser) -> Result<User> {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::PoisonError;
 
-use hearth_store::{Error as StoreError, NewApiToken, NewUser, UserRole};
+use hearth_store::{Error as StoreError, NewApiToken, NewUser, UserId, UserRole};
 
 use super::attempts::network_of;
 use super::secrets::{self, Secret};
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// Name of the user that [`Accounts::bootstrap_root`] makes.
 const ROOT: &str = "root";
 /// Shortest and longest secret for [`Accounts::bootstrap_root`], in characters.
-const ROOT_SECRET: std::ops::RangeInclusive<usize> = 8..=128;
+const ROOT_SECRET: std::ops::RangeInclusive<usize> = 16..=128;
 
 impl Accounts {
     /// Whether there is no user yet, so that [`Accounts::setup`] is open.
@@ -63,9 +63,13 @@ impl Accounts {
         self.start_session(user).await
     }
 
-    /// Makes the admin `root` with this password and an API token with exactly this secret, as
-    /// far as they are not there. What exists stays as it is: a changed password too.
+    /// Makes the admin `root` with this password and an API token with exactly this secret, while
+    /// there is no user; later it does nothing. So neither comes back after it was changed or
+    /// deleted, and nobody else who is called root gets them.
     pub async fn bootstrap_root(&self, secret: &str) -> Result<()> {
+        if !self.setup_required().await? {
+            return Ok(());
+        }
         if !ROOT_SECRET.contains(&secret.chars().count()) || secret.chars().any(char::is_control) {
             return Err(Error::WeakPassword(format!(
                 "INITIAL_ROOT_TOKEN must have {} to {} characters, none of them control characters.",
@@ -73,36 +77,26 @@ impl Accounts {
                 ROOT_SECRET.end()
             )));
         }
-        let now = self.inner.clock.now();
-        let users = self.inner.store.users();
-        let root = match users.by_name(ROOT).await? {
-            Some(root) => root,
-            None => {
-                let password = self.inner.passwords.hash(secret).await?;
-                let name = ROOT.to_owned();
-                users
-                    .create(NewUser { name, password, role: UserRole::Admin, created_at: now })
-                    .await?
-            }
-        };
-        let hash = self.inner.keys.hash(secret);
-        let tokens = self.inner.store.api_tokens();
-        if tokens.by_hash(hash).await?.is_some() {
-            return Ok(());
-        }
+        let created_at = self.inner.clock.now();
+        let password = self.inner.passwords.hash(secret).await?;
+        let root = NewUser { name: ROOT.to_owned(), password, role: UserRole::Admin, created_at };
         let token = NewApiToken {
-            user_id: root.id,
+            // The store puts the new user's id here.
+            user_id: UserId(0),
             name: "INITIAL_ROOT_TOKEN".to_owned(),
             // The start of a secret that a person chose would give too much of it away.
             prefix: "…".to_owned(),
-            hash,
-            created_at: now,
+            hash: self.inner.keys.hash(secret),
+            created_at,
             expires_at: None,
             models: None,
             allow_ips: None,
         };
-        tokens.create(token).await?;
-        Ok(())
+        match self.inner.store.api_tokens().create_with_first_user(root, token).await {
+            // Somebody has just finished the setup in a browser.
+            Err(StoreError::SetupDone) => Ok(()),
+            made => Ok(made.map(drop)?),
+        }
     }
 
     fn is_setup_code(&self, code: &str) -> bool {

@@ -186,9 +186,39 @@ async fn the_initial_root_token_signs_in_and_calls_and_can_be_given_again() {
     it.accounts.change_password(&caller, secret, "battery staple").await.unwrap();
     it.accounts.bootstrap_root(secret).await.unwrap();
     it.accounts.sign_in("root", "battery staple", PEER).await.unwrap();
-    for bad in ["short", "line\nbreak in it", &"x".repeat(129)] {
+}
+
+#[tokio::test]
+async fn a_revoked_root_token_stays_revoked_and_a_changed_one_makes_no_second() {
+    let it = Fixture::new();
+    let secret = "my-old-root-token";
+    it.accounts.bootstrap_root(secret).await.unwrap();
+    it.accounts.bootstrap_root("another-root-token").await.unwrap();
+    let by_token = it.accounts.caller_by_bearer(secret, PEER).await.unwrap();
+    let other = it.accounts.caller_by_bearer("another-root-token", PEER).await;
+    assert_eq!(other, Err(Error::NotSignedIn));
+    it.accounts.delete_token(&by_token, by_token.token_id().unwrap()).await.unwrap();
+    it.accounts.bootstrap_root(secret).await.unwrap();
+    assert_eq!(it.accounts.caller_by_bearer(secret, PEER).await, Err(Error::NotSignedIn));
+}
+
+#[tokio::test]
+async fn an_ordinary_user_called_root_gets_no_root_token() {
+    let it = Fixture::new();
+    it.user("boss", UserRole::Admin).await;
+    it.user("Root", UserRole::User).await;
+    it.accounts.bootstrap_root("my-old-root-token").await.unwrap();
+    let by_token = it.accounts.caller_by_bearer("my-old-root-token", PEER).await;
+    assert_eq!(by_token, Err(Error::NotSignedIn));
+}
+
+#[tokio::test]
+async fn a_weak_root_token_makes_nobody() {
+    let it = Fixture::new();
+    for bad in ["fifteen letters", "line\nbreak in a long one", &"x".repeat(129)] {
         assert!(it.accounts.bootstrap_root(bad).await.is_err(), "{bad}");
     }
+    assert!(it.accounts.setup_required().await.unwrap());
 }
 
 #[tokio::test]
