@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use hearth_store::{Store, User};
+use hearth_store::{Store, User, UserId};
 
 use crate::clock::Clock;
 use crate::error::Result;
@@ -35,8 +35,11 @@ pub use users::{AccountChange, LANGUAGES, NewAccount, Preferences};
 
 /// Attempts of one address: ten at once, then one every six seconds.
 const ADDRESS_ATTEMPTS: (i64, i64) = (10, 6);
-/// Attempts at one name, from wherever: five at once, then five a minute.
+/// Attempts at one name from one network: five at once, then five a minute.
 const NAME_ATTEMPTS: (i64, i64) = (5, 12);
+/// Attempts at one name from everywhere together: a hundred at once, then ten a minute. Looser, so
+/// that nobody is kept out of their account by a few guesses of others.
+const NAME_ATTEMPTS_IN_ALL: (i64, i64) = (100, 6);
 /// Attempts at the setup code from everywhere together.
 const SETUP_ATTEMPTS: (i64, i64) = (20, 3);
 
@@ -53,7 +56,9 @@ struct Inner {
     keys: Keys,
     passwords: Passwords,
     by_address: Attempts<IpAddr>,
+    by_name_and_network: Attempts<(String, IpAddr)>,
     by_name: Attempts<String>,
+    at_change: Attempts<UserId>,
     at_setup: Attempts<()>,
     /// Keyed hash of the setup code while there is no user.
     setup_code: Mutex<Option<[u8; 32]>>,
@@ -82,7 +87,9 @@ impl Accounts {
             keys: Keys::open(data_dir)?,
             passwords: Passwords::new(config.hashes_at_once),
             by_address: Attempts::new(ADDRESS_ATTEMPTS.0, ADDRESS_ATTEMPTS.1),
-            by_name: Attempts::new(NAME_ATTEMPTS.0, NAME_ATTEMPTS.1),
+            by_name_and_network: Attempts::new(NAME_ATTEMPTS.0, NAME_ATTEMPTS.1),
+            by_name: Attempts::new(NAME_ATTEMPTS_IN_ALL.0, NAME_ATTEMPTS_IN_ALL.1),
+            at_change: Attempts::new(NAME_ATTEMPTS.0, NAME_ATTEMPTS.1),
             at_setup: Attempts::new(SETUP_ATTEMPTS.0, SETUP_ATTEMPTS.1),
             setup_code: Mutex::new(None),
             config,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +38,14 @@ impl<K: Hash + Eq + Clone> Attempts<K> {
         whole_at.insert(key, next);
         Ok(())
     }
+
+    /// Gives an attempt back that was taken by somebody who proved to be right.
+    pub(super) fn give_back(&self, key: &K) {
+        let mut whole_at = self.whole_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = whole_at.get_mut(key) {
+            *at -= self.interval_s;
+        }
+    }
 }
 
 /// Forgets keys that have all attempts back; failing that, the one nearest to it, so that a
@@ -63,6 +71,15 @@ pub(super) fn network_of(address: IpAddr) -> IpAddr {
     }
 }
 
+/// The neighbourhood of an address, larger than what one person usually has: a /24 of IPv4, the
+/// first half of IPv6.
+pub(super) fn neighbourhood_of(address: IpAddr) -> IpAddr {
+    match network_of(address) {
+        IpAddr::V4(address) => IpAddr::V4(Ipv4Addr::from(u32::from(address) & (u32::MAX << 8))),
+        half @ IpAddr::V6(_) => half,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +102,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_given_back_can_be_taken_again_but_not_saved_up() {
+        let attempts = Attempts::new(2, 10);
+        for _ in 0..50 {
+            attempts.take("a", 100).unwrap();
+            attempts.give_back(&"a");
+        }
+        attempts.take("a", 100).unwrap();
+        attempts.take("a", 100).unwrap();
+        assert!(attempts.take("a", 100).is_err());
+        attempts.give_back(&"unknown");
+    }
+
+    #[test]
     fn a_flood_of_keys_is_bounded_and_forgets_nobody_who_is_used_up() {
         let attempts = Attempts { max_keys: 100, ..Attempts::new(2, 10) };
         attempts.take(0, 100).unwrap();
@@ -103,5 +133,10 @@ mod tests {
         assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
         assert_eq!(network("::ffff:10.0.0.1"), network("10.0.0.1"));
         assert_ne!(network("10.0.0.1"), network("10.0.0.2"));
+        let neighbourhood = |text: &str| neighbourhood_of(text.parse().unwrap());
+        assert_eq!(neighbourhood("10.0.0.1"), neighbourhood("10.0.0.255"));
+        assert_ne!(neighbourhood("10.0.0.1"), neighbourhood("10.0.1.1"));
+        assert_eq!(neighbourhood("2001:db8:1:2::1"), neighbourhood("2001:db8:1:2::2"));
+        assert_ne!(neighbourhood("2001:db8:1:2::1"), neighbourhood("2001:db8:1:3::1"));
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use hearth_store::{ApiToken, NewSession, User};
 use ipnet::IpNet;
 
-use super::attempts::network_of;
+use super::attempts::{neighbourhood_of, network_of};
 use super::{Accounts, SignedIn, secrets};
 use crate::caller::{Caller, Via};
 use crate::error::{Error, Result};
@@ -25,10 +25,13 @@ impl Accounts {
         if name.len() > MAX_NAME_BYTES {
             return Err(Error::WrongCredentials);
         }
+        let (network, lower) = (network_of(peer), name.to_lowercase());
+        let pair = (lower.clone(), neighbourhood_of(peer));
         self.inner
             .by_address
-            .take(network_of(peer), now)
-            .and_then(|()| self.inner.by_name.take(name.to_lowercase(), now))
+            .take(network, now)
+            .and_then(|()| self.inner.by_name_and_network.take(pair.clone(), now))
+            .and_then(|()| self.inner.by_name.take(lower.clone(), now))
             .map_err(|retry_after| Error::TooManyAttempts { retry_after })?;
         let found = self.inner.store.users().credentials(name).await?;
         let (user, hash) = match found {
@@ -37,7 +40,12 @@ impl Accounts {
         };
         let is_right = self.inner.passwords.matches(password, hash).await?;
         match user {
-            Some(user) if is_right && !user.disabled => self.start_session(user).await,
+            Some(user) if is_right && !user.disabled => {
+                self.inner.by_address.give_back(&network);
+                self.inner.by_name_and_network.give_back(&pair);
+                self.inner.by_name.give_back(&lower);
+                self.start_session(user).await
+            }
             _ => Err(Error::WrongCredentials),
         }
     }

@@ -77,18 +77,19 @@ impl Accounts {
     /// password is [`Error::WrongCredentials`].
     pub async fn change_password(&self, caller: &Caller, current: &str, new: &str) -> Result<()> {
         caller.require_unrestricted()?;
-        caller.owner()?;
+        let owner = caller.owner()?;
         let now = self.inner.clock.now();
         // The same limit as at sign-in: a stolen session must not be a way to guess faster.
         self.inner
-            .by_name
-            .take(caller.name.to_lowercase(), now)
+            .at_change
+            .take(owner, now)
             .map_err(|retry_after| Error::TooManyAttempts { retry_after })?;
         let found = self.inner.store.users().credentials(&caller.name).await?;
         let credentials = found.ok_or(Error::NotSignedIn)?;
         if !self.inner.passwords.matches(current, Some(credentials.password)).await? {
             return Err(Error::WrongCredentials);
         }
+        self.inner.at_change.give_back(&owner);
         passwords::check_strength(&caller.name, new)?;
         let keep = match caller.via {
             Via::Session(hash) => Some(hash),

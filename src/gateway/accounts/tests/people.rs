@@ -89,6 +89,43 @@ async fn wrong_unknown_and_disabled_look_the_same() {
 }
 
 #[tokio::test]
+async fn guesses_from_elsewhere_keep_nobody_out_until_they_are_very_many() {
+    let it = Fixture::new();
+    it.user("ann", UserRole::Admin).await;
+    for guess in 0..100 {
+        let peer = IpAddr::from([198, 51, guess / 5, 1]);
+        let wrong = it.accounts.sign_in("ann", "wrong horse", peer).await;
+        assert!(matches!(wrong, Err(Error::WrongCredentials)));
+        if guess == 5 {
+            it.accounts.sign_in("ann", PASSWORD, PEER).await.unwrap();
+        }
+    }
+    let blocked = it.accounts.sign_in("ann", PASSWORD, PEER).await;
+    assert!(matches!(blocked, Err(Error::TooManyAttempts { .. })));
+    it.wait(6);
+    it.accounts.sign_in("ann", PASSWORD, PEER).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_right_is_not_slowed_down() {
+    let it = Fixture::new();
+    it.user("ann", UserRole::Admin).await;
+    for _ in 0..12 {
+        it.sign_in("ann").await;
+    }
+    let caller = it.caller("ann").await;
+    for _ in 0..6 {
+        it.accounts.change_password(&caller, PASSWORD, PASSWORD).await.unwrap();
+    }
+    for _ in 0..5 {
+        let wrong = it.accounts.change_password(&caller, "wrong horse", PASSWORD).await;
+        assert_eq!(wrong, Err(Error::WrongCredentials));
+    }
+    let blocked = it.accounts.change_password(&caller, PASSWORD, PASSWORD).await;
+    assert!(matches!(blocked, Err(Error::TooManyAttempts { .. })));
+}
+
+#[tokio::test]
 async fn sign_in_is_limited_by_name_and_by_address() {
     let it = Fixture::new();
     it.user("ann", UserRole::Admin).await;
