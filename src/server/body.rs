@@ -8,8 +8,34 @@ use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
-use crate::error::{Failure, Result};
+use crate::config::ServerConfig;
+use crate::error::{Dialect, Failure, Result};
+use crate::guard::Access;
 use crate::state::AppState;
+
+/// Most bytes of a body on a route for anyone: a name, a password and a code, long ones.
+const ANYONE_BODY_BYTES: u32 = 16 << 10;
+/// Most bytes of a body of Hearth's own API: names, paths and settings.
+const OWN_BODY_BYTES: u32 = 64 << 10;
+/// Most bytes of a turn: a long document as a question. What was said before is the store's.
+const TURN_BODY_BYTES: u32 = 1 << 20;
+
+/// Most bytes that a route's body may have; its router leaves this with the request.
+#[derive(Clone, Copy)]
+pub(crate) struct BodyLimit(u32);
+
+impl BodyLimit {
+    /// The limit of this route: prompts of `/v1` may be as large as the settings allow.
+    pub(crate) fn of(path: &str, access: Access, config: &ServerConfig) -> BodyLimit {
+        let most = match (access, Dialect::of(path)) {
+            (Access::Anyone, _) => ANYONE_BODY_BYTES,
+            (_, Dialect::OpenAi) => config.max_body_bytes,
+            (_, Dialect::Hearth) if path.ends_with("/turns") => TURN_BODY_BYTES,
+            (_, Dialect::Hearth) => OWN_BODY_BYTES,
+        };
+        BodyLimit(most.min(config.max_body_bytes))
+    }
+}
 
 /// A body that is JSON of this shape; unknown fields are refused by the shape.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -29,7 +55,12 @@ impl FromRequest<AppState> for JsonBytes {
             ));
         }
         let config = state.config();
-        let limit = config.max_body_bytes as usize;
+        let BodyLimit(limit) = request
+            .extensions()
+            .get()
+            .copied()
+            .ok_or_else(|| Failure::internal("a route without a limit of its body"))?;
+        let limit = limit as usize;
         let time = Duration::from_secs(config.body_timeout_s.into());
         let length = request.headers().get(header::CONTENT_LENGTH);
         let announced = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());

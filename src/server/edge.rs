@@ -2,7 +2,7 @@
 //! shape, security headers, metrics and one log line.
 
 use std::any::Any;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hearth_gateway::request::RequestId;
 use hearth_store::UserId;
-use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::body::json_body;
 use crate::error::{Dialect, Failure};
@@ -23,6 +23,8 @@ const MAX_ID_BYTES: usize = 64;
 const ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// The route of requests that no route matched, in metrics and log.
 const NO_ROUTE: &str = "none";
+/// Routes that answer however busy the server is: they take no body and wait for nobody.
+const WATCHING: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// What the page may do: run its own scripts and styles, talk to its own server, nothing else.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -45,7 +47,7 @@ pub(crate) async fn wrap(
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
 
-    let mut response = match admit(&state, &request) {
+    let mut response = match admit(&state, &request, route) {
         Ok(_place) => next.run(request).await,
         Err(failure) => failure.into_response(),
     };
@@ -74,19 +76,19 @@ pub(crate) async fn wrap(
 }
 
 /// What a panic in a handler is answered with. The panic itself is logged by the hook.
-pub(crate) fn caught(panic: Box<dyn Any + Send>) -> Response {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied());
-    Failure::internal(format!("a handler panicked: {}", text.unwrap_or("no text"))).into_response()
+///
+/// Its text may quote a prompt, so it is not looked at.
+pub(crate) fn caught(_panic: Box<dyn Any + Send>) -> Response {
+    Failure::internal("a handler panicked").into_response()
 }
 
-/// A place among the running requests, for a host that is ours.
+/// A place among the running requests, for a host that is ours; whoever watches the server needs
+/// none.
 fn admit(
     state: &AppState,
     request: &Request,
-) -> Result<tokio::sync::OwnedSemaphorePermit, Failure> {
+    route: &str,
+) -> Result<Option<OwnedSemaphorePermit>, Failure> {
     let authority = host::authority(request.uri(), request.headers());
     if !authority.is_some_and(|authority| host::is_ours(&authority, &state.config().hosts)) {
         return Err(Failure::new(
@@ -95,14 +97,18 @@ fn admit(
             "This server does not answer to that name; add it to `hosts` in the settings.",
         ));
     }
-    state.requests().clone().try_acquire_owned().map_err(|_| {
+    if WATCHING.contains(&route) {
+        return Ok(None);
+    }
+    let place = state.requests().clone().try_acquire_owned().map_err(|_| {
         Failure::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "busy",
             "The server has too many requests; try again in a second.",
         )
         .retry_after(Duration::from_secs(1))
-    })
+    })?;
+    Ok(Some(place))
 }
 
 /// The client's id if it is plain, else a new one.

@@ -9,6 +9,7 @@ use hearth_gateway::caller::{Caller, Via};
 use serde::Serialize;
 
 use crate::address::peer_of;
+use crate::body::BodyLimit;
 use crate::error::{Failure, Result};
 use crate::host;
 use crate::state::AppState;
@@ -35,6 +36,7 @@ pub enum Access {
 pub(crate) struct Guard {
     pub(crate) state: AppState,
     pub(crate) access: Access,
+    pub(crate) body_limit: BodyLimit,
 }
 
 /// The caller whom the guard let in.
@@ -56,6 +58,7 @@ pub(crate) async fn check(
     next: Next,
 ) -> std::result::Result<Response, Failure> {
     refuse_foreign_page(&request)?;
+    request.extensions_mut().insert(guard.body_limit);
     if guard.access == Access::Anyone {
         return Ok(next.run(request).await);
     }

@@ -10,6 +10,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use serde::Serialize;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::body::BodyLimit;
 use crate::error::{Dialect, Failure};
 use crate::guard::{self, Guard};
 use crate::state::AppState;
@@ -46,7 +47,8 @@ pub fn router(state: AppState) -> Router {
     for Entry { route, handler } in entries() {
         let is_open = route.path == "/metrics" && state.config().public_metrics;
         let access = if is_open { Access::Anyone } else { route.access };
-        let guard = Guard { state: state.clone(), access };
+        let body_limit = BodyLimit::of(route.path, access, state.config());
+        let guard = Guard { state: state.clone(), access, body_limit };
         router =
             router.route(route.path, handler.route_layer(from_fn_with_state(guard, guard::check)));
     }

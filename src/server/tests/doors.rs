@@ -121,6 +121,40 @@ async fn bodies_that_are_too_large_too_deep_or_no_json_are_refused() {
 }
 
 #[tokio::test]
+async fn bodies_are_small_where_a_caller_or_a_route_needs_no_large_one() {
+    let fixture = Fixture::new();
+    let control = fixture.control();
+    let user = fixture.token("ann", UserRole::User).await;
+    for (token, path, most) in [
+        ("", "/hearth/session", 16 << 10),
+        ("", "/hearth/setup", 16 << 10),
+        (user.as_str(), "/hearth/tokens", 64 << 10),
+        (control.as_str(), "/hearth/models/import", 64 << 10),
+        (user.as_str(), "/hearth/chats/none/turns", 1 << 20),
+        (user.as_str(), "/v1/completions", 32 << 20),
+    ] {
+        for (length, is_refused) in [(most, false), (most + 1, true)] {
+            let mut request = request(token, "POST", path, Some(json!({})));
+            *request.body_mut() = Body::from(vec![b' '; length]);
+            let status = fixture.send(request).await.status;
+            assert_eq!(status == StatusCode::PAYLOAD_TOO_LARGE, is_refused, "{path}: {length}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_places_still_answers_who_watches_it() {
+    let config = ServerConfig { public_metrics: true, ..ServerConfig::default() };
+    let fixture = Fixture::with(config);
+    let all = fixture.state.config().max_requests;
+    let _taken = fixture.state.requests().clone().try_acquire_many_owned(all).unwrap();
+    assert_eq!(fixture.call("", "GET", "/hearth/status", None).await.code(), "busy");
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(fixture.call("", "GET", path, None).await.status, StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_panic_answers_500_and_the_server_goes_on() {
     let fixture = Fixture::new();
     let token = fixture.token("ann", UserRole::User).await;
