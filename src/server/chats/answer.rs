@@ -1,5 +1,7 @@
 //! The answer of a turn: a task that owns it from its first row to its last, client or not.
 
+use std::time::Duration;
+
 use hearth_gateway::Error as GatewayError;
 use hearth_gateway::event::{Event, EventStream, FinishReason};
 use hearth_gateway::request::RequestId;
@@ -16,6 +18,9 @@ use crate::state::{AppState, TurnPermit};
 
 /// Frames that may wait for a client that reads slowly; then the generation waits.
 const WAITING_FRAMES: usize = 64;
+/// How long one frame waits for a client that does not read; then the client counts as gone, or
+/// it would hold its chat and its generation for ever.
+const READING_LIMIT: Duration = Duration::from_secs(60);
 
 /// An answer that is about to be written.
 pub(super) struct Answer {
@@ -96,7 +101,7 @@ impl Answer {
                         return said;
                     }
                     if let Some(delta) = delta
-                        && sender.send(delta).await.is_err()
+                        && sender.send_timeout(delta, READING_LIMIT).await.is_err()
                     {
                         return said;
                     }
@@ -194,8 +199,8 @@ impl Answer {
                 Frame::named("failed", &json!({ "assistant_message": null, "error": error }))
             }
         };
-        // Whoever is gone does not hear the end.
-        let _ = sender.send(last).await;
+        // Whoever is gone or does not read does not hear the end.
+        let _ = sender.send_timeout(last, READING_LIMIT).await;
     }
 }
 

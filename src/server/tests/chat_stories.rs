@@ -167,6 +167,29 @@ async fn leaving_stops_the_answer_and_keeps_what_was_said() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_read_is_gone_after_a_while() {
+    let story = Story::new().await;
+    // More than all the queues on the way take.
+    let mut events = vec![started()];
+    events.extend((0..500).map(|_| text("and ")));
+    story.fixture.backend.then(Script::SayAndHang(events));
+    let path = format!("{}/turns", story.path);
+    let request = request(&story.token, "POST", &path, Some(json!({ "content": "A tale" })));
+    let unread = story.fixture.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(unread.status(), StatusCode::OK);
+    // The clock now jumps to the next deadline whenever nothing else is to be done.
+    tokio::time::pause();
+    story.fixture.backend.wait_for_cancelled(1).await;
+    story.fixture.state.tasks().close();
+    story.fixture.state.tasks().wait().await;
+    tokio::time::resume();
+    let answer = &story.show().await["messages"][1];
+    assert_eq!(answer["status"], "stopped");
+    assert!(answer["content"].as_str().unwrap().starts_with("and and "));
+    drop(unread);
+}
+
+#[tokio::test]
 async fn a_turn_that_cannot_start_stores_nothing_and_one_that_breaks_says_why() {
     let story = Story::new().await;
     let full = Error::ContextFull { prompt_tokens: 900, max_tokens: 0, context_tokens: 512 };
