@@ -59,7 +59,9 @@ pub async fn serve(
     drop(listener);
     state.start_draining();
     drain(&state, graceful).await;
+    // Cut off first: a task may be waiting for a client that does not read.
     doorman.cut_off.cancel();
+    end_tasks(&state).await;
     Ok(())
 }
 
@@ -75,6 +77,9 @@ async fn drain(state: &AppState, graceful: GracefulShutdown) {
     if !all_ended {
         tracing::warn!(drain_s = limit.as_secs(), "requests still running were cut off");
     }
+}
+
+async fn end_tasks(state: &AppState) {
     state.tasks().close();
     // The turns' streams have ended; what is left is one write each.
     if tokio::time::timeout(CUT_OFF_GRACE * 4, state.tasks().wait()).await.is_err() {

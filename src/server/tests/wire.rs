@@ -136,6 +136,25 @@ async fn a_client_that_hangs_up_cancels_its_generation() {
 }
 
 #[tokio::test]
+async fn draining_closes_connections_before_it_waits_for_tasks() {
+    let config = ServerConfig { drain_s: 0, ..ServerConfig::default() };
+    let mut running = Running::new(config).await;
+    let mut socket = running.connect().await;
+    let head = "POST /hearth/session HTTP/1.1\r\nhost: localhost\r\n\
+                content-type: application/json\r\ncontent-length: 9\r\n\
+                expect: 100-continue\r\n\r\n";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut asked_on = [0; 12];
+    socket.read_exact(&mut asked_on).await.unwrap();
+    assert_eq!(&asked_on, b"HTTP/1.1 100");
+    // The body never comes, and this task ends with the connection, as one that sends does.
+    running.fixture.state.tasks().spawn(async move { read_to_end(&mut socket).await });
+    running.stop.take().unwrap().send(()).unwrap();
+    tokio::time::timeout(LIMIT, running.server).await.expect("it ends").unwrap().unwrap();
+    assert!(running.fixture.state.tasks().is_empty());
+}
+
+#[tokio::test]
 async fn draining_ends_what_does_not_end_by_itself() {
     let config = ServerConfig { drain_s: 1, ..ServerConfig::default() };
     let mut running = Running::new(config).await;
