@@ -1,8 +1,10 @@
 //! The OpenAI dialect: `/v1/…`. The wire format itself is the gateway's.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use axum::Extension;
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
@@ -19,13 +21,16 @@ use crate::guard::Signed;
 use crate::sse::{self, Frame};
 use crate::state::AppState;
 
+/// A body of more bytes is not parsed on the async threads.
+const LARGE_BODY_BYTES: usize = 64 << 10;
+
 pub(crate) async fn chat(
     State(state): State<AppState>,
     Signed(caller): Signed,
     Extension(id): Extension<RequestId>,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response> {
-    let call = openai::parse_chat(&body, id.clone())?;
+    let call = parse(&state, body, id.clone(), openai::parse_chat).await?;
     let name = format!("chatcmpl-{}", id.0);
     Answer { state, id, shape: Shape::Chat, name }.give(&caller, call).await
 }
@@ -36,7 +41,7 @@ pub(crate) async fn completion(
     Extension(id): Extension<RequestId>,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response> {
-    let call = openai::parse_completion(&body, id.clone())?;
+    let call = parse(&state, body, id.clone(), openai::parse_completion).await?;
     let name = format!("cmpl-{}", id.0);
     Answer { state, id, shape: Shape::Text, name }.give(&caller, call).await
 }
@@ -55,6 +60,26 @@ pub(crate) async fn model(
     Path(id): Path<String>,
 ) -> Result<axum::Json<Value>> {
     Ok(axum::Json(show(&state.gateway().model(&caller, &id)?)))
+}
+
+/// Parses a body; a large one on a thread of its own, because it takes a while.
+async fn parse(
+    state: &AppState,
+    body: Bytes,
+    id: RequestId,
+    parse: fn(&[u8], RequestId) -> hearth_gateway::Result<Call>,
+) -> Result<Call> {
+    if body.len() <= LARGE_BODY_BYTES {
+        return Ok(parse(&body, id)?);
+    }
+    let place = Arc::clone(state.large_bodies()).acquire_owned().await;
+    let parsed = tokio::task::spawn_blocking(move || {
+        // Held by the thread: it goes on when the client has gone.
+        let _place = place;
+        parse(&body, id)
+    });
+    let parsed = parsed.await.map_err(|_| Failure::internal("parsing a body broke off"))?;
+    Ok(parsed?)
 }
 
 fn show(model: &ServedModel) -> Value {

@@ -19,6 +19,9 @@ use utoipa::ToSchema;
 use crate::config::ServerConfig;
 use crate::metrics::Metrics;
 
+/// Large bodies that are parsed at once: each takes a thread and several times its own memory.
+pub(crate) const LARGE_BODIES: usize = 4;
+
 /// The rooms that the server opens doors to.
 pub struct Rooms {
     /// Who may come in.
@@ -74,6 +77,7 @@ struct Inner {
     metrics: Metrics,
     is_draining: AtomicBool,
     requests: Arc<Semaphore>,
+    large_bodies: Arc<Semaphore>,
     turns: Arc<Mutex<HashSet<ChatId>>>,
     tasks: TaskTracker,
 }
@@ -87,6 +91,7 @@ impl AppState {
             metrics: Metrics::default(),
             is_draining: AtomicBool::new(false),
             requests: Arc::new(Semaphore::new(config.max_requests as usize)),
+            large_bodies: Arc::new(Semaphore::new(LARGE_BODIES)),
             turns: Arc::default(),
             tasks: TaskTracker::new(),
             config,
@@ -133,6 +138,11 @@ impl AppState {
     /// Places for requests whose answer has not begun.
     pub(crate) fn requests(&self) -> &Arc<Semaphore> {
         &self.inner.requests
+    }
+
+    /// Places for large bodies that are being parsed.
+    pub(crate) fn large_bodies(&self) -> &Arc<Semaphore> {
+        &self.inner.large_bodies
     }
 
     /// Work that outlives its request and must end before the process does.

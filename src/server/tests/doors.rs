@@ -7,6 +7,8 @@ use serde_json::json;
 
 use super::scripted::{Script, whole};
 use super::{Fixture, PASSWORD, request};
+use crate::error::Failure;
+use crate::state::LARGE_BODIES;
 use crate::{Access, ServerConfig};
 
 #[tokio::test]
@@ -166,6 +168,37 @@ async fn a_panic_answers_500_and_the_server_goes_on() {
     fixture.backend.then(whole(&["hi"]));
     let answer = fixture.call(&token, "POST", "/v1/chat/completions", Some(body)).await;
     assert_eq!(answer.json()["choices"][0]["message"]["content"], "hi");
+}
+
+#[tokio::test]
+async fn only_so_many_large_bodies_are_parsed_at_once() {
+    let fixture = Fixture::new();
+    let token = fixture.token("ann", UserRole::User).await;
+    let body = |content: String| {
+        Some(json!({ "model": "m", "messages": [{ "role": "user", "content": content }] }))
+    };
+    let path = "/v1/chat/completions";
+    fixture.backend.then(whole(&["small"]));
+    fixture.backend.then(whole(&["large"]));
+    let places = fixture.state.large_bodies().clone();
+    let all = places.acquire_many_owned(LARGE_BODIES as u32).await.unwrap();
+    let large = async { fixture.call(&token, "POST", path, body("x".repeat(100_000))).await };
+    let small = async {
+        let answer = fixture.call(&token, "POST", path, body("x".to_owned())).await;
+        drop(all);
+        answer
+    };
+    for (answer, said) in <[_; 2]>::from(tokio::join!(large, small)).iter().zip(["large", "small"])
+    {
+        assert_eq!(answer.json()["choices"][0]["message"]["content"], said);
+    }
+}
+
+#[test]
+fn a_panic_is_not_quoted() {
+    let response = crate::edge::caught(Box::new("a prompt".to_owned()));
+    let failure = response.extensions().get::<Failure>().unwrap();
+    assert_eq!(failure.detail.as_deref(), Some("a handler panicked"));
 }
 
 #[tokio::test]
