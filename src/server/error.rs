@@ -137,9 +137,8 @@ impl From<GatewayError> for Failure {
             E::NoModel(_) => {
                 failure(StatusCode::NOT_FOUND, "model_not_found").about(Some("model".to_owned()))
             }
-            E::ContextFull { .. } => {
-                failure(StatusCode::BAD_REQUEST, "context_full").about(Some("messages".to_owned()))
-            }
+            // Without a param: which field holds the prompt is the route's matter.
+            E::ContextFull { .. } => failure(StatusCode::BAD_REQUEST, "context_full"),
             E::TooBig { .. } => failure(StatusCode::SERVICE_UNAVAILABLE, "model_too_big"),
             E::BadModel { .. } => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_model"),
             E::Busy { retry_after } => {

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use hearth_gateway::Error;
 use hearth_store::UserRole;
 use serde_json::json;
 
@@ -87,6 +88,18 @@ async fn each_dialect_has_its_own_error_shape() {
     let answer = fixture.call(&token, "DELETE", "/v1/models", None).await;
     assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(answer.code(), "method_not_allowed");
+}
+
+#[tokio::test]
+async fn a_full_context_names_no_field_that_the_request_lacks() {
+    let fixture = Fixture::new();
+    let token = fixture.token("ann", UserRole::User).await;
+    let full = Error::ContextFull { prompt_tokens: 900, max_tokens: 0, context_tokens: 512 };
+    fixture.backend.then(Script::Refuse(full));
+    let body = Some(json!({ "model": "m", "prompt": "x" }));
+    let error = fixture.call(&token, "POST", "/v1/completions", body).await.json();
+    assert_eq!(error["error"]["code"], "context_length_exceeded");
+    assert_eq!(error["error"]["param"], json!(null));
 }
 
 #[tokio::test]
