@@ -1,5 +1,7 @@
 //! Brings local files in, and tells how far it is.
 
+mod readable;
+
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,6 +46,9 @@ pub(crate) async fn import(
     if !body.path.is_absolute() {
         return Err(Failure::invalid("'path' must be an absolute path on the server's machine."));
     }
+    let path = body.path.clone();
+    let checked = tokio::task::spawn_blocking(move || readable::check(&path)).await;
+    checked.map_err(|error| Failure::internal(format!("import: {error}")))??;
     let (sender, reports) = mpsc::channel(WAITING_REPORTS);
     let library = Arc::clone(state.library());
     let now = state.now();

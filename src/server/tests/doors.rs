@@ -207,6 +207,30 @@ async fn only_so_many_large_bodies_are_parsed_at_once() {
     }
 }
 
+#[tokio::test]
+async fn an_import_of_what_cannot_be_read_names_the_path_and_the_reason() {
+    let fixture = Fixture::new();
+    let control = fixture.control();
+    let folder = fixture.dir.path().join("model");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("config.json"), "{}").unwrap();
+    let weights = folder.join("model.safetensors");
+    let _socket = std::os::unix::net::UnixListener::bind(&weights).unwrap();
+    let weights = weights.to_str().unwrap();
+    for (path, named, reason) in [
+        ("/nowhere/model.gguf", "/nowhere/model.gguf", "No such file"),
+        ("/dev/null", "/dev/null", "neither a plain file nor a folder"),
+        (weights, weights, "neither a plain file nor a folder"),
+        (folder.to_str().unwrap(), weights, "neither a plain file nor a folder"),
+    ] {
+        let body = Some(json!({ "path": path, "name": "x" }));
+        let answer = fixture.call(&control, "POST", "/hearth/models/import", body).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{path}: {}", answer.text);
+        assert_eq!(answer.code(), "not_readable");
+        assert!(answer.text.contains(named) && answer.text.contains(reason), "{}", answer.text);
+    }
+}
+
 #[test]
 fn a_panic_is_not_quoted() {
     let response = crate::edge::caught(Box::new("a prompt".to_owned()));
