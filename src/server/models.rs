@@ -123,7 +123,8 @@ pub(crate) async fn remove(
     let model = state.gateway().model(&caller, &name)?;
     let is_builtin = state.library().find(&model.name)?.origin == Origin::Builtin;
     if !is_builtin {
-        // Its memory goes first, or a later model of this name would be answered by this one.
+        // First, because nobody can unload a model whose name the library has forgotten. A request
+        // between the two steps may load it again.
         state.gateway().unload(&caller, &model.name).await?;
     }
     on_library(&state, move |library| library.remove(&model.name)).await?;
