@@ -36,6 +36,14 @@ struct Entry {
     handler: MethodRouter<AppState>,
 }
 
+/// An HTTP method, by its name and as axum matches it.
+struct Verb(&'static str, MethodFilter);
+
+const GET: Verb = Verb("GET", MethodFilter::GET);
+const POST: Verb = Verb("POST", MethodFilter::POST);
+const PATCH: Verb = Verb("PATCH", MethodFilter::PATCH);
+const DELETE: Verb = Verb("DELETE", MethodFilter::DELETE);
+
 /// Every route of the server.
 pub fn list() -> Vec<Route> {
     entries().into_iter().map(|entry| entry.route).collect()
@@ -71,10 +79,10 @@ fn entries() -> Vec<Entry> {
 fn open_ai() -> Vec<Entry> {
     use Access::User;
     vec![
-        post(User, "/v1/chat/completions", "Answer a chat", openai::chat),
-        post(User, "/v1/completions", "Continue a text", openai::completion),
-        get(User, "/v1/models", "List models", openai::models),
-        get(User, "/v1/models/{*id}", "Show a model", openai::model),
+        route(POST, User, "/v1/chat/completions", "Answer a chat", openai::chat),
+        route(POST, User, "/v1/completions", "Continue a text", openai::completion),
+        route(GET, User, "/v1/models", "List models", openai::models),
+        route(GET, User, "/v1/models/{*id}", "Show a model", openai::model),
     ]
 }
 
@@ -82,95 +90,65 @@ fn hearth_accounts() -> Vec<Entry> {
     use Access::{Admin, Anyone, User};
     use accounts::{me, session, tokens, users};
     vec![
-        get(Anyone, "/hearth/status", "Version and whether setup is open", session::status),
-        post(Anyone, "/hearth/setup", "Create the first admin", session::setup),
-        post(Anyone, "/hearth/session", "Sign in", session::sign_in),
-        get(User, "/hearth/session", "Who is signed in", session::show),
-        delete(User, "/hearth/session", "Sign out", session::sign_out),
-        patch(User, "/hearth/me", "Change one's preferences", me::update),
-        post(User, "/hearth/me/password", "Change one's password", me::change_password),
-        get(Admin, "/hearth/users", "List users", users::list),
-        post(Admin, "/hearth/users", "Create a user", users::create),
-        patch(Admin, "/hearth/users/{id}", "Change a user", users::update),
-        get(User, "/hearth/tokens", "List API tokens", tokens::list),
-        post(User, "/hearth/tokens", "Create an API token", tokens::create),
-        delete(User, "/hearth/tokens/{id}", "Delete an API token", tokens::delete),
+        route(GET, Anyone, "/hearth/status", "Version and whether setup is open", session::status),
+        route(POST, Anyone, "/hearth/setup", "Create the first admin", session::setup),
+        route(POST, Anyone, "/hearth/session", "Sign in", session::sign_in),
+        route(GET, User, "/hearth/session", "Who is signed in", session::show),
+        route(DELETE, User, "/hearth/session", "Sign out", session::sign_out),
+        route(PATCH, User, "/hearth/me", "Change one's preferences", me::update),
+        route(POST, User, "/hearth/me/password", "Change one's password", me::change_password),
+        route(GET, Admin, "/hearth/users", "List users", users::list),
+        route(POST, Admin, "/hearth/users", "Create a user", users::create),
+        route(PATCH, Admin, "/hearth/users/{id}", "Change a user", users::update),
+        route(GET, User, "/hearth/tokens", "List API tokens", tokens::list),
+        route(POST, User, "/hearth/tokens", "Create an API token", tokens::create),
+        route(DELETE, User, "/hearth/tokens/{id}", "Delete an API token", tokens::delete),
     ]
 }
 
 fn hearth_models() -> Vec<Entry> {
     use Access::{Admin, Operator, User};
     vec![
-        get(User, "/hearth/models", "List models with their facts", models::list),
-        post(Operator, "/hearth/models/import", "Import local files", models::import),
-        post(Admin, "/hearth/models/copy", "Give a model a second name", models::copy),
-        delete(Admin, "/hearth/models/{name}", "Remove a model", models::remove),
-        post(Admin, "/hearth/models/{name}/load", "Load a model", models::load),
-        post(Admin, "/hearth/models/{name}/unload", "Unload a model", models::unload),
+        route(GET, User, "/hearth/models", "List models with their facts", models::list),
+        route(POST, Operator, "/hearth/models/import", "Import local files", models::import),
+        route(POST, Admin, "/hearth/models/copy", "Give a model a second name", models::copy),
+        route(DELETE, Admin, "/hearth/models/{name}", "Remove a model", models::remove),
+        route(POST, Admin, "/hearth/models/{name}/load", "Load a model", models::load),
+        route(POST, Admin, "/hearth/models/{name}/unload", "Unload a model", models::unload),
     ]
 }
 
 fn hearth_chats() -> Vec<Entry> {
     use Access::User;
     vec![
-        get(User, "/hearth/chats", "List one's chats", chats::list),
-        post(User, "/hearth/chats", "Begin a chat", chats::create),
-        get(User, "/hearth/chats/{id}", "Show a chat", chats::show),
-        patch(User, "/hearth/chats/{id}", "Change a chat", chats::update),
-        delete(User, "/hearth/chats/{id}", "Delete a chat", chats::delete),
-        post(User, "/hearth/chats/{id}/turns", "Say something and be answered", chats::turn),
+        route(GET, User, "/hearth/chats", "List one's chats", chats::list),
+        route(POST, User, "/hearth/chats", "Begin a chat", chats::create),
+        route(GET, User, "/hearth/chats/{id}", "Show a chat", chats::show),
+        route(PATCH, User, "/hearth/chats/{id}", "Change a chat", chats::update),
+        route(DELETE, User, "/hearth/chats/{id}", "Delete a chat", chats::delete),
+        route(POST, User, "/hearth/chats/{id}/turns", "Say something and be answered", chats::turn),
     ]
 }
 
 fn operations() -> Vec<Entry> {
     use Access::{Admin, Anyone, User};
     vec![
-        get(Admin, "/hearth/machine", "What the machine has and does", ops::machine),
-        get(User, "/hearth/openapi.json", "This API, described", openapi::show),
-        get(Anyone, "/healthz", "Whether the process lives", ops::healthz),
-        get(Anyone, "/readyz", "Whether new work is welcome", ops::readyz),
-        get(Admin, "/metrics", "Figures for Prometheus", ops::metrics),
+        route(GET, Admin, "/hearth/machine", "What the machine has and does", ops::machine),
+        route(GET, User, "/hearth/openapi.json", "This API, described", openapi::show),
+        route(GET, Anyone, "/healthz", "Whether the process lives", ops::healthz),
+        route(GET, Anyone, "/readyz", "Whether new work is welcome", ops::readyz),
+        route(GET, Admin, "/metrics", "Figures for Prometheus", ops::metrics),
     ]
 }
 
-fn get<H: Handler<T, AppState>, T: 'static>(
+fn route<H: Handler<T, AppState>, T: 'static>(
+    Verb(method, filter): Verb,
     access: Access,
     path: &'static str,
     summary: &'static str,
     handler: H,
 ) -> Entry {
-    let route = Route { method: "GET", path, access, summary };
-    Entry { route, handler: on(MethodFilter::GET, handler) }
-}
-
-fn post<H: Handler<T, AppState>, T: 'static>(
-    access: Access,
-    path: &'static str,
-    summary: &'static str,
-    handler: H,
-) -> Entry {
-    let route = Route { method: "POST", path, access, summary };
-    Entry { route, handler: on(MethodFilter::POST, handler) }
-}
-
-fn patch<H: Handler<T, AppState>, T: 'static>(
-    access: Access,
-    path: &'static str,
-    summary: &'static str,
-    handler: H,
-) -> Entry {
-    let route = Route { method: "PATCH", path, access, summary };
-    Entry { route, handler: on(MethodFilter::PATCH, handler) }
-}
-
-fn delete<H: Handler<T, AppState>, T: 'static>(
-    access: Access,
-    path: &'static str,
-    summary: &'static str,
-    handler: H,
-) -> Entry {
-    let route = Route { method: "DELETE", path, access, summary };
-    Entry { route, handler: on(MethodFilter::DELETE, handler) }
+    Entry { route: Route { method, path, access, summary }, handler: on(filter, handler) }
 }
 
 /// The web app, for paths that are nobody else's.
