@@ -15,6 +15,8 @@ use crate::event::{Event, EventStream, Usage};
 
 /// How long the end of a request waits for a client that does not read.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(10);
+/// The same once requests are cut off: the process is ending and waits for this.
+const CUT_OFF_FAREWELL_LIMIT: Duration = Duration::from_secs(1);
 
 /// One running request.
 pub(super) struct Pump {
@@ -61,7 +63,14 @@ impl Pump {
         drop(self.slot);
         if let Some(farewell) = farewell {
             // A client that is gone or does not read misses nothing but the end.
-            let _ = self.outer.send_timeout(farewell, FAREWELL_LIMIT).await;
+            tokio::select! {
+                biased;
+                _ = self.outer.send_timeout(farewell, FAREWELL_LIMIT) => {}
+                () = async {
+                    self.cut_off.cancelled().await;
+                    tokio::time::sleep(CUT_OFF_FAREWELL_LIMIT).await;
+                } => {}
+            }
         }
     }
 

@@ -160,6 +160,19 @@ async fn draining_refuses_the_new_and_waits_for_the_running() {
 }
 
 #[tokio::test]
+async fn draining_does_not_wait_for_a_client_that_does_not_read() {
+    let it = Fixture::new(GatewayConfig::default());
+    it.backend.then(Script::SayForEver);
+    let stream = it.gateway.generate(&caller(), request("r")).await.unwrap();
+    while stream.len() < 64 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!it.gateway.drain(Duration::from_millis(20)).await);
+    assert!(it.gateway.inner.tasks.is_empty(), "nothing is left behind");
+    assert_eq!(it.rows().await[0].outcome, Outcome::Failed);
+}
+
+#[tokio::test]
 async fn draining_cuts_off_what_does_not_end() {
     let it = Fixture::new(GatewayConfig::default());
     it.backend.then(Script::SayAndHang(vec![started(3)]));
