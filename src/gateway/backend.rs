@@ -9,11 +9,20 @@ use crate::error::Result;
 use crate::event::EventStream;
 use crate::request::GenerateRequest;
 
+/// What tags of models default to, and so may be left out.
+const DEFAULT_TAG: &str = ":latest";
+
 /// Someone who can answer requests for some models.
 #[async_trait]
 pub trait Backend: Send + Sync {
     /// The models that it offers now, by public name.
     fn models(&self) -> Vec<ServedModel>;
+
+    /// One of [`Backend::models`], by any spelling of its name. Asked for each request: a backend
+    /// with many models answers it without listing them.
+    fn model(&self, name: &str) -> Option<ServedModel> {
+        self.models().into_iter().find(|model| is_same(&model.name, name))
+    }
 
     /// Starts the request and returns once its prompt is accepted (or refused).
     async fn generate(&self, request: GenerateRequest) -> Result<EventStream>;
@@ -53,4 +62,16 @@ pub struct Activity {
     pub waiting: u32,
     pub kv_pages_used: u32,
     pub kv_pages_total: u32,
+}
+
+/// Whether two spellings name one model: case and the default tag do not matter.
+fn is_same(one: &str, other: &str) -> bool {
+    let without_tag = |name: &str| {
+        let start = name.len().saturating_sub(DEFAULT_TAG.len());
+        match name.get(start..) {
+            Some(tag) if tag.eq_ignore_ascii_case(DEFAULT_TAG) => start,
+            _ => name.len(),
+        }
+    };
+    one[..without_tag(one)].eq_ignore_ascii_case(&other[..without_tag(other)])
 }

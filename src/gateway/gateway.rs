@@ -37,8 +37,6 @@ pub use config::GatewayConfig;
 
 /// Events that may wait for a client that reads slowly; then the backend waits.
 const WAITING_EVENTS: usize = 64;
-/// What tags of models default to, and so may be left out.
-const DEFAULT_TAG: &str = ":latest";
 /// How long requests that were cut off may take to be recorded.
 const CUT_OFF_LIMIT: Duration = Duration::from_secs(5);
 
@@ -236,8 +234,7 @@ impl Gateway {
     /// the full name, so that no other spelling goes around them.
     fn find(&self, caller: &Caller, name: &str) -> Result<(&Arc<dyn Backend>, ServedModel)> {
         for backend in &self.inner.backends {
-            let found = backend.models().into_iter().find(|model| is_same(&model.name, name));
-            if let Some(model) = found {
+            if let Some(model) = backend.model(name) {
                 if !caller.may_use_model(&model.name) {
                     break;
                 }
@@ -246,16 +243,4 @@ impl Gateway {
         }
         Err(Error::NoModel(name.to_owned()))
     }
-}
-
-/// Whether two spellings name one model: case and the default tag do not matter.
-fn is_same(one: &str, other: &str) -> bool {
-    let without_tag = |name: &str| {
-        let start = name.len().saturating_sub(DEFAULT_TAG.len());
-        match name.get(start..) {
-            Some(tag) if tag.eq_ignore_ascii_case(DEFAULT_TAG) => start,
-            _ => name.len(),
-        }
-    };
-    one[..without_tag(one)].eq_ignore_ascii_case(&other[..without_tag(other)])
 }
