@@ -1,5 +1,6 @@
 //! What can go wrong between a request and its answer, named by what the caller can do about it.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 /// Result of this room.
@@ -79,17 +80,31 @@ impl From<hearth_store::Error> for Error {
     }
 }
 
-/// An error's text with a capital letter and a full stop, for people.
-fn sentence(error: &hearth_store::Error) -> String {
+/// An error's text with a capital letter and a full stop, as the API and the web app show it.
+pub fn sentence(error: &dyn Display) -> String {
     let text = error.to_string();
     let mut letters = text.chars();
     let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", letters.as_str())
+    format!("{first}{}.", letters.as_str().trim_end_matches('.'))
 }
 
 impl Error {
     /// An [`Error::Invalid`] about one field.
     pub fn invalid(param: &str, message: impl Into<String>) -> Error {
         Error::Invalid { param: Some(param.to_owned()), message: message.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sentence;
+
+    #[test]
+    fn a_sentence_begins_with_a_capital_and_ends_with_one_full_stop() {
+        for (text, wanted) in
+            [("the disk is full", "The disk is full."), ("Öl.", "Öl."), ("élan", "Élan.")]
+        {
+            assert_eq!(sentence(&text), wanted);
+        }
     }
 }
