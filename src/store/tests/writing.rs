@@ -52,9 +52,10 @@ async fn a_request_is_recorded_once() {
 async fn a_failing_job_takes_back_only_itself() {
     let it = Fixture::new();
     let users = it.store.users();
-    // Holds the thread, so that the three that follow share one commit.
-    let gate = it.store.write(|_| {
-        std::thread::sleep(Duration::from_millis(50));
+    // Holds the thread until the four that follow are queued, so that they share one commit.
+    let (open, opened) = std::sync::mpsc::channel();
+    let gate = it.store.write(move |_| {
+        opened.recv().expect("the gate is opened");
         Ok(())
     });
     let half_done = it.store.write(|connection| {
@@ -62,7 +63,7 @@ async fn a_failing_job_takes_back_only_itself() {
         connection.execute("INSERT INTO no_such_table VALUES (1)", [])?;
         Ok(())
     });
-    let (gate, before, failed, panicked, after) = tokio::join!(
+    let (gate, before, failed, panicked, after, ()) = tokio::join!(
         gate,
         users.create(new_user("before", UserRole::Admin)),
         half_done,
@@ -71,6 +72,8 @@ async fn a_failing_job_takes_back_only_itself() {
             panic!("a mistake in a job")
         }),
         users.create(new_user("after", UserRole::User)),
+        // Polled last: by now each of them has queued its job.
+        async { open.send(()).expect("the gate waits") },
     );
     gate.unwrap();
     before.unwrap();
