@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hearth_engine::{Model, Pool, Sequence, SequenceRequest};
 use hearth_gateway::backend::{Activity, Backend, ModelState, ServedModel};
+use hearth_gateway::error::sentence;
 use hearth_gateway::event::EventStream;
 use hearth_gateway::request::{GenerateRequest, Input, Message, Role};
 use hearth_gateway::{Error, Result};
@@ -245,14 +246,6 @@ pub(crate) fn run_error(error: hearth_engine::Error) -> Error {
         E::InvalidRequest(_) => Error::Invalid { param: None, message: sentence(&error) },
         other => Error::Internal(other.to_string()),
     }
-}
-
-/// An error's text with a capital and a full stop, as the API writes them.
-fn sentence(error: &dyn std::fmt::Display) -> String {
-    let text = error.to_string();
-    let mut letters = text.chars();
-    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", letters.as_str().trim_end_matches('.'))
 }
 
 /// Runs what computes or reads files away from the async threads.

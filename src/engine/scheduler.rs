@@ -98,7 +98,7 @@ impl Scheduler {
                 work.push(self.take(id, &mut budget));
             }
         }
-        while budget > 0 && self.running.len() < self.limits.max_sequences {
+        while budget > 0 && self.has_place() {
             let Some(id) = self.admit() else { break };
             work.push(self.take(id, &mut budget));
         }
@@ -198,6 +198,21 @@ impl Scheduler {
             if victim == Some(id) {
                 return false;
             }
+        }
+    }
+
+    /// Whether one more sequence may run. Of those that wait for their readers the youngest gives
+    /// its place up, if somebody else could use it: who does not read must not keep others out.
+    fn has_place(&mut self) -> bool {
+        if self.running.len() < self.limits.max_sequences {
+            return true;
+        }
+        match self.youngest(true) {
+            Some(paused) if self.waiting.iter().any(|entry| !entry.paused) => {
+                self.preempt(paused);
+                true
+            }
+            _ => false,
         }
     }
 

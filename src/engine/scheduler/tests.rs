@@ -74,6 +74,23 @@ fn a_paused_sequence_is_kept_until_another_needs_its_pages() {
 }
 
 #[test]
+fn a_sequence_that_nobody_reads_gives_its_place_to_one_that_waits() {
+    let limits = Limits { page_tokens: 4, budget_tokens: 64, max_sequences: 1 };
+    let mut scheduler = Scheduler::new(limits, 100);
+    scheduler.add(SequenceId(1), 6);
+    step(&mut scheduler);
+    scheduler.set_paused(SequenceId(1), true);
+    assert!(step(&mut scheduler).is_empty(), "nobody else wants the place");
+    assert_eq!(scheduler.preemptions(), 0);
+    scheduler.add(SequenceId(2), 5);
+    assert_eq!(step(&mut scheduler), [work(2, 0, 5, true)]);
+    assert_eq!((scheduler.running(), scheduler.waiting()), (1, 1));
+    scheduler.remove(SequenceId(2));
+    scheduler.set_paused(SequenceId(1), false);
+    assert_eq!(step(&mut scheduler), [work(1, 0, 7, true)]);
+}
+
+#[test]
 fn removing_frees_the_pages_of_a_half_read_prompt() {
     let mut scheduler = scheduler(16, 8);
     scheduler.add(SequenceId(1), 40);
