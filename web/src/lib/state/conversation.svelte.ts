@@ -64,6 +64,8 @@ export class Conversation {
 
   /** The last move between branches that was sent to the server. */
   #moved: Promise<unknown> = Promise.resolve();
+  /** Turns begun so far: what a stop reads late belongs to the screen only while none is newer. */
+  #turns = 0;
 
   path = $derived(pathTo(this.messages, this.leafId));
 
@@ -144,6 +146,7 @@ export class Conversation {
   /** Runs a turn to its end. `ended` learns at once whether the server had taken it. */
   async #run(request: TurnRequest, model: string, ended: (taken: boolean) => void): Promise<void> {
     const abort = new AbortController();
+    this.#turns += 1;
     this.error = null;
     this.turn = { phase: 'waiting', messageId: null, model, started_ms: Date.now(), abort };
     answering.add(this.id);
@@ -240,12 +243,14 @@ export class Conversation {
   async #stopped(messageId: string | null): Promise<void> {
     const seen = this.message(messageId);
     if (seen) seen.status = 'stopped';
+    const turns = this.#turns;
     await pause(settle_ms);
-    if (this.turn) return;
+    if (this.#turns !== turns) return;
     try {
       const { chat, messages } = await api.chat(this.id);
       const row = messages.find((message) => message.id === messageId);
-      if (this.turn || (seen && (row?.content.length ?? 0) < seen.content.length)) return;
+      if (this.#turns !== turns) return;
+      if (seen && (row?.content.length ?? 0) < seen.content.length) return;
       const stored = messages.some((m) => !this.message(m.id) && m.content === this.draft);
       // Stopped before it was confirmed, yet the server has it: then it is no draft any more.
       if (stored) this.draft = '';

@@ -170,6 +170,24 @@ describe('Conversation', () => {
     expect(shown(conversation)).toEqual(['u1: Hi', 'a1: ']);
   });
 
+  it('leaves a turn alone that has ended since an early stop', async () => {
+    line.events([], true);
+    const stopped = conversation.send('Hi', 'guide');
+    await vi.waitFor(() => expect(line.asked).toHaveLength(1));
+    conversation.stop();
+    await vi.waitFor(() => expect(conversation.turn).toBeNull());
+    line.events([
+      started(row('u1', null, { content: 'Ho' }), row('a1', 'u1')),
+      ['delta', { text: 'Hel' }],
+    ]);
+    await conversation.send('Ho', 'guide');
+    const whole = [row('u1', null, { content: 'Ho' }), row('a1', 'u1', { content: 'Hello' })];
+    line.json(200, { chat, messages: whole });
+    await stopped;
+    expect(shown(conversation)).toEqual(['u1: Ho', 'a1: Hel']);
+    expect(conversation.message('a1')?.error?.code).toBe('stream_cut');
+  });
+
   it('answers again beside the first answer and walks between both', async () => {
     line.json(200, {
       chat: { ...chat, current_message_id: 'a1' },
