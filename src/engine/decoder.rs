@@ -9,7 +9,7 @@ use hearth_formats::{LayerPart, ModelFile, TensorRole};
 use crate::batch::Batch;
 use crate::error::Result;
 use crate::kv::{KvCache, Projected};
-use crate::layers::{Embedding, Linear, RmsNorm};
+use crate::layers::{Embedding, Linear, RmsNorm, forward_all};
 use crate::rope::{Angles, Rope};
 use crate::tensors;
 use crate::weights::WeightReader;
@@ -43,8 +43,14 @@ struct Layer {
 impl Decoder {
     /// Reads all weights onto a device.
     pub(crate) fn load(model: &ModelFile, device: &Device) -> Result<Decoder> {
+        Decoder::load_as(model, device, device.is_cpu())
+    }
+
+    /// As above; `is_packed` says whether matrices are packed for our kernels, which work in host
+    /// memory only. Tests leave them to candle there too, to try what runs on other devices.
+    pub(crate) fn load_as(model: &ModelFile, device: &Device, is_packed: bool) -> Result<Decoder> {
         let shape = &model.shape;
-        let mut reader = WeightReader::open(model, device)?;
+        let mut reader = WeightReader::open(model, device, is_packed)?;
         let divisors = match reader.has(TensorRole::RopeFactors) {
             true => reader.vector(TensorRole::RopeFactors)?.to_vec1::<f32>()?,
             false => Vec::new(),
@@ -73,17 +79,31 @@ impl Decoder {
     /// Runs the batch's rows and gives the logits of those that want them, `[logit_rows, vocab]`
     /// in host memory; `None` when no row does.
     pub(crate) fn forward(&self, batch: &Batch, kv: &mut dyn KvCache) -> Result<Option<Tensor>> {
-        let ids = Tensor::new(batch.tokens.as_slice(), &self.device)?;
         let angles = self.rope.angles(&batch.positions, &self.device)?;
-        let mut x = self.embedding.forward(&ids)?;
+        let mut x = self.embedding.forward(&batch.tokens, &self.device)?;
+        // What the layer before has found and is not yet added to x.
+        let mut found: Option<Tensor> = None;
         for (index, layer) in self.layers.iter().enumerate() {
-            let rows = layer.project(&x, &angles)?;
+            let normed = match &found {
+                None => layer.attention_norm.forward(&x)?,
+                Some(found) => {
+                    let normed;
+                    [x, normed] = layer.attention_norm.after_adding(&x, found)?;
+                    normed
+                }
+            };
+            let rows = layer.project(&normed, &angles)?;
             let attended = kv.attend(index, &rows, batch)?;
-            x = (x + layer.attention_output.forward(&attended)?)?;
-            x = (&x + layer.feed_forward(&x)?)?;
+            let attended = layer.attention_output.forward(&attended)?;
+            let normed;
+            [x, normed] = layer.ffn_norm.after_adding(&x, &attended)?;
+            found = Some(layer.feed_forward(&normed)?);
         }
         if batch.logit_rows.is_empty() {
             return Ok(None);
+        }
+        if let Some(found) = found {
+            x = (x + found)?;
         }
         let wanted = Tensor::new(batch.logit_rows.as_slice(), &self.device)?;
         let x = self.norm.forward(&x.index_select(&wanted, 0)?)?;
@@ -92,21 +112,20 @@ impl Decoder {
 }
 
 impl Layer {
+    /// Queries, keys and values of normed rows.
     fn project(&self, x: &Tensor, angles: &Angles) -> candle_core::Result<Projected> {
-        let x = self.attention_norm.forward(x)?;
-        let (mut query, mut key) = (self.query.forward(&x)?, self.key.forward(&x)?);
+        let [mut query, mut key, value] = forward_all(x, [&self.query, &self.key, &self.value])?;
         if let Some((query_norm, key_norm)) = &self.head_norms {
             query = query_norm.forward(&query)?;
             key = key_norm.forward(&key)?;
         }
-        let value = self.value.forward(&x)?;
         Ok(Projected { query: angles.turn(&query)?, key: angles.turn(&key)?, value })
     }
 
+    /// Of normed rows.
     fn feed_forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let x = self.ffn_norm.forward(x)?;
-        let inner = tensors::swiglu(&self.gate.forward(&x)?, &self.up.forward(&x)?)?;
-        self.down.forward(&inner)
+        let [gate, up] = forward_all(x, [&self.gate, &self.up])?;
+        self.down.forward(&tensors::swiglu(&gate, &up)?)
     }
 }
 

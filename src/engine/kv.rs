@@ -7,8 +7,8 @@ mod device;
 mod host;
 
 use candle_core::{Result, Tensor};
-use hearth_formats::ModelShape;
-use hearth_kernels::AttentionShape;
+use hearth_formats::{ModelFile, ModelShape, TensorKind};
+use hearth_kernels::{AttentionShape, KvNumber};
 
 use crate::batch::Batch;
 
@@ -36,27 +36,42 @@ pub(crate) struct KvShape {
     pub(crate) pages: usize,
     pub(crate) page_tokens: usize,
     pub(crate) heads: AttentionShape,
+    /// How the host's cache keeps its numbers; other devices have f32.
+    pub(crate) number: KvNumber,
 }
 
 impl KvShape {
-    pub(crate) fn new(shape: &ModelShape, pages: usize, page_tokens: usize) -> KvShape {
+    pub(crate) fn new(model: &ModelFile, pages: usize, page_tokens: usize) -> KvShape {
+        let shape = &model.shape;
         let heads = AttentionShape {
             query_heads: shape.heads,
             kv_heads: shape.kv_heads,
             head_dim: shape.head_dim,
+            scale: 1.0 / (shape.head_dim as f32).sqrt(),
+            softcap: 0.0,
+            window: 0,
         };
-        KvShape { layers: shape.layers, pages, page_tokens, heads }
-    }
-
-    /// Values of one token in one layer's keys (or values).
-    fn token_len(&self) -> usize {
-        self.heads.kv_heads * self.heads.head_dim
+        KvShape { layers: shape.layers, pages, page_tokens, heads, number: number(model) }
     }
 }
 
-/// Bytes of one token's keys and values in all layers, f32.
-pub(crate) fn token_bytes(shape: &ModelShape) -> u64 {
-    2 * shape.layers as u64 * shape.kv_dim() as u64 * 4
+/// A model whose weights are whole floats is meant to be exact, so its cache is too; to any other,
+/// half floats cost nothing that its weights have not lost already.
+fn number(model: &ModelFile) -> KvNumber {
+    let is_exact = |kind: TensorKind| kind == TensorKind::F32;
+    let tensors = || model.tensors.values();
+    let exact: u64 = tensors().filter(|t| is_exact(t.kind)).map(|t| t.elements()).sum();
+    let all: u64 = tensors().map(|tensor| tensor.elements()).sum();
+    if exact > all / 2 { KvNumber::F32 } else { KvNumber::F16 }
+}
+
+/// Bytes of one token's keys and values in all layers: in host memory, on other devices.
+pub(crate) fn token_bytes(model: &ModelFile) -> (u64, u64) {
+    let ModelShape { layers, kv_heads, head_dim, .. } = &model.shape;
+    let numbers = |head_dim: usize| (layers * kv_heads * head_dim) as u64;
+    // Values are filled up to whole registers of 16.
+    let host = numbers(*head_dim) + numbers(head_dim.next_multiple_of(16));
+    (host * number(model).bytes() as u64, 2 * numbers(*head_dim) * 4)
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use candle_core::quantized::{QMatMul, QTensor};
-use candle_core::{Module, Result, Tensor};
+use candle_core::{Device, Module, Result, Tensor};
+use hearth_kernels::PackedMatrix;
 
 use crate::tensors;
 
@@ -14,11 +15,14 @@ pub(crate) struct Linear {
     bias: Option<Tensor>,
 }
 
-/// A matrix as the model's file holds it.
+/// A matrix in the form that its device computes with.
 #[derive(Clone, Debug)]
 pub(crate) enum Weight {
-    /// f32; F16 and BF16 files are widened when they are read.
+    /// In host memory, for our kernels.
+    Packed(Arc<PackedMatrix>),
+    /// On another device, f32; F16 and BF16 files are widened when they are read.
     Dense(Tensor),
+    /// For candle: on other devices, and those kinds that our kernels do not have.
     Quantized(Arc<QTensor>),
 }
 
@@ -40,9 +44,14 @@ impl Linear {
         Linear { weight, bias }
     }
 
+    /// `x`: [rows, inputs] → [rows, outputs].
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let y = match &self.weight {
-            Weight::Dense(weight) => tensors::matrix(x, weight)?,
+            Weight::Packed(weight) => {
+                let [y] = tensors::packed(x, [(weight, self.bias.as_ref())])?;
+                return Ok(y);
+            }
+            Weight::Dense(weight) => x.matmul(&weight.t()?)?,
             Weight::Quantized(weight) => QMatMul::QTensor(Arc::clone(weight)).forward(x)?,
         };
         match &self.bias {
@@ -52,17 +61,53 @@ impl Linear {
     }
 }
 
+/// Several matrices times the same rows, whose form for the kernels is then made once.
+pub(crate) fn forward_all<const N: usize>(
+    x: &Tensor,
+    linears: [&Linear; N],
+) -> Result<[Tensor; N]> {
+    let mut packed = Vec::with_capacity(N);
+    for linear in linears {
+        if let Weight::Packed(weight) = &linear.weight {
+            packed.push((&**weight, linear.bias.as_ref()));
+        }
+    }
+    match <[_; N]>::try_from(packed) {
+        Ok(packed) => tensors::packed(x, packed),
+        Err(_) => {
+            let products = linears.into_iter().map(|linear| linear.forward(x));
+            let products: Vec<Tensor> = products.collect::<Result<_>>()?;
+            Ok(products.try_into().expect("one product per matrix"))
+        }
+    }
+}
+
 impl RmsNorm {
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         tensors::rms_norm(x, &self.weight, self.eps)
     }
+
+    /// x + y, and the norm of that.
+    pub(crate) fn after_adding(&self, x: &Tensor, y: &Tensor) -> Result<[Tensor; 2]> {
+        tensors::add_rms_norm(x, y, &self.weight, self.eps)
+    }
 }
 
 impl Embedding {
-    pub(crate) fn forward(&self, ids: &Tensor) -> Result<Tensor> {
+    /// `ids`: one per row → [rows, width].
+    pub(crate) fn forward(&self, ids: &[u32], device: &Device) -> Result<Tensor> {
+        let index = || Tensor::new(ids, device);
         match &self.weight {
-            Weight::Dense(weight) => weight.index_select(ids, 0),
-            Weight::Quantized(weight) => weight.embedding(ids),
+            Weight::Packed(weight) => {
+                let width = weight.inputs();
+                let mut x = vec![0.0; ids.len() * width];
+                for (&id, x) in ids.iter().zip(x.chunks_exact_mut(width)) {
+                    weight.row(id as usize, x);
+                }
+                Tensor::from_vec(x, (ids.len(), width), device)
+            }
+            Weight::Dense(weight) => weight.index_select(&index()?, 0),
+            Weight::Quantized(weight) => weight.embedding(&index()?),
         }
     }
 }

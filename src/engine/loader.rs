@@ -52,9 +52,12 @@ pub(crate) fn decoder(
 ) -> Result<Box<dyn Runner>> {
     let device = open_device(placement.device)?;
     let decoder = Decoder::load(file, &device).map_err(loading)?;
-    let shape = KvShape::new(&file.shape, placement.pages, config.page_tokens);
+    let shape = KvShape::new(file, placement.pages, config.page_tokens);
     let kv: Box<dyn KvCache> = match &device {
-        Device::Cpu => Box::new(HostKv::new(shape)),
+        Device::Cpu => {
+            let kv = HostKv::new(shape);
+            Box::new(kv.map_err(|error| Error::LoadFailed(format!("no KV cache: {error}")))?)
+        }
         device => Box::new(DeviceKv::new(shape, device)?),
     };
     Ok(Box::new(LoadedDecoder { decoder, kv }))

@@ -1,6 +1,6 @@
 //! Decides on which device a model runs and how large its KV cache is. Numbers only.
 
-use hearth_formats::ModelFile;
+use hearth_formats::{ModelFile, TensorLocation};
 
 use crate::config::{DevicePreference, EngineConfig};
 use crate::error::{Error, Result};
@@ -30,13 +30,20 @@ pub(crate) struct Backends {
 /// What a model needs, before it is known how much it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Need {
-    pub(crate) weights_bytes: u64,
+    pub(crate) on_host: Footprint,
+    pub(crate) on_gpu: Footprint,
     /// Activations of a full step, logits, and the largest tensor while it is read.
     pub(crate) workspace_bytes: u64,
-    /// Keys and values of one token.
-    pub(crate) kv_token_bytes: u64,
     /// The longest context that the model and the settings allow.
     pub(crate) context_tokens: u64,
+}
+
+/// What depends on the kind of device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Footprint {
+    pub(crate) weights_bytes: u64,
+    /// Keys and values of one token.
+    pub(crate) kv_token_bytes: u64,
 }
 
 /// What a model gets.
@@ -60,8 +67,9 @@ impl Need {
     /// Reckons from a checked file's tensors.
     pub(crate) fn of(model: &ModelFile, config: &EngineConfig) -> Need {
         let shape = &model.shape;
-        let sum = model.tensors.values().map(weights::loaded_bytes);
+        let sum = |bytes: fn(&TensorLocation) -> u64| model.tensors.values().map(bytes).sum();
         let largest = model.tensors.values().map(|tensor| tensor.bytes).max().unwrap_or(0);
+        let (host_token, gpu_token) = kv::token_bytes(model);
         // Live at once, per row: residual, normed and attended rows, projections, gate, up, both.
         let row = 4 * shape.dim + 3 * shape.query_dim() + 3 * shape.kv_dim() + 4 * shape.ffn_dim;
         // Twice: a product is computed by output and then turned.
@@ -73,10 +81,22 @@ impl Need {
             limit => limit.min(own_context),
         };
         Need {
-            weights_bytes: sum.sum(),
+            on_host: Footprint {
+                weights_bytes: sum(weights::host_bytes),
+                kv_token_bytes: host_token,
+            },
+            on_gpu: Footprint { weights_bytes: sum(weights::gpu_bytes), kv_token_bytes: gpu_token },
             workspace_bytes: rows + logits + largest,
-            kv_token_bytes: kv::token_bytes(shape),
             context_tokens,
+        }
+    }
+}
+
+impl Need {
+    fn on(&self, device: DeviceChoice) -> Footprint {
+        match device {
+            DeviceChoice::Cpu => self.on_host,
+            DeviceChoice::Cuda(_) | DeviceChoice::Metal => self.on_gpu,
         }
     }
 }
@@ -104,12 +124,14 @@ pub(crate) fn place(
         options.push((DeviceChoice::Cpu, facts.memory_free_bytes));
     }
     let usable = |free: u64| (free as f64 * config.memory_share) as u64;
-    let fitting = options
-        .iter()
-        .find_map(|&(device, free)| fit(need, usable(free), config).map(|fit| (device, fit)));
+    let fitting = options.iter().find_map(|&(device, free)| {
+        fit(need, device, usable(free), config).map(|fit| (device, fit))
+    });
     let Some((device, pages)) = fitting else {
-        let free_bytes = options.iter().map(|&(_, free)| usable(free)).max().unwrap_or(0);
-        return Err(Error::TooBig { need_bytes: least_bytes(need, config), free_bytes });
+        let freest = options.iter().max_by_key(|&&(_, free)| free);
+        let (device, free) = freest.copied().unwrap_or((DeviceChoice::Cpu, 0));
+        let need_bytes = least_bytes(need, device, config);
+        return Err(Error::TooBig { need_bytes, free_bytes: usable(free) });
     };
     let tokens = pages * config.page_tokens as u64;
     Ok(Placement {
@@ -117,14 +139,17 @@ pub(crate) fn place(
         pages: pages as usize,
         // Bounded by formats far below u32.
         context_tokens: need.context_tokens.min(tokens) as u32,
-        memory_bytes: need.weights_bytes + need.workspace_bytes + tokens * need.kv_token_bytes,
+        memory_bytes: need.on(device).weights_bytes
+            + need.workspace_bytes
+            + tokens * need.on(device).kv_token_bytes,
     })
 }
 
 /// The pages a model gets in this much memory; `None` if it cannot even hold a short context.
-fn fit(need: &Need, usable_bytes: u64, config: &EngineConfig) -> Option<u64> {
-    let page_bytes = page_bytes(need, config);
-    let room = usable_bytes.checked_sub(need.weights_bytes + need.workspace_bytes)?;
+fn fit(need: &Need, device: DeviceChoice, usable_bytes: u64, config: &EngineConfig) -> Option<u64> {
+    let page_bytes = page_bytes(need, device, config);
+    let fixed = need.on(device).weights_bytes + need.workspace_bytes;
+    let room = usable_bytes.checked_sub(fixed)?;
     let useful = pages_for(need.context_tokens, config).saturating_mul(config.max_sequences as u64);
     let least = least_pages(need, config);
     // The setting is a wish; the least context is a must.
@@ -137,13 +162,13 @@ fn least_pages(need: &Need, config: &EngineConfig) -> u64 {
     pages_for(need.context_tokens.min(LEAST_CONTEXT_TOKENS), config)
 }
 
-fn least_bytes(need: &Need, config: &EngineConfig) -> u64 {
-    let pages = least_pages(need, config) * page_bytes(need, config);
-    need.weights_bytes + need.workspace_bytes + pages
+fn least_bytes(need: &Need, device: DeviceChoice, config: &EngineConfig) -> u64 {
+    let pages = least_pages(need, config) * page_bytes(need, device, config);
+    need.on(device).weights_bytes + need.workspace_bytes + pages
 }
 
-fn page_bytes(need: &Need, config: &EngineConfig) -> u64 {
-    need.kv_token_bytes * config.page_tokens as u64
+fn page_bytes(need: &Need, device: DeviceChoice, config: &EngineConfig) -> u64 {
+    need.on(device).kv_token_bytes * config.page_tokens as u64
 }
 
 fn pages_for(tokens: u64, config: &EngineConfig) -> u64 {

@@ -3,14 +3,25 @@
 //!
 //! All activations are f32, contiguous, `[rows, width]`.
 
-use candle_core::{CpuStorage, Device, Result, Storage, Tensor};
-use hearth_kernels::{self as kernels, Pairing};
-use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSliceMut};
+use std::sync::LazyLock;
 
-/// Multiplications below which a second thread costs more than it brings (about 20 µs of work).
-const PARALLEL_PRODUCTS: usize = 1 << 19;
-/// Outputs that one task computes at least; a multiple of the kernel's tile.
-const TASK_OUTPUTS: usize = 32;
+use candle_core::{CpuStorage, Device, Result, Storage, Tensor};
+use hearth_kernels::{self as kernels, Activations, PackedMatrix, Pairing, Team};
+
+/// Values below which a second thread costs more than it brings (about 10 µs of work).
+const TASK_VALUES: usize = 1 << 14;
+
+/// The threads that compute. One team for the process, as the cores are the process's: models that
+/// run at the same time take turns with it, or work on their own threads alone.
+static TEAM: LazyLock<Team> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Team::new(cores).or_else(|_| Team::new(1)).expect("a team of one starts no thread")
+});
+
+/// The process's compute threads.
+pub(crate) fn team() -> &'static Team {
+    &TEAM
+}
 
 /// Lends the values of a contiguous f32 tensor in host memory.
 pub(crate) fn with_values<R>(tensor: &Tensor, use_values: impl FnOnce(&[f32]) -> R) -> Result<R> {
@@ -34,39 +45,39 @@ pub(crate) fn is_host(tensor: &Tensor) -> bool {
     matches!(tensor.device(), Device::Cpu)
 }
 
-/// x · wᵀ. `x`: [rows, inputs] · `w`: [outputs, inputs] → [rows, outputs].
-pub(crate) fn matrix(x: &Tensor, w: &Tensor) -> Result<Tensor> {
-    if !is_host(x) {
-        return x.matmul(&w.t()?);
-    }
+/// x · wᵀ for several matrices that share `x`. `x`: [rows, inputs] in host memory → [rows,
+/// outputs] each.
+pub(crate) fn packed<const N: usize>(
+    x: &Tensor,
+    matrices: [(&PackedMatrix, Option<&Tensor>); N],
+) -> Result<[Tensor; N]> {
     let (rows, inputs) = x.dims2()?;
-    let (outputs, _) = w.dims2()?;
-    let y = with_values(w, |w| with_values(x, |x| host_matrix(x, w, inputs)))??;
-    Tensor::from_vec(y, (rows, outputs), x.device())
+    with_values(x, |x| {
+        let x = Activations::new(x, inputs);
+        let product = |(w, bias): (&PackedMatrix, Option<&Tensor>)| {
+            let mut y = vec![0.0; rows * w.outputs()];
+            w.multiply(team(), &x, &mut y);
+            if let Some(bias) = bias {
+                with_values(bias, |bias| add_to_rows(&mut y, bias))?;
+            }
+            Tensor::from_vec(y, (rows, w.outputs()), &Device::Cpu)
+        };
+        let products: Vec<Tensor> = matrices.into_iter().map(product).collect::<Result<_>>()?;
+        Ok(products.try_into().expect("one product per matrix"))
+    })?
 }
 
-fn host_matrix(x: &[f32], w: &[f32], inputs: usize) -> Vec<f32> {
-    let (rows, outputs) = (x.len() / inputs, w.len() / inputs);
-    let mut by_output = vec![0.0; rows * outputs];
-    if rows * w.len() < PARALLEL_PRODUCTS {
-        kernels::matrix_times_rows(w, x, inputs, &mut by_output);
-    } else {
-        by_output.par_chunks_mut(TASK_OUTPUTS * rows).enumerate().for_each(|(task, y)| {
-            let first = task * TASK_OUTPUTS * inputs;
-            let w = &w[first..first + y.len() / rows * inputs];
-            kernels::matrix_times_rows(w, x, inputs, y);
-        });
-    }
-    if rows == 1 {
-        return by_output;
-    }
-    let mut y = vec![0.0; rows * outputs];
-    for (output, values) in by_output.chunks_exact(rows).enumerate() {
-        for (row, &value) in values.iter().enumerate() {
-            y[row * outputs + output] = value;
+fn add_to_rows(y: &mut [f32], bias: &[f32]) {
+    for row in y.chunks_exact_mut(bias.len()) {
+        for (y, bias) in row.iter_mut().zip(bias) {
+            *y += bias;
         }
     }
-    y
+}
+
+/// Rows that one thread takes together.
+fn task_rows(width: usize) -> usize {
+    TASK_VALUES.div_ceil(width.max(1))
 }
 
 /// Root-mean-square norm over the last `w.len()` values. Keeps the shape of `x`.
@@ -79,11 +90,34 @@ pub(crate) fn rms_norm(x: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
     let y = with_values(w, |w| {
         with_values(x, |x| {
             let mut y = vec![0.0; x.len()];
-            kernels::rms_norm(x, w, eps, &mut y);
+            let task = task_rows(w.len()) * w.len();
+            team().run_chunks(&mut y, task, |index, y| {
+                kernels::rms_norm(&x[index * task..][..y.len()], w, eps, y);
+            });
             y
         })
     })??;
     Tensor::from_vec(y, x.dims(), x.device())
+}
+
+/// x + y, and the norm of that. `x`, `y`: [rows, w.len()].
+pub(crate) fn add_rms_norm(x: &Tensor, y: &Tensor, w: &Tensor, eps: f32) -> Result<[Tensor; 2]> {
+    if !is_host(x) {
+        let sum = (x + y)?;
+        let normed = rms_norm(&sum, w, eps)?;
+        return Ok([sum, normed]);
+    }
+    let (mut sum, mut normed) = (values(x)?, values(y)?);
+    with_values(w, |w| {
+        let task = task_rows(w.len()) * w.len();
+        let parts = sum.chunks_mut(task).zip(normed.chunks_mut(task));
+        let mut parts: Vec<(&mut [f32], &mut [f32])> = parts.collect();
+        team().run_chunks(&mut parts, 1, |_, parts| {
+            parts.iter_mut().for_each(|(sum, normed)| kernels::add_rms_norm(sum, normed, w, eps));
+        });
+    })?;
+    let sum = Tensor::from_vec(sum, x.dims(), x.device())?;
+    Ok([sum, Tensor::from_vec(normed, x.dims(), x.device())?])
 }
 
 /// silu(gate) · up.
@@ -94,7 +128,9 @@ pub(crate) fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     let y = with_values(gate, |gate| {
         with_values(up, |up| {
             let mut y = gate.to_vec();
-            kernels::swiglu(&mut y, up);
+            team().run_chunks(&mut y, TASK_VALUES, |index, y| {
+                kernels::swiglu(y, &up[index * TASK_VALUES..][..y.len()]);
+            });
             y
         })
     })??;
@@ -118,7 +154,14 @@ pub(crate) fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, pairing: Pairing) -
     }
     let mut y = values(x)?;
     with_values(cos, |cos| {
-        with_values(sin, |sin| kernels::rotate(&mut y, cos, sin, dim, pairing))
+        with_values(sin, |sin| {
+            let width = y.len() / rows;
+            let task = task_rows(width);
+            team().run_chunks(&mut y, task * width, |index, y| {
+                let angles = index * task * half..(index * task + y.len() / width) * half;
+                kernels::rotate(y, &cos[angles.clone()], &sin[angles], dim, pairing);
+            });
+        })
     })??;
     Tensor::from_vec(y, x.dims(), x.device())
 }
@@ -138,14 +181,40 @@ mod tests {
         a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
     }
 
+    fn packed_matrix(w: &Tensor) -> PackedMatrix {
+        let (outputs, inputs) = w.dims2().expect("2 d");
+        let encoding = kernels::Encoding::F32;
+        let mut matrix = PackedMatrix::zeroed(encoding, outputs, inputs).expect("memory");
+        let bytes: Vec<u8> =
+            values(w).expect("host").iter().flat_map(|value| value.to_le_bytes()).collect();
+        matrix.pack(0, &bytes);
+        matrix
+    }
+
     #[test]
-    fn our_matrix_equals_candles_on_one_and_many_threads() {
+    fn our_matrix_equals_candles() {
         for (rows, inputs, outputs) in [(1, 33, 7), (5, 172, 64), (3, 512, 1001)] {
             let (x, w) = (noise(1, (rows, inputs)), noise(2, (outputs, inputs)));
-            let ours = matrix(&x, &w).expect("runs");
+            let bias = noise(3, (1, outputs)).flatten_all().expect("flat");
+            let matrix = packed_matrix(&w);
+            let [plain, biased] =
+                packed(&x, [(&matrix, None), (&matrix, Some(&bias))]).expect("runs");
             let theirs = x.matmul(&w.t().expect("2 d")).expect("runs");
-            assert!(difference(&ours, &theirs) < 1e-4);
+            assert!(difference(&plain, &theirs) < 1e-4);
+            let theirs = theirs.broadcast_add(&bias).expect("runs");
+            assert!(difference(&biased, &theirs) < 1e-4);
         }
+    }
+
+    #[test]
+    fn adding_and_norming_at_once_equals_candles() {
+        let (x, y) = (noise(8, (70, 512)), noise(9, (70, 512)));
+        let w = noise(4, (1, 512)).flatten_all().expect("flat");
+        let [sum, normed] = add_rms_norm(&x, &y, &w, 1e-5).expect("runs");
+        let theirs = (x + y).expect("runs");
+        assert!(difference(&sum, &theirs) == 0.0);
+        let theirs = candle_nn::ops::rms_norm(&theirs, &w, 1e-5).expect("runs");
+        assert!(difference(&normed, &theirs) < 1e-5);
     }
 
     #[test]
@@ -160,7 +229,8 @@ mod tests {
 
     #[test]
     fn our_rotation_equals_candles() {
-        let (rows, heads, half) = (5, 3, 4);
+        // Many rows, so that they are shared out.
+        let (rows, heads, half) = (900, 3, 4);
         let x = noise(6, (rows, heads * half * 2));
         let (cos, sin) = (noise(7, (rows, half)), noise(8, (rows, half)));
         let split = x.reshape((rows, heads, 1, half * 2)).expect("shape fits");

@@ -1,10 +1,11 @@
 //! Reads a checked model's tensors into memory, once, in the form a device computes with.
 //!
-//! Tensors are read one by one and not memory-mapped: candle copies them anyway, and a mapped file
+//! Files are read and not memory-mapped: weights are packed into tiles anyway, and a mapped file
 //! that someone truncates kills the process.
 
+mod packed;
+
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
@@ -23,6 +24,7 @@ pub(crate) struct WeightReader<'a> {
     model: &'a ModelFile,
     source: Source,
     device: &'a Device,
+    is_packed: bool,
 }
 
 enum Source {
@@ -31,7 +33,12 @@ enum Source {
 }
 
 impl<'a> WeightReader<'a> {
-    pub(crate) fn open(model: &'a ModelFile, device: &'a Device) -> Result<WeightReader<'a>> {
+    /// `is_packed`: matrices are for our kernels, where these have their kind.
+    pub(crate) fn open(
+        model: &'a ModelFile,
+        device: &'a Device,
+        is_packed: bool,
+    ) -> Result<WeightReader<'a>> {
         let source = match &model.weights {
             Weights::Static(bytes) => Source::Static(bytes),
             Weights::Files(paths) => {
@@ -39,15 +46,21 @@ impl<'a> WeightReader<'a> {
                 Source::Files(paths.iter().map(open).collect::<Result<_>>()?)
             }
         };
-        Ok(WeightReader { model, source, device })
+        Ok(WeightReader { model, source, device, is_packed })
     }
 
     pub(crate) fn has(&self, role: TensorRole) -> bool {
         self.model.tensor(role).is_some()
     }
 
-    /// A matrix in the form its file has: quantised blocks stay as they are, floats become f32.
+    /// A matrix packed as its file has it, if that is wanted and our kernels have its kind; else
+    /// quantised blocks stay as they are, and floats become f32.
     pub(crate) fn matrix(&mut self, role: TensorRole) -> Result<Weight> {
+        let location = self.location(role)?;
+        if let (true, Some(encoding)) = (self.is_packed, packed::encoding(location)) {
+            let matrix = packed::read(&self.source, location, encoding)?;
+            return Ok(Weight::Packed(Arc::new(matrix)));
+        }
         let (bytes, location) = self.read(role)?;
         match block_kind(location.kind) {
             None => Ok(Weight::Dense(self.dense(&bytes, location)?)),
@@ -79,25 +92,55 @@ impl<'a> WeightReader<'a> {
         Ok(QTensor::new(storage, dims(location))?)
     }
 
-    fn read(&mut self, role: TensorRole) -> Result<(AlignedBytes, &'a TensorLocation)> {
-        let location = self.model.tensor(role).ok_or_else(|| {
+    fn location(&self, role: TensorRole) -> Result<&'a TensorLocation> {
+        self.model.tensor(role).ok_or_else(|| {
             Error::LoadFailed(format!("the checked file has no tensor for {role:?}"))
-        })?;
+        })
+    }
+
+    fn read(&mut self, role: TensorRole) -> Result<(AlignedBytes, &'a TensorLocation)> {
+        let location = self.location(role)?;
         let mut bytes = AlignedBytes::new(location.bytes as usize);
-        match &mut self.source {
-            Source::Static(all) => match location.data(all) {
-                Some(data) => bytes.get_mut().copy_from_slice(data),
-                None => return Err(Error::LoadFailed("the embedded model is cut short".into())),
-            },
-            Source::Files(files) => {
-                let file = &mut files[location.file];
-                file.seek(SeekFrom::Start(location.offset))
-                    .and_then(|_| file.read_exact(bytes.get_mut()))
-                    .map_err(|error| unreadable(&error))?;
-            }
-        }
+        self.source.read(location, 0, bytes.get_mut())?;
         Ok((bytes, location))
     }
+}
+
+impl Source {
+    /// Reads a tensor's bytes from `start` on.
+    fn read(&self, location: &TensorLocation, start: usize, bytes: &mut [u8]) -> Result<()> {
+        match self {
+            Source::Static(all) => {
+                let data = location.data(all).and_then(|data| data.get(start..start + bytes.len()));
+                let cut = || Error::LoadFailed("the embedded model is cut short".into());
+                bytes.copy_from_slice(data.ok_or_else(cut)?);
+                Ok(())
+            }
+            Source::Files(files) => {
+                let offset = location.offset + start as u64;
+                read_at(&files[location.file], bytes, offset).map_err(|error| unreadable(&error))
+            }
+        }
+    }
+}
+
+/// Reads without moving the file's own place, so that threads can share the file.
+#[cfg(unix)]
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        let count = std::os::windows::fs::FileExt::seek_read(file, bytes, offset)?;
+        if count == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes = &mut bytes[count..];
+        offset += count as u64;
+    }
+    Ok(())
 }
 
 /// Bytes that start where every block type may start. candle asserts alignment, and neither a
@@ -152,11 +195,20 @@ fn widen(bytes: &[u8], kind: TensorKind) -> Vec<f32> {
     }
 }
 
-/// Bytes that a tensor takes in memory on the CPU, with the copies that candle makes of it.
-pub(crate) fn loaded_bytes(location: &TensorLocation) -> u64 {
+/// Bytes that a tensor takes in host memory, with the copies that candle makes of what it keeps.
+pub(crate) fn host_bytes(location: &TensorLocation) -> u64 {
+    match (location.shape.len(), location.kind) {
+        (2, _) if packed::encoding(location).is_some() => packed::bytes(location),
+        (_, TensorKind::F32 | TensorKind::F16 | TensorKind::BF16) => location.elements() * 4,
+        _ => location.bytes + repacked_bytes(location),
+    }
+}
+
+/// Bytes that a tensor takes on a GPU.
+pub(crate) fn gpu_bytes(location: &TensorLocation) -> u64 {
     match location.kind {
         TensorKind::F32 | TensorKind::F16 | TensorKind::BF16 => location.elements() * 4,
-        _ => location.bytes + repacked_bytes(location),
+        _ => location.bytes,
     }
 }
 

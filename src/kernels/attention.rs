@@ -1,199 +1,339 @@
-//! Attention of one token over keys and values that lie in pages.
+//! Attention of a step's rows over keys and values that lie in pages.
+//!
+//! Queries that read the same keys (the heads of a group, neighbouring rows of a prompt) are
+//! computed together, so that a page is read and widened once for up to [`TOGETHER`] of them.
 
-use crate::lanes::{Level, PORTABLE_FMA, dot, exp, fused};
+mod pages;
 
-/// Most tokens in a page: the scores of one page live on the stack.
-pub const MAX_PAGE_TOKENS: usize = 256;
+use std::ops::Range;
 
-/// The head counts of an attention layer. `query_heads` is a multiple of `kv_heads`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use crate::lanes::{Level, PORTABLE_FMA, exp};
+#[cfg(target_arch = "x86_64")]
+use crate::packed::{Avx2, Avx512};
+use crate::packed::{F16, F32, Isa, Number, Portable, TILE};
+use crate::team::{Shares, Team};
+
+pub use pages::{KvNumber, KvPages};
+
+/// Queries that share one reading of a page.
+const TOGETHER: usize = 4;
+/// Tokens whose scores are held at once: those of 4 queries are 2 KiB.
+const BLOCK_TOKENS: usize = 8 * TILE;
+/// Rows of one task; a prompt's rows are spread over the team in such pieces.
+const TASK_ROWS: usize = 16;
+
+/// The heads of an attention layer. `query_heads` is a multiple of `kv_heads`.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AttentionShape {
     pub query_heads: usize,
     pub kv_heads: usize,
     pub head_dim: usize,
+    /// What scores are multiplied with; 1/√head_dim in most models.
+    pub scale: f32,
+    /// Scores become cap · tanh(score / cap); 0 leaves them.
+    pub softcap: f32,
+    /// A row sees this many tokens up to itself; 0 is all.
+    pub window: usize,
 }
 
-/// One layer's keys and values, and the pages that hold one sequence's tokens in order.
-///
-/// `keys`, `values`: [page, kv_head, token in page, head_dim].
-#[derive(Clone, Copy, Debug)]
-pub struct PagedKv<'a> {
-    pub keys: &'a [f32],
-    pub values: &'a [f32],
+/// Neighbouring rows of one sequence.
+#[derive(Clone, Debug)]
+pub struct AttentionSpan<'a> {
+    /// Among the rows of the step.
+    pub rows: Range<usize>,
+    /// Tokens that the first row sees, itself included; each next row sees one more.
+    pub first_visible: usize,
+    /// The sequence's pages, in the order of its tokens.
     pub pages: &'a [u32],
-    pub page_tokens: usize,
 }
 
-/// Softmax attention of one query token over the first `tokens` cached tokens.
+/// One piece of work: some rows of a span, all query heads of one key head.
+struct Task {
+    span: usize,
+    rows: Range<usize>,
+    kv_head: usize,
+}
+
+/// What all tasks of a step share.
+struct Step<'a> {
+    kv: &'a KvPages,
+    spans: &'a [AttentionSpan<'a>],
+    queries: &'a [f32],
+    shape: AttentionShape,
+    out: Shares<f32>,
+}
+
+/// Softmax attention of each row over the tokens it sees. Rows outside all spans are left alone.
 ///
-/// `query`, `out`: [query_heads, head_dim]. Scores are scaled by 1/√head_dim. Heads that share
-/// keys read them from the same place; nothing is copied. The softmax runs page by page with a
-/// running maximum. Runs on the caller's thread. Error against f64 under 1e-5 of max |value|.
+/// `queries`, `out`: [rows, query_heads, head_dim]. A row's bits do not depend on other rows. The
+/// softmax runs over blocks of tokens with a running maximum. Error against f64 on the numbers as
+/// the pages hold them: under 1e-5 of max |value|.
 pub fn attend(
-    query: &[f32],
-    kv: &PagedKv<'_>,
-    tokens: usize,
+    team: &Team,
+    kv: &KvPages,
+    spans: &[AttentionSpan<'_>],
+    (queries, out): (&[f32], &mut [f32]),
     shape: AttentionShape,
-    out: &mut [f32],
 ) {
-    assert!(tokens > 0 && tokens <= kv.pages.len() * kv.page_tokens, "tokens lie in the pages");
-    assert!(kv.page_tokens > 0 && kv.page_tokens <= MAX_PAGE_TOKENS, "page size in bounds");
+    let row_len = shape.query_heads * shape.head_dim;
     assert!(shape.kv_heads > 0 && shape.query_heads.is_multiple_of(shape.kv_heads));
-    assert_eq!(query.len(), shape.query_heads * shape.head_dim, "one query per head");
-    assert_eq!(out.len(), query.len(), "one output per query");
-    match Level::detect() {
-        // SAFETY: `detect` has seen AVX-512F and FMA on this machine.
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => unsafe { avx512(query, kv, tokens, shape, out) },
-        // SAFETY: `detect` has seen AVX2 and FMA on this machine.
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => unsafe { avx2(query, kv, tokens, shape, out) },
-        _ => body::<PORTABLE_FMA, 8>(query, kv, tokens, shape, out),
+    assert!(kv.heads() == shape.kv_heads && kv.head_dim() == shape.head_dim, "the cache's shape");
+    assert_eq!(out.len(), queries.len(), "one output per query");
+    let mut tasks = Vec::new();
+    for (span, about) in spans.iter().enumerate() {
+        let last = about.first_visible + about.rows.len();
+        assert!(about.rows.end * row_len <= queries.len(), "rows of the step");
+        assert!(about.first_visible > 0 && last - 1 <= about.pages.len() * kv.page_tokens());
+        assert!(about.pages.iter().all(|&page| (page as usize) < kv.pages()), "pages of the cache");
+        for first in about.rows.clone().step_by(TASK_ROWS) {
+            let rows = first..about.rows.end.min(first + TASK_ROWS);
+            let heads = 0..shape.kv_heads;
+            tasks.extend(heads.map(|kv_head| Task { span, rows: rows.clone(), kv_head }));
+        }
     }
+    // Late rows of a prompt see the most tokens; the longest tasks first even the team out.
+    tasks.reverse();
+    let step = Step { kv, spans, queries, shape, out: Shares(out.as_mut_ptr()) };
+    let level = Level::detect_packed();
+    team.run(tasks.len(), &|index| {
+        let task = &tasks[index];
+        // SAFETY: the level is this machine's; the sizes are checked above; tasks differ in rows
+        // or head, so they write different outputs.
+        unsafe {
+            match level {
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx512 => avx512(&step, task),
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2 => avx2(&step, task),
+                _ => run::<Portable, PORTABLE_FMA>(&step, task),
+            }
+        }
+    });
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512vl,fma")]
-fn avx512(query: &[f32], kv: &PagedKv<'_>, tokens: usize, shape: AttentionShape, out: &mut [f32]) {
-    body::<true, 16>(query, kv, tokens, shape, out);
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma,f16c")]
+unsafe fn avx512(step: &Step<'_>, task: &Task) {
+    // SAFETY: the caller's.
+    unsafe { run::<Avx512, true>(step, task) }
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn avx2(query: &[f32], kv: &PagedKv<'_>, tokens: usize, shape: AttentionShape, out: &mut [f32]) {
-    body::<true, 8>(query, kv, tokens, shape, out);
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn avx2(step: &Step<'_>, task: &Task) {
+    // SAFETY: the caller's.
+    unsafe { run::<Avx2, true>(step, task) }
 }
 
 #[inline(always)]
-fn body<const FMA: bool, const N: usize>(
-    query: &[f32],
-    kv: &PagedKv<'_>,
-    tokens: usize,
-    shape: AttentionShape,
-    out: &mut [f32],
-) {
-    let group = shape.query_heads / shape.kv_heads;
-    let group_len = group * shape.head_dim;
-    let groups = query.chunks_exact(group_len).zip(out.chunks_exact_mut(group_len));
-    for (kv_head, (query, out)) in groups.enumerate() {
-        for (query, out) in
-            query.chunks_exact(shape.head_dim).zip(out.chunks_exact_mut(shape.head_dim))
-        {
-            head::<FMA, N>(query, kv, tokens, (kv_head, shape.kv_heads), out);
+unsafe fn run<I: Isa, const FMA: bool>(step: &Step<'_>, task: &Task) {
+    // SAFETY: the caller's.
+    unsafe {
+        match step.kv.number() {
+            KvNumber::F32 => rows::<I, F32, FMA>(step, task),
+            KvNumber::F16 => rows::<I, F16, FMA>(step, task),
         }
     }
 }
 
-/// One query head: page by page, rescaling what was gathered when a larger score appears.
+/// A query and what is gathered for it.
+struct Query {
+    row: usize,
+    head: usize,
+    /// Tokens it sees: [first, end).
+    sees: Range<usize>,
+    highest: f32,
+    mass: f32,
+}
+
 #[inline(always)]
-fn head<const FMA: bool, const N: usize>(
-    query: &[f32],
-    kv: &PagedKv<'_>,
-    tokens: usize,
-    (kv_head, kv_heads): (usize, usize),
-    out: &mut [f32],
-) {
-    let dim = query.len();
-    let page_len = kv.page_tokens * dim;
-    let scale = 1.0 / (dim as f32).sqrt();
-    let mut scores = [0.0f32; MAX_PAGE_TOKENS];
-    let (mut highest, mut mass) = (f32::NEG_INFINITY, 0.0f32);
-    out.fill(0.0);
-    for (index, &page) in kv.pages.iter().enumerate() {
-        let done = index * kv.page_tokens;
-        if done >= tokens {
-            break;
-        }
-        let count = (tokens - done).min(kv.page_tokens);
-        let start = (page as usize * kv_heads + kv_head) * page_len;
-        let keys = &kv.keys[start..start + count * dim];
-        let values = &kv.values[start..start + count * dim];
-        let scores = &mut scores[..count];
-        let mut page_highest = highest;
-        for (score, key) in scores.iter_mut().zip(keys.chunks_exact(dim)) {
-            *score = dot::<FMA, N>(query, key) * scale;
-            page_highest = page_highest.max(*score);
-        }
-        if page_highest > highest {
-            let shrink = exp::<FMA>(highest - page_highest);
-            mass *= shrink;
-            out.iter_mut().for_each(|value| *value *= shrink);
-            highest = page_highest;
-        }
-        for score in scores.iter_mut() {
-            *score = exp::<FMA>(*score - highest);
-        }
-        for (&weight, value) in scores.iter().zip(values.chunks_exact(dim)) {
-            mass += weight;
-            for (out, &value) in out.iter_mut().zip(value) {
-                *out = fused::<FMA>(weight, value, *out);
+unsafe fn rows<I: Isa, N: Number, const FMA: bool>(step: &Step<'_>, task: &Task) {
+    let AttentionShape { query_heads, kv_heads, window, .. } = step.shape;
+    let group = query_heads / kv_heads;
+    let span = &step.spans[task.span];
+    let mut queries = Vec::with_capacity(task.rows.len() * group);
+    for row in task.rows.clone() {
+        let end = span.first_visible + (row - span.rows.start);
+        let first = if window == 0 { 0 } else { end.saturating_sub(window) };
+        let heads = task.kv_head * group..(task.kv_head + 1) * group;
+        queries.extend(heads.map(|head| Query {
+            row,
+            head,
+            sees: first..end,
+            highest: f32::NEG_INFINITY,
+            mass: 0.0,
+        }));
+    }
+    let mut gathered = vec![0.0; TOGETHER * step.kv.value_stride()];
+    // SAFETY: the caller's; each of these computes queries that nobody else does.
+    unsafe {
+        for queries in queries.chunks_mut(TOGETHER) {
+            match queries.len() {
+                1 => some::<I, N, FMA, 1>(step, (span, task.kv_head), queries, &mut gathered),
+                2 => some::<I, N, FMA, 2>(step, (span, task.kv_head), queries, &mut gathered),
+                3 => some::<I, N, FMA, 3>(step, (span, task.kv_head), queries, &mut gathered),
+                _ => some::<I, N, FMA, 4>(step, (span, task.kv_head), queries, &mut gathered),
             }
         }
     }
-    let inverse = 1.0 / mass;
-    out.iter_mut().for_each(|value| *value *= inverse);
+}
+
+/// `Q` queries over all tokens that any of them sees.
+#[inline(always)]
+unsafe fn some<I: Isa, N: Number, const FMA: bool, const Q: usize>(
+    step: &Step<'_>,
+    (span, kv_head): (&AttentionSpan<'_>, usize),
+    queries: &mut [Query],
+    gathered: &mut [f32],
+) {
+    let dim = step.shape.head_dim;
+    let row_len = step.shape.query_heads * dim;
+    let place = |query: &Query| query.row * row_len + query.head * dim;
+    let first = queries.iter().map(|query| query.sees.start).min().unwrap_or(0);
+    let end = queries.iter().map(|query| query.sees.end).max().unwrap_or(0);
+    gathered.fill(0.0);
+    let mut scores = [[0.0f32; BLOCK_TOKENS]; Q];
+    // SAFETY: the caller has checked rows, pages and tokens.
+    unsafe {
+        let mut x = [std::ptr::null(); Q];
+        for (x, query) in x.iter_mut().zip(&*queries) {
+            *x = step.queries.as_ptr().add(place(query));
+        }
+        let mut block = step.kv.tile_start(first);
+        while block < end {
+            let mut tile = block;
+            // A tile's 16 products may reach past the end of its page; the next tile's follow.
+            while tile < end && tile - block <= BLOCK_TOKENS - TILE {
+                let keys = step.kv.keys_at(span.pages, kv_head, tile);
+                let products = key_products::<I, N, Q>(keys, x, dim);
+                for (scores, product) in scores.iter_mut().zip(products) {
+                    I::store_floats(scores[tile - block..].as_mut_ptr(), product);
+                }
+                tile = step.kv.next_tile(tile);
+            }
+            let tokens = block..end.min(tile);
+            for (index, query) in queries.iter_mut().enumerate() {
+                let gathered = &mut gathered[index * step.kv.value_stride()..];
+                let gathered = &mut gathered[..step.kv.value_stride()];
+                weigh::<FMA>(&mut scores[index], &tokens, query, (step.shape, gathered));
+            }
+            gather::<I, N, Q>(step, (span, kv_head), tokens, (&scores, gathered));
+            block = tile;
+        }
+        for (index, query) in queries.iter().enumerate() {
+            let inverse = 1.0 / query.mass;
+            let out = step.out.get().add(place(query));
+            let gathered = &gathered[index * step.kv.value_stride()..];
+            for (column, value) in gathered.iter().enumerate().take(dim) {
+                *out.add(column) = value * inverse;
+            }
+        }
+    }
+}
+
+/// Products of `Q` queries with 16 keys. `keys`: [dim, 16].
+#[inline(always)]
+unsafe fn key_products<I: Isa, N: Number, const Q: usize>(
+    keys: *const u8,
+    x: [*const f32; Q],
+    dim: usize,
+) -> [I::Floats; Q] {
+    // SAFETY: the caller's pointers reach so far.
+    unsafe {
+        let mut sums = [I::no_floats(); Q];
+        for column in 0..dim {
+            let keys = N::load::<I>(keys.add(column * TILE * N::BYTES));
+            for (sum, x) in sums.iter_mut().zip(x) {
+                *sum = I::fused_one(keys, *x.add(column), *sum);
+            }
+        }
+        sums
+    }
+}
+
+/// Turns one query's products with a block of tokens into softmax weights, and shrinks what it has
+/// gathered if a larger score appears.
+#[inline(always)]
+fn weigh<const FMA: bool>(
+    scores: &mut [f32; BLOCK_TOKENS],
+    tokens: &Range<usize>,
+    query: &mut Query,
+    (shape, gathered): (AttentionShape, &mut [f32]),
+) {
+    for score in scores.iter_mut() {
+        *score *= shape.scale;
+    }
+    if shape.softcap > 0.0 {
+        for score in scores.iter_mut() {
+            *score = shape.softcap * (*score / shape.softcap).tanh();
+        }
+    }
+    let sees = query.sees.start.max(tokens.start)..query.sees.end.min(tokens.end);
+    for (index, score) in scores.iter_mut().enumerate() {
+        let is_seen = sees.contains(&(tokens.start + index));
+        *score = if is_seen { *score } else { f32::NEG_INFINITY };
+    }
+    let mut lanes = [f32::NEG_INFINITY; TILE];
+    for scores in scores.as_chunks::<TILE>().0 {
+        for (lane, &score) in lanes.iter_mut().zip(scores) {
+            *lane = lane.max(score);
+        }
+    }
+    let highest = lanes.iter().fold(query.highest, |highest, &score| highest.max(score));
+    if highest > query.highest {
+        let shrink = exp::<FMA>(query.highest - highest);
+        query.mass *= shrink;
+        gathered.iter_mut().for_each(|value| *value *= shrink);
+        query.highest = highest;
+    }
+    // Nothing seen so far: all scores are −∞, and −∞ − −∞ is not a number.
+    let base = if query.highest == f32::NEG_INFINITY { 0.0 } else { query.highest };
+    let mut sums = [0.0f32; TILE];
+    for scores in scores.as_chunks_mut::<TILE>().0 {
+        for (sum, score) in sums.iter_mut().zip(scores) {
+            *score = exp::<FMA>(*score - base);
+            *sum += *score;
+        }
+    }
+    query.mass += sums.iter().sum::<f32>();
+}
+
+/// Adds the weighted values of a block of tokens to what the queries have gathered.
+#[inline(always)]
+unsafe fn gather<I: Isa, N: Number, const Q: usize>(
+    step: &Step<'_>,
+    (span, kv_head): (&AttentionSpan<'_>, usize),
+    tokens: Range<usize>,
+    (scores, gathered): (&[[f32; BLOCK_TOKENS]; Q], &mut [f32]),
+) {
+    let stride = step.kv.value_stride();
+    let page_tokens = step.kv.page_tokens();
+    // SAFETY: the caller's.
+    unsafe {
+        let mut token = tokens.start;
+        while token < tokens.end {
+            let count = (page_tokens - token % page_tokens).min(tokens.end - token);
+            let values = step.kv.values_at(span.pages, kv_head, token);
+            for column in (0..stride).step_by(TILE) {
+                let mut sums = [I::no_floats(); Q];
+                for (index, sum) in sums.iter_mut().enumerate() {
+                    *sum = I::load_floats(gathered.as_ptr().add(index * stride + column));
+                }
+                for place in 0..count {
+                    let values = N::load::<I>(values.add((place * stride + column) * N::BYTES));
+                    for (sum, scores) in sums.iter_mut().zip(scores) {
+                        let weight = *scores.as_ptr().add(token - tokens.start + place);
+                        *sum = I::fused_one(values, weight, *sum);
+                    }
+                }
+                for (index, sum) in sums.iter().enumerate() {
+                    I::store_floats(gathered.as_mut_ptr().add(index * stride + column), *sum);
+                }
+            }
+            token += count;
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::reference::{self, noise};
-
-    fn difference(shape: AttentionShape, page_tokens: usize, tokens: usize) -> f32 {
-        let pages = tokens.div_ceil(page_tokens);
-        let len = (pages + 3) * page_tokens * shape.kv_heads * shape.head_dim;
-        let (keys, values) = (noise(7, len), noise(8, len));
-        // Backwards and with holes: order comes from the table alone.
-        let table: Vec<u32> = (0..pages as u32).rev().map(|page| page + 2).collect();
-        let kv = PagedKv { keys: &keys, values: &values, pages: &table, page_tokens };
-        let mut query = noise(9, shape.query_heads * shape.head_dim);
-        query.iter_mut().for_each(|value| *value *= 6.0);
-        let mut got = vec![f32::NAN; query.len()];
-        let mut want = got.clone();
-        attend(&query, &kv, tokens, shape, &mut got);
-        reference::attend(&query, &kv, tokens, shape, &mut want);
-        got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
-    }
-
-    #[test]
-    fn equals_the_plain_twin_at_odd_sizes() {
-        for head_dim in [1, 8, 31, 32, 33, 64, 128] {
-            for tokens in [1, 15, 16, 17, 33, 100] {
-                for (query_heads, kv_heads) in [(1, 1), (4, 4), (6, 2), (8, 1)] {
-                    let shape = AttentionShape { query_heads, kv_heads, head_dim };
-                    for page_tokens in [1, 7, 16] {
-                        let worst = difference(shape, page_tokens, tokens);
-                        assert!(worst < 1e-5, "{shape:?}, {tokens} tokens: {worst}");
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn equals_the_plain_twin_over_a_long_context() {
-        let shape = AttentionShape { query_heads: 4, kv_heads: 2, head_dim: 64 };
-        let worst = difference(shape, 16, 4096);
-        assert!(worst < 1e-5, "{worst}");
-    }
-
-    #[test]
-    fn huge_scores_do_not_overflow() {
-        let keys = [300.0, -300.0, 299.0];
-        let values = [1.0, 2.0, 3.0];
-        let kv = PagedKv { keys: &keys, values: &values, pages: &[0], page_tokens: 3 };
-        let shape = AttentionShape { query_heads: 1, kv_heads: 1, head_dim: 1 };
-        let mut out = [0.0];
-        attend(&[300.0], &kv, 3, shape, &mut out);
-        assert_eq!(out, [1.0]);
-    }
-
-    #[test]
-    fn nan_in_a_key_reaches_the_output() {
-        let kv = PagedKv { keys: &[f32::NAN], values: &[1.0], pages: &[0], page_tokens: 1 };
-        let shape = AttentionShape { query_heads: 1, kv_heads: 1, head_dim: 1 };
-        let mut out = [0.0];
-        attend(&[1.0], &kv, 1, shape, &mut out);
-        assert!(out[0].is_nan());
-    }
-}
+mod tests;

@@ -28,6 +28,29 @@ impl Level {
         }
         Level::Portable
     }
+
+    /// The widest level that packed matrices can use: AVX-512 counts with its whole-number
+    /// products of bytes only, AVX2 with conversion of half floats.
+    pub(crate) fn detect_packed() -> Level {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let has_avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vnni");
+            let has_avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c");
+            if has_avx512 && has_avx2 {
+                return Level::Avx512;
+            }
+            if has_avx2 {
+                return Level::Avx2;
+            }
+        }
+        Level::Portable
+    }
 }
 
 /// Whether a multiply and an add may become one instruction. Without such an instruction

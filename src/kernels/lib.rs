@@ -1,7 +1,8 @@
 //! Arithmetic on slices: what a step of a model costs is spent here.
 //!
-//! The only room that may hold `unsafe`. It knows no tensors, no models and no threads: each
-//! function runs on its caller's thread, and each has a plain twin in [`reference`].
+//! The only room that may hold `unsafe`. It knows no tensors and no models. What multiplies
+//! matrices or attends shares its work over a [`Team`] of threads; the rest runs on its caller's
+//! thread. Each function has a plain twin in [`reference`] or in its tests.
 //!
 //! The same row gives the same bits whatever other rows are computed beside it: every output is
 //! one sum in one fixed order, however the work is tiled. That is what makes a seed repeatable in
@@ -10,15 +11,20 @@
 
 mod activation;
 mod attention;
+pub mod half;
 mod lanes;
-mod linear;
+mod memory;
 mod norm;
+mod packed;
 pub mod reference;
 mod rotary;
+mod team;
 
 pub use activation::swiglu;
-pub use attention::{AttentionShape, MAX_PAGE_TOKENS, PagedKv, attend};
+pub use attention::{AttentionShape, AttentionSpan, KvNumber, KvPages, attend};
 pub use lanes::Level;
-pub use linear::matrix_times_rows;
-pub use norm::rms_norm;
+pub use memory::Memory;
+pub use norm::{add_rms_norm, rms_norm};
+pub use packed::{Activations, Encoding, PackedMatrix, PackedPart};
 pub use rotary::{Pairing, rotate};
+pub use team::Team;

@@ -19,6 +19,20 @@ pub fn rms_norm(x: &[f32], w: &[f32], eps: f32, y: &mut [f32]) {
     }
 }
 
+/// x ← x + y, then y ← the norm of that; both in one pass over each row.
+///
+/// `x`, `y`: [rows, w.len()]. Otherwise as [`rms_norm`].
+pub fn add_rms_norm(x: &mut [f32], y: &mut [f32], w: &[f32], eps: f32) {
+    assert!(!w.is_empty() && x.len().is_multiple_of(w.len()), "whole rows");
+    assert_eq!(x.len(), y.len(), "one addend per value");
+    for (x, y) in x.chunks_exact_mut(w.len()).zip(y.chunks_exact_mut(w.len())) {
+        for (x, &y) in x.iter_mut().zip(&*y) {
+            *x += y;
+        }
+        rms_norm(x, w, eps, y);
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl,fma")]
 fn avx512(x: &[f32], w: &[f32], eps: f32, y: &mut [f32]) {
@@ -46,6 +60,19 @@ fn body<const FMA: bool, const N: usize>(x: &[f32], w: &[f32], eps: f32, y: &mut
 mod tests {
     use super::*;
     use crate::reference::{self, noise};
+
+    #[test]
+    fn adding_first_gives_the_bits_of_adding_apart() {
+        for width in [1, 33, 256] {
+            let (x, y, w) = (noise(20, 3 * width), noise(21, 3 * width), noise(22, width));
+            let sum: Vec<f32> = x.iter().zip(&y).map(|(x, y)| x + y).collect();
+            let mut normed = vec![0.0; sum.len()];
+            rms_norm(&sum, &w, 1e-6, &mut normed);
+            let (mut x, mut y) = (x, y);
+            add_rms_norm(&mut x, &mut y, &w, 1e-6);
+            assert_eq!((x, y), (sum, normed));
+        }
+    }
 
     #[test]
     fn equals_the_plain_twin_at_odd_sizes() {

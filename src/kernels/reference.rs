@@ -2,45 +2,40 @@
 //!
 //! For tests, and for readers: what a kernel computes stands here without how it is made fast.
 
-use crate::{AttentionShape, PagedKv, Pairing};
+use crate::{AttentionShape, KvPages, Pairing};
 
-/// Twin of [`crate::matrix_times_rows`].
-pub fn matrix_times_rows(w: &[f32], x: &[f32], inputs: usize, y: &mut [f32]) {
-    let rows = x.len() / inputs;
-    for (o, w) in w.chunks_exact(inputs).enumerate() {
-        for (r, x) in x.chunks_exact(inputs).enumerate() {
-            y[o * rows + r] = dot(w, x) as f32;
-        }
-    }
-}
-
-/// Twin of [`crate::attend`]: all scores, then one softmax, then one weighted sum.
+/// Twin of [`crate::attend`] for one row: all scores, then one softmax, then one weighted sum.
+/// `query`, `out`: [query_heads, head_dim].
 pub fn attend(
     query: &[f32],
-    kv: &PagedKv<'_>,
-    tokens: usize,
+    kv: &KvPages,
+    (pages, tokens): (&[u32], usize),
     shape: AttentionShape,
     out: &mut [f32],
 ) {
     let dim = shape.head_dim;
     let group = shape.query_heads / shape.kv_heads;
+    let first = if shape.window == 0 { 0 } else { tokens.saturating_sub(shape.window) };
     for head in 0..shape.query_heads {
         let query = &query[head * dim..(head + 1) * dim];
-        let place = |token: usize| {
-            let page = kv.pages[token / kv.page_tokens] as usize;
-            let slot = token % kv.page_tokens;
-            ((page * shape.kv_heads + head / group) * kv.page_tokens + slot) * dim
-        };
-        let scores: Vec<f64> = (0..tokens)
-            .map(|token| dot(query, &kv.keys[place(token)..][..dim]) / (dim as f64).sqrt())
+        let seen: Vec<(Vec<f32>, Vec<f32>)> = (first..tokens)
+            .map(|token| {
+                let page = pages[token / kv.page_tokens()] as usize;
+                kv.token((page, token % kv.page_tokens()), head / group)
+            })
             .collect();
+        let cap = f64::from(shape.softcap);
+        let score = |key: &[f32]| {
+            let score = dot(query, key) * f64::from(shape.scale);
+            if cap > 0.0 { cap * (score / cap).tanh() } else { score }
+        };
+        let scores: Vec<f64> = seen.iter().map(|(key, _)| score(key)).collect();
         let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let weights: Vec<f64> = scores.iter().map(|score| (score - highest).exp()).collect();
         let mass: f64 = weights.iter().sum();
         for i in 0..dim {
-            let sum: f64 = (0..tokens)
-                .map(|token| weights[token] * f64::from(kv.values[place(token) + i]))
-                .sum();
+            let values = seen.iter().map(|(_, value)| f64::from(value[i]));
+            let sum: f64 = values.zip(&weights).map(|(value, weight)| value * weight).sum();
             out[head * dim + i] = (sum / mass) as f32;
         }
     }

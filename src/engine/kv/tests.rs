@@ -1,15 +1,17 @@
 //! Both caches against each other, on batches of mixed lengths.
 
 use candle_core::{Device, Tensor};
-use hearth_kernels::{AttentionShape, reference::noise};
+use hearth_kernels::{AttentionShape, KvNumber, reference::noise};
 
 use super::{DeviceKv, HostKv, KvCache, KvShape, Projected};
 use crate::batch::Batch;
 use crate::tensors::values;
 
 fn shape() -> KvShape {
-    let heads = AttentionShape { query_heads: 6, kv_heads: 2, head_dim: 10 };
-    KvShape { layers: 2, pages: 12, page_tokens: 4, heads }
+    let (scale, softcap) = (1.0 / 10f32.sqrt(), 0.0);
+    let heads =
+        AttentionShape { query_heads: 6, kv_heads: 2, head_dim: 10, scale, softcap, window: 0 };
+    KvShape { layers: 2, pages: 12, page_tokens: 4, heads, number: KvNumber::F32 }
 }
 
 fn projected(seed: u64, rows: usize) -> Projected {
@@ -35,7 +37,7 @@ fn worst(a: &[f32], b: &[f32]) -> f32 {
 
 #[test]
 fn host_equals_device_over_mixed_steps() {
-    let mut host = HostKv::new(shape());
+    let mut host = HostKv::new(shape()).expect("fits");
     let mut device = DeviceKv::new(shape(), &Device::Cpu).expect("fits");
     let steps = [
         batch(&[(0, 7, &[5, 2]), (0, 1, &[9]), (0, 4, &[11])]),
@@ -65,9 +67,9 @@ fn a_chunked_prompt_has_the_same_bits_as_a_whole_one() {
     let run = |kv: &mut HostKv, rows: &Projected, batch: &Batch| {
         kv.attend(0, rows, batch).and_then(|out| values(&out)).expect("runs")
     };
-    let mut kv = HostKv::new(shape());
+    let mut kv = HostKv::new(shape()).expect("fits");
     let whole = run(&mut kv, &rows, &batch(&[(0, 9, &[3, 1, 2])]));
-    let mut kv = HostKv::new(shape());
+    let mut kv = HostKv::new(shape()).expect("fits");
     let mut chunked = run(&mut kv, &part(0, 5), &batch(&[(0, 5, &[8, 0, 4])]));
     chunked.extend(run(&mut kv, &part(5, 4), &batch(&[(5, 4, &[8, 0, 4])])));
     assert_eq!(whole, chunked);

@@ -21,14 +21,10 @@ fn machine(memory_gib: u64, gpus_gib: &[u64]) -> Facts {
     }
 }
 
-/// An 8B model in Q8_0 as llama-3 is made: 128 KiB per token in f16, 256 in f32.
+/// An 8B model in Q8_0 as llama-3 is made, if its cache were f32 everywhere: 256 KiB per token.
 fn need() -> Need {
-    Need {
-        weights_bytes: 8 * GIB,
-        workspace_bytes: GIB / 2,
-        kv_token_bytes: 256 << 10,
-        context_tokens: 8192,
-    }
+    let both = Footprint { weights_bytes: 8 * GIB, kv_token_bytes: 256 << 10 };
+    Need { on_host: both, on_gpu: both, workspace_bytes: GIB / 2, context_tokens: 8192 }
 }
 
 fn config() -> EngineConfig {
@@ -91,7 +87,22 @@ fn a_tight_machine_gets_a_shorter_context_and_a_tighter_one_the_numbers() {
 
 #[test]
 fn a_small_model_takes_no_more_cache_than_it_can_use() {
-    let small = Need { kv_token_bytes: 1280, context_tokens: 512, ..need() };
+    let on_host = Footprint { kv_token_bytes: 1280, ..need().on_host };
+    let small = Need { on_host, context_tokens: 512, ..need() };
     let placement = place(&small, &machine(64, &[]), &config(), BOTH).expect("fits");
     assert_eq!(placement.pages, 32 * config().max_sequences);
+}
+
+#[test]
+fn each_device_is_asked_for_what_the_model_takes_there() {
+    // Half floats are widened on a GPU: twice the weights, twice the cache.
+    let on_gpu = Footprint { weights_bytes: 16 * GIB, kv_token_bytes: 512 << 10 };
+    let wide = Need { on_gpu, ..need() };
+    let facts = machine(64, &[12]);
+    assert_eq!(place(&wide, &facts, &config(), BOTH).expect("fits").device, DeviceChoice::Cpu);
+    let placement = place(&wide, &machine(10, &[24]), &config(), BOTH).expect("fits");
+    assert_eq!(placement.device, DeviceChoice::Cuda(0));
+    // 4 GiB of cache at 512 KiB a token.
+    assert_eq!(placement.pages * config().page_tokens, 8192);
+    assert_eq!(placement.memory_bytes, 20 * GIB + GIB / 2);
 }

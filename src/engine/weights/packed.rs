@@ -1,0 +1,83 @@
+//! Reads matrices into the tiles that our kernels multiply, on all threads, piece by piece: memory
+//! never holds more than the tiles and a piece per thread.
+
+use std::sync::Mutex;
+
+use hearth_formats::{TensorKind, TensorLocation};
+use hearth_kernels::{Encoding, PackedMatrix, PackedPart};
+
+use super::Source;
+use crate::error::{Error, Result};
+use crate::tensors::team;
+
+/// Bytes that one thread reads and packs at once.
+const PIECE_BYTES: usize = 1 << 20;
+/// Rows of a tile; pieces are whole tiles.
+const TILE_ROWS: usize = 16;
+
+/// The kernels' name of a matrix's kind; `None` for vectors and for kinds that they do not have.
+pub(super) fn encoding(location: &TensorLocation) -> Option<Encoding> {
+    if location.shape.len() != 2 {
+        return None;
+    }
+    match location.kind {
+        TensorKind::F32 => Some(Encoding::F32),
+        TensorKind::F16 => Some(Encoding::F16),
+        TensorKind::BF16 => Some(Encoding::BF16),
+        TensorKind::Q4_0 => Some(Encoding::Q4_0),
+        TensorKind::Q8_0 => Some(Encoding::Q8_0),
+        TensorKind::Q4_K => Some(Encoding::Q4K),
+        TensorKind::Q5_K => Some(Encoding::Q5K),
+        TensorKind::Q6_K => Some(Encoding::Q6K),
+        TensorKind::Q4_1
+        | TensorKind::Q5_0
+        | TensorKind::Q5_1
+        | TensorKind::Q2_K
+        | TensorKind::Q3_K => None,
+    }
+}
+
+/// Bytes of a matrix's tiles.
+pub(super) fn bytes(location: &TensorLocation) -> u64 {
+    let rows = location.shape.first().copied().unwrap_or(0).max(1);
+    // A file's matrix has whole rows of one size.
+    location.bytes / rows * rows.next_multiple_of(TILE_ROWS as u64)
+}
+
+/// Reads a matrix.
+pub(super) fn read(
+    source: &Source,
+    location: &TensorLocation,
+    encoding: Encoding,
+) -> Result<PackedMatrix> {
+    let [outputs, inputs] = location.shape[..] else {
+        return Err(Error::LoadFailed("a matrix has two dimensions".into()));
+    };
+    // Bounded by the file's size, which was checked.
+    let (outputs, inputs) = (outputs as usize, inputs as usize);
+    let mut matrix = PackedMatrix::zeroed(encoding, outputs, inputs)
+        .map_err(|error| Error::LoadFailed(format!("no memory for weights: {error}")))?;
+    let rows = (PIECE_BYTES / encoding.row_bytes(inputs) / TILE_ROWS).max(1) * TILE_ROWS;
+    let mut parts: Vec<PackedPart<'_>> = matrix.parts(rows).collect();
+    let failure = Mutex::new(None);
+    team().run_chunks(&mut parts, 1, |_, parts| {
+        for part in parts {
+            if let Err(error) = read_part(source, location, part) {
+                *failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(error);
+            }
+        }
+    });
+    drop(parts);
+    match failure.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+        Some(error) => Err(error),
+        None => Ok(matrix),
+    }
+}
+
+fn read_part(source: &Source, location: &TensorLocation, part: &mut PackedPart<'_>) -> Result<()> {
+    let range = part.bytes();
+    let mut bytes = vec![0; range.len()];
+    source.read(location, range.start, &mut bytes)?;
+    part.pack(&bytes);
+    Ok(())
+}
