@@ -1,5 +1,8 @@
 //! Half floats (IEEE binary16) in plain arithmetic, where no instruction does it.
 
+#[cfg(target_arch = "x86_64")]
+use crate::lanes::Level;
+
 /// The value of a half float.
 ///
 /// Shifted into place its exponent is 112 too low; a multiplication by 2^112 sets that right, for
@@ -33,6 +36,38 @@ pub fn narrow(value: f32) -> u16 {
     sign | ((rounded >> 13) - (112 << 10)) as u16
 }
 
+/// As [`narrow`], for many: with the machine's instruction, where it has one.
+pub fn narrow_all(values: &[f32], halves: &mut [u16]) {
+    assert_eq!(values.len(), halves.len(), "a half float for each value");
+    #[cfg(target_arch = "x86_64")]
+    if Level::detect_packed() != Level::Portable {
+        // SAFETY: every packed level but the portable one has F16C.
+        return unsafe { f16c(values, halves) };
+    }
+    for (half, &value) in halves.iter_mut().zip(values) {
+        *half = narrow(value);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,f16c")]
+fn f16c(values: &[f32], halves: &mut [u16]) {
+    use std::arch::x86_64::*;
+    let (eights, rest) = values.as_chunks::<8>();
+    let (half_eights, half_rest) = halves.as_chunks_mut::<8>();
+    for (values, halves) in eights.iter().zip(half_eights) {
+        // SAFETY: both chunks hold eight numbers.
+        unsafe {
+            let wide = _mm256_loadu_ps(values.as_ptr());
+            let narrow = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(wide);
+            _mm_storeu_si128(halves.as_mut_ptr().cast(), narrow);
+        }
+    }
+    for (half, &value) in half_rest.iter_mut().zip(rest) {
+        *half = narrow(value);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +81,21 @@ mod tests {
                 false => assert_eq!(narrow(wide), half, "{half:#x} is {wide}"),
             }
         }
+    }
+
+    #[test]
+    fn many_at_once_become_what_each_alone_does() {
+        let mut values: Vec<f32> = (0..3000).map(|n| (n as f32 - 1500.0) * 1.7e-3).collect();
+        values.extend([0.0, -0.0, 1e-7, 6e-5, 65519.0, 65520.0, 1e9, f32::INFINITY]);
+        for len in [0, 1, 7, 8, 9, values.len()] {
+            let mut halves = vec![0; len];
+            narrow_all(&values[..len], &mut halves);
+            let want: Vec<u16> = values[..len].iter().map(|&value| narrow(value)).collect();
+            assert_eq!(halves, want);
+        }
+        let mut half = [0];
+        narrow_all(&[f32::NAN], &mut half);
+        assert!(widen(half[0]).is_nan());
     }
 
     #[test]

@@ -10,7 +10,7 @@
 
 use std::io;
 
-use crate::half::narrow;
+use crate::half::narrow_all;
 use crate::memory::Memory;
 use crate::packed::TILE;
 
@@ -82,19 +82,42 @@ impl KvPages {
     pub fn store(&mut self, (page, place): (usize, usize), key: &[f32], value: &[f32]) {
         assert!(page < self.pages && place < self.page_tokens, "a place in the cache");
         assert!(key.len() == self.heads * self.head_dim && value.len() == key.len());
+        match self.number {
+            KvNumber::F32 => {
+                let bytes =
+                    |values: &[f32]| values.iter().map(|value| value.to_ne_bytes()).collect();
+                self.put::<4>((page, place), bytes(key), bytes(value));
+            }
+            KvNumber::F16 => {
+                let bytes = |values: &[f32]| {
+                    let mut halves = vec![0; values.len()];
+                    narrow_all(values, &mut halves);
+                    halves.into_iter().map(u16::to_ne_bytes).collect()
+                };
+                self.put::<2>((page, place), bytes(key), bytes(value));
+            }
+        }
+    }
+
+    /// Writes numbers of `N` bytes: a key down its column, a value along its row.
+    fn put<const N: usize>(
+        &mut self,
+        (page, place): (usize, usize),
+        key: Vec<[u8; N]>,
+        value: Vec<[u8; N]>,
+    ) {
         let (tiles, stride) = (self.page_tokens.div_ceil(TILE), self.value_stride());
-        for (head, (key, value)) in
-            key.chunks_exact(self.head_dim).zip(value.chunks_exact(self.head_dim)).enumerate()
-        {
+        let keys = self.keys.as_chunks_mut::<N>().0;
+        let values = self.values.as_chunks_mut::<N>().0;
+        let heads = key.chunks_exact(self.head_dim).zip(value.chunks_exact(self.head_dim));
+        for (head, (key, value)) in heads.enumerate() {
             let block = page * self.heads + head;
             let tile = (block * tiles + place / TILE) * self.head_dim * TILE + place % TILE;
-            for (column, &number) in key.iter().enumerate() {
-                put(self.number, &mut self.keys, tile + column * TILE, number);
+            for (to, from) in keys[tile..].iter_mut().step_by(TILE).zip(key) {
+                *to = *from;
             }
             let row = (block * self.page_tokens + place) * stride;
-            for (column, &number) in value.iter().enumerate() {
-                put(self.number, &mut self.values, row + column, number);
-            }
+            values[row..row + self.head_dim].copy_from_slice(value);
         }
     }
 
@@ -143,18 +166,6 @@ impl KvPages {
         let key = columns.clone().map(|column| get(self.number, &self.keys, tile + column * TILE));
         let value = columns.map(|column| get(self.number, &self.values, row + column));
         (key.collect(), value.collect())
-    }
-}
-
-#[inline(always)]
-fn put(kind: KvNumber, bytes: &mut [u8], index: usize, number: f32) {
-    match kind {
-        KvNumber::F32 => {
-            bytes[4 * index..4 * index + 4].copy_from_slice(&number.to_ne_bytes());
-        }
-        KvNumber::F16 => {
-            bytes[2 * index..2 * index + 2].copy_from_slice(&narrow(number).to_ne_bytes());
-        }
     }
 }
 

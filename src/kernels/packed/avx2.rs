@@ -62,7 +62,7 @@ impl Isa for Avx2 {
     type Ints = Two;
     type Floats = [__m256; 2];
 
-    const WHOLE_BYTES: bool = false;
+    const SIGNED_CENTRE: i32 = 0;
 
     #[inline(always)]
     fn longest_run(bits: usize) -> usize {
@@ -132,6 +132,28 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn signed(bytes: Two) -> Two {
+        bytes
+    }
+
+    #[inline(always)]
+    unsafe fn dot_signed(sums: Two, weights: Two, x: *const i8) -> Two {
+        unsafe {
+            // |w| · (x with the sign of w); 2 · 128 · 127 fits 16 bits, but no second addend does.
+            let x = _mm256_set1_epi32(x.cast::<i32>().read_unaligned());
+            let one = _mm256_set1_epi16(1);
+            let product = |weights| {
+                let x = _mm256_sign_epi8(x, weights);
+                _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_abs_epi8(weights), x), one)
+            };
+            let mut low = _mm256_add_epi32(sums[0], product(weights[0]));
+            let mut high = _mm256_add_epi32(sums[1], product(weights[1]));
+            in_order(&mut low, &mut high);
+            [low, high]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn unsigned_scale(row: Row) -> Two {
         unsafe { [spread(row, 0, false), spread(row, 1, false)] }
     }
@@ -144,11 +166,6 @@ impl Isa for Avx2 {
                 _mm256_srai_epi16::<8>(spread(row, 1, true)),
             ]
         }
-    }
-
-    #[inline(always)]
-    unsafe fn even_scale(scale: i16) -> Two {
-        unsafe { [_mm256_set1_epi16(scale); 2] }
     }
 
     #[inline(always)]
@@ -173,7 +190,7 @@ impl Isa for Avx2 {
 
     #[inline(always)]
     unsafe fn add(sums: Two, run: Two) -> Two {
-        unsafe { Self::scale_add(sums, run, Self::even_scale(1)) }
+        unsafe { Self::scale_add(sums, run, [_mm256_set1_epi16(1); 2]) }
     }
 
     #[inline(always)]

@@ -30,7 +30,7 @@ impl Isa for Avx512 {
     type Ints = __m512i;
     type Floats = __m512;
 
-    const WHOLE_BYTES: bool = true;
+    const SIGNED_CENTRE: i32 = 128;
 
     #[inline(always)]
     fn longest_run(_bits: usize) -> usize {
@@ -81,6 +81,16 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn signed(bytes: __m512i) -> __m512i {
+        unsafe { _mm512_xor_si512(bytes, _mm512_set1_epi8(-128)) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_signed(sums: __m512i, weights: __m512i, x: *const i8) -> __m512i {
+        unsafe { Self::dot(sums, weights, x) }
+    }
+
+    #[inline(always)]
     unsafe fn unsigned_scale(row: Row) -> __m512i {
         unsafe { _mm512_cvtepu8_epi32(register(row)) }
     }
@@ -88,11 +98,6 @@ impl Isa for Avx512 {
     #[inline(always)]
     unsafe fn signed_scale(row: Row) -> __m512i {
         unsafe { _mm512_cvtepi8_epi32(register(row)) }
-    }
-
-    #[inline(always)]
-    unsafe fn even_scale(scale: i16) -> __m512i {
-        unsafe { _mm512_set1_epi32(i32::from(scale)) }
     }
 
     #[inline(always)]

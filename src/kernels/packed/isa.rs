@@ -28,8 +28,8 @@ pub(crate) trait Isa {
     /// A float for each output.
     type Floats: Copy;
 
-    /// Whether whole bytes can be multiplied; else they are split in halves of 4 bits.
-    const WHOLE_BYTES: bool;
+    /// What [`Isa::signed`] adds to signed weights.
+    const SIGNED_CENTRE: i32;
 
     /// The longest run, in groups, of weights with so many bits that cannot overflow.
     fn longest_run(bits: usize) -> usize;
@@ -47,9 +47,13 @@ pub(crate) trait Isa {
     /// Adds Σ w·x over the group's inputs, for each output. `x`: 4 inputs.
     unsafe fn dot(run: Self::Run, weights: Self::Bytes, x: *const i8) -> Self::Run;
 
+    /// Signed weights in the form that [`Isa::dot_signed`] takes.
+    unsafe fn signed(bytes: Self::Bytes) -> Self::Bytes;
+    /// Adds Σ (w + centre)·x over the group's inputs, for each output.
+    unsafe fn dot_signed(sums: Self::Ints, weights: Self::Bytes, x: *const i8) -> Self::Ints;
+
     unsafe fn unsigned_scale(row: Row) -> Self::Scale;
     unsafe fn signed_scale(row: Row) -> Self::Scale;
-    unsafe fn even_scale(scale: i16) -> Self::Scale;
     unsafe fn load_scale(bytes: *const u8) -> Self::Scale;
     unsafe fn store_scale(bytes: *mut u8, scale: Self::Scale);
     unsafe fn scale_add(sums: Self::Ints, run: Self::Run, scale: Self::Scale) -> Self::Ints;

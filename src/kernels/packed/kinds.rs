@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! Q4_0   16 groups' nibbles 256 · d 32                            (32 inputs)
-//! Q8_0   8 groups 512, each value + 128 · d 32                    (32 inputs)
+//! Q8_0   8 groups 512, signed · d 32                    (32 inputs)
 //! Q4_K   nibbles 2048 · scales and mins 192 · d 32 · dmin 32      (256 inputs)
 //! Q5_K   nibbles 2048 · fifth bits 512 · scales and mins 192 · d 32 · dmin 32
 //! Q6_K   nibbles 2048 · upper bits 1024 · scales 256 · d 32
@@ -22,6 +22,8 @@ use super::isa::{GROUP_BYTES, Isa, Row, TILE};
 pub(super) enum Form {
     /// d · (q − centre).
     Flat { centre: i32 },
+    /// d · q, q a whole signed byte.
+    Signed,
     /// d · scale · q − dmin · min, scales for 32 inputs each.
     Mins,
     /// d · scale · (q − 32), scales for 16 inputs each.
@@ -76,7 +78,7 @@ impl Kind for Q4_0 {
 }
 
 impl Kind for Q8_0 {
-    const FORM: Form = Form::Flat { centre: 128 };
+    const FORM: Form = Form::Signed;
     const COLUMNS: usize = 32;
     const BLOCK_BYTES: usize = 544;
     const BITS: usize = 8;
@@ -87,7 +89,7 @@ impl Kind for Q8_0 {
     unsafe fn pair<I: Isa>(block: *const u8, pair: usize) -> [I::Bytes; 2] {
         unsafe {
             let first = block.add(2 * pair * GROUP_BYTES);
-            [I::load(first), I::load(first.add(GROUP_BYTES))]
+            [I::signed(I::load(first)), I::signed(I::load(first.add(GROUP_BYTES)))]
         }
     }
 }

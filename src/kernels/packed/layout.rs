@@ -9,7 +9,7 @@ use crate::half::widen;
 
 /// One block of one row in plain numbers: value = d · scale · (q − centre) − dmin · min.
 struct Plain {
-    /// Without a sign: Q8_0 is lifted by 128.
+    /// Without a sign, but for Q8_0.
     quants: [u8; 256],
     scales: [u8; 16],
     mins: [u8; 16],
@@ -107,7 +107,7 @@ fn dequantize(encoding: Encoding, plain: &Plain, values: &mut [f32]) {
         let quant = f32::from(plain.quants[column]);
         *value = match encoding {
             Encoding::Q4_0 => d * (quant - 8.0),
-            Encoding::Q8_0 => d * (quant - 128.0),
+            Encoding::Q8_0 => d * f32::from(plain.quants[column] as i8),
             Encoding::Q6K => d * f32::from(plain.scales[column / 16] as i8) * (quant - 32.0),
             _ => {
                 let (scale, min) = (plain.scales[column / 32], plain.mins[column / 32]);
@@ -130,9 +130,7 @@ fn read(encoding: Encoding, block: &[u8], plain: &mut Plain) {
         }
         Encoding::Q8_0 => {
             plain.d = [block[0], block[1]];
-            for (quant, &byte) in quants.iter_mut().zip(&block[2..34]) {
-                *quant = byte ^ 0x80;
-            }
+            quants[..32].copy_from_slice(&block[2..34]);
         }
         Encoding::Q4K => {
             read_scales(block, plain);

@@ -25,17 +25,16 @@ pub(super) struct Task<'a> {
 
 /// Where a block's numbers come from.
 trait Source<I: Isa> {
-    /// Groups 2·`pair` and 2·`pair` + 1 in one plane of their bits.
-    unsafe fn pair(&self, plane: usize, pair: usize) -> [I::Bytes; 2];
+    /// Groups 2·`pair` and 2·`pair` + 1.
+    unsafe fn pair(&self, pair: usize) -> [I::Bytes; 2];
     unsafe fn scale(&self, run: usize) -> I::Scale;
     unsafe fn pairs(&self, pair: usize) -> I::Pairs;
     /// d, and dmin where there is one.
     unsafe fn factors(&self) -> (I::Floats, I::Floats);
 }
 
-/// How an instruction set goes through a block: runs of groups, in planes of bits.
+/// How an instruction set goes through a block, in runs of groups.
 struct Walk {
-    planes: usize,
     runs: usize,
     run_pairs: usize,
     runs_per_scale: usize,
@@ -44,17 +43,14 @@ struct Walk {
 
 #[inline(always)]
 fn walk<I: Isa, K: Kind>() -> Walk {
-    let is_split = K::BITS == 8 && !I::WHOLE_BYTES;
-    let bits = if is_split { 4 } else { K::BITS };
-    let longest = I::longest_run(bits);
+    let longest = I::longest_run(K::BITS);
     let groups = if longest < K::SCALE_GROUPS { longest } else { K::SCALE_GROUPS };
     Walk {
-        planes: if is_split { 2 } else { 1 },
         runs: K::COLUMNS / 4 / groups,
         run_pairs: groups / 2,
         runs_per_scale: K::SCALE_GROUPS / groups,
         sum_pairs: match K::FORM {
-            Form::Flat { .. } => 0,
+            Form::Flat { .. } | Form::Signed => 0,
             _ => K::COLUMNS / 4 / K::SCALE_GROUPS / 2,
         },
     }
@@ -87,22 +83,15 @@ impl<K: Kind> Packed<K> {
 // SAFETY of the functions: a `Packed` points at a whole block of its kind.
 impl<I: Isa, K: Kind> Source<I> for Packed<K> {
     #[inline(always)]
-    unsafe fn pair(&self, plane: usize, pair: usize) -> [I::Bytes; 2] {
+    unsafe fn pair(&self, pair: usize) -> [I::Bytes; 2] {
         unsafe {
-            if plane == 0 {
-                // Also past the end: fetching what is not there does nothing.
-                let bytes = K::BLOCK_BYTES / (K::COLUMNS / 8);
-                I::fetch(self.block.wrapping_add(FETCH_AHEAD + pair * bytes));
-                if bytes > 64 {
-                    I::fetch(self.block.wrapping_add(FETCH_AHEAD + pair * bytes + 64));
-                }
+            // Also past the end: fetching what is not there does nothing.
+            let bytes = K::BLOCK_BYTES / (K::COLUMNS / 8);
+            I::fetch(self.block.wrapping_add(FETCH_AHEAD + pair * bytes));
+            if bytes > 64 {
+                I::fetch(self.block.wrapping_add(FETCH_AHEAD + pair * bytes + 64));
             }
-            let whole = K::pair::<I>(self.block, pair);
-            if K::BITS < 8 || I::WHOLE_BYTES {
-                return whole;
-            }
-            let shift = 4 * plane as i32;
-            [I::field(whole[0], shift, 15), I::field(whole[1], shift, 15)]
+            K::pair::<I>(self.block, pair)
         }
     }
 
@@ -146,37 +135,38 @@ impl<I: Isa, K: Kind> Source<I> for Packed<K> {
     }
 }
 
-/// A block unpacked, as large as the largest kind needs: 64 groups, the 32 runs of Q6_K on AVX2,
-/// its 8 pairs of scales.
+/// Inputs whose weights are unpacked together: a block of the large kinds, eight of the small.
+const UNPACKED_COLUMNS: usize = 256;
+
+/// Unpacked blocks, with room for the runs of Q6_K on AVX2 (32) and its pairs of scales (8).
 #[repr(C, align(64))]
 struct Scratch {
-    weights: [[u8; GROUP_BYTES]; 64],
+    weights: [[u8; GROUP_BYTES]; UNPACKED_COLUMNS / 4],
     scales: [[u8; GROUP_BYTES]; 32],
     pairs: [[u8; GROUP_BYTES]; 8],
-    factors: [[f32; TILE]; 2],
+    /// d and dmin of each block.
+    factors: [[[f32; TILE]; 2]; UNPACKED_COLUMNS / 32],
 }
 
 impl Scratch {
     const EMPTY: Scratch = Scratch {
-        weights: [[0; GROUP_BYTES]; 64],
+        weights: [[0; GROUP_BYTES]; UNPACKED_COLUMNS / 4],
         scales: [[0; GROUP_BYTES]; 32],
         pairs: [[0; GROUP_BYTES]; 8],
-        factors: [[0.0; TILE]; 2],
+        factors: [[[0.0; TILE]; 2]; UNPACKED_COLUMNS / 32],
     };
 
+    /// Unpacks a block as number `part` of those held.
     #[inline(always)]
-    unsafe fn fill<I: Isa, K: Kind>(&mut self, block: &Packed<K>) {
+    unsafe fn fill<I: Isa, K: Kind>(&mut self, part: usize, block: &Packed<K>) {
         let walk = walk::<I, K>();
-        let pairs = K::COLUMNS / 8;
+        let weights = &mut self.weights[part * K::COLUMNS / 4..];
         // SAFETY: the block is whole; the arrays hold the largest kind's parts.
         unsafe {
-            for plane in 0..walk.planes {
-                for pair in 0..pairs {
-                    let [first, second] = Source::<I>::pair(block, plane, pair);
-                    let place = 2 * (plane * pairs + pair);
-                    I::store(self.weights[place].as_mut_ptr(), first);
-                    I::store(self.weights[place + 1].as_mut_ptr(), second);
-                }
+            for pair in 0..K::COLUMNS / 8 {
+                let [first, second] = Source::<I>::pair(block, pair);
+                I::store(weights[2 * pair].as_mut_ptr(), first);
+                I::store(weights[2 * pair + 1].as_mut_ptr(), second);
             }
             if walk.sum_pairs > 0 {
                 for run in 0..walk.runs {
@@ -187,23 +177,24 @@ impl Scratch {
                 I::store_pairs(self.pairs[pair].as_mut_ptr(), Source::<I>::pairs(block, pair));
             }
             let (d, dmin) = Source::<I>::factors(block);
-            I::store_floats(self.factors[0].as_mut_ptr(), d);
-            I::store_floats(self.factors[1].as_mut_ptr(), dmin);
+            I::store_floats(self.factors[part][0].as_mut_ptr(), d);
+            I::store_floats(self.factors[part][1].as_mut_ptr(), dmin);
         }
     }
 }
 
 struct Unpacked<'a, K> {
     scratch: &'a Scratch,
+    part: usize,
     kind: std::marker::PhantomData<K>,
 }
 
 // SAFETY of the functions: `Scratch::fill` has written what a kind reads.
 impl<I: Isa, K: Kind> Source<I> for Unpacked<'_, K> {
     #[inline(always)]
-    unsafe fn pair(&self, plane: usize, pair: usize) -> [I::Bytes; 2] {
+    unsafe fn pair(&self, pair: usize) -> [I::Bytes; 2] {
         unsafe {
-            let place = 2 * (plane * (K::COLUMNS / 8) + pair);
+            let place = self.part * K::COLUMNS / 4 + 2 * pair;
             let first = self.scratch.weights.as_ptr().add(place).cast::<u8>();
             [I::load(first), I::load(first.add(GROUP_BYTES))]
         }
@@ -222,7 +213,7 @@ impl<I: Isa, K: Kind> Source<I> for Unpacked<'_, K> {
     #[inline(always)]
     unsafe fn factors(&self) -> (I::Floats, I::Floats) {
         unsafe {
-            let [d, dmin] = &self.scratch.factors;
+            let [d, dmin] = &*self.scratch.factors.as_ptr().add(self.part);
             (I::load_floats(d.as_ptr()), I::load_floats(dmin.as_ptr()))
         }
     }
@@ -243,37 +234,51 @@ unsafe fn block<I: Isa, K: Kind, S: Source<I>, const T: usize>(
         let quants = x.quants.as_ptr().add(first * x.columns + index * K::COLUMNS * together);
         let blocks = x.columns / K::COLUMNS;
         let mut sums = [I::all(0); T];
-        if let Form::Flat { centre } = K::FORM {
+        let centre = match K::FORM {
+            Form::Flat { centre } => centre,
+            Form::Signed => I::SIGNED_CENTRE,
+            Form::Mins | Form::Centred => 0,
+        };
+        if centre != 0 {
             for (row, sum) in sums.iter_mut().enumerate() {
                 let of_x = *x.sums.as_ptr().add(x.row(first + row) * blocks + index);
                 *sum = I::all(-centre * i32::from(of_x));
             }
         }
-        for plane in 0..walk.planes {
-            for run in 0..walk.runs {
-                let mut products = [I::no_run(); T];
-                for pair in 0..walk.run_pairs {
-                    let pair = run * walk.run_pairs + pair;
-                    let [even, odd] = source.pair(plane, pair);
+        let place = |row: usize, pair: usize| {
+            let side = row / together * together * x.columns + row % together * 4;
+            quants.wrapping_add(8 * pair * together + side)
+        };
+        for run in 0..walk.runs {
+            let mut products = [I::no_run(); T];
+            for pair in 0..walk.run_pairs {
+                let pair = run * walk.run_pairs + pair;
+                let [even, odd] = source.pair(pair);
+                if K::FORM == Form::Signed {
+                    for (row, sum) in sums.iter_mut().enumerate() {
+                        let x = place(row, pair);
+                        *sum = I::dot_signed(*sum, even, x);
+                        *sum = I::dot_signed(*sum, odd, x.add(4 * together));
+                    }
+                } else {
                     for (row, product) in products.iter_mut().enumerate() {
-                        let side = row / together * together * x.columns + row % together * 4;
-                        let x = quants.add(8 * pair * together + side);
+                        let x = place(row, pair);
                         *product = I::dot(*product, even, x);
                         *product = I::dot(*product, odd, x.add(4 * together));
                     }
                 }
-                if walk.sum_pairs > 0 {
-                    let scale = source.scale(run);
-                    for row in 0..T {
-                        sums[row] = I::scale_add(sums[row], products[row], scale);
-                    }
-                } else if plane == 0 {
+            }
+            match K::FORM {
+                Form::Signed => {}
+                Form::Flat { .. } => {
                     for row in 0..T {
                         sums[row] = I::add(sums[row], products[row]);
                     }
-                } else {
+                }
+                Form::Mins | Form::Centred => {
+                    let scale = source.scale(run);
                     for row in 0..T {
-                        sums[row] = I::scale_add(sums[row], products[row], I::even_scale(16));
+                        sums[row] = I::scale_add(sums[row], products[row], scale);
                     }
                 }
             }
@@ -354,16 +359,21 @@ unsafe fn panel<I: Isa, K: Kind, const T: usize>(
     // SAFETY: `tiles` has checked the sizes.
     unsafe {
         let start = task.tiles.as_ptr().add(tile * blocks * K::BLOCK_BYTES);
-        for index in 0..blocks {
-            scratch.fill::<I, K>(&Packed::new::<I>(start.add(index * K::BLOCK_BYTES)));
-            let source = Unpacked::<K> { scratch, kind: std::marker::PhantomData };
+        for first in (0..blocks).step_by(UNPACKED_COLUMNS / K::COLUMNS) {
+            let some = first..blocks.min(first + UNPACKED_COLUMNS / K::COLUMNS);
+            for index in some.clone() {
+                let block = Packed::new::<I>(start.add(index * K::BLOCK_BYTES));
+                scratch.fill::<I, K>(index - first, &block);
+            }
             let mut row = 0;
             while T > 4 && row + T <= rows.len() {
-                rows_of_panel::<I, K, T>(&source, task.x, (rows.start, row, index), &mut totals);
+                let place = (rows.start + row, some.clone());
+                rows_of_panel::<I, K, T>(scratch, task.x, place, &mut totals[row..]);
                 row += T;
             }
             while row < rows.len() {
-                rows_of_panel::<I, K, 4>(&source, task.x, (rows.start, row, index), &mut totals);
+                let place = (rows.start + row, some.clone());
+                rows_of_panel::<I, K, 4>(scratch, task.x, place, &mut totals[row..]);
                 row += 4;
             }
         }
@@ -373,21 +383,26 @@ unsafe fn panel<I: Isa, K: Kind, const T: usize>(
     }
 }
 
+/// Adds the products of the unpacked blocks with `T` rows, from `first` on, to their totals.
 #[inline(always)]
 unsafe fn rows_of_panel<I: Isa, K: Kind, const T: usize>(
-    source: &Unpacked<'_, K>,
+    scratch: &Scratch,
     x: &Quantized,
-    (first, row, index): (usize, usize, usize),
-    totals: &mut [[f32; TILE]; PANEL],
+    (first, blocks): (usize, std::ops::Range<usize>),
+    totals: &mut [[f32; TILE]],
 ) {
     // SAFETY: the panel has these rows.
     unsafe {
         let mut sums = [I::no_floats(); T];
-        for (sum, values) in sums.iter_mut().zip(&totals[row..row + T]) {
+        for (sum, values) in sums.iter_mut().zip(&totals[..T]) {
             *sum = I::load_floats(values.as_ptr());
         }
-        block::<I, K, _, T>(source, x, (first + row, index), &mut sums);
-        for (sum, values) in sums.iter().zip(&mut totals[row..row + T]) {
+        for index in blocks.clone() {
+            let part = index - blocks.start;
+            let source = Unpacked::<K> { scratch, part, kind: std::marker::PhantomData };
+            block::<I, K, _, T>(&source, x, (first, index), &mut sums);
+        }
+        for (sum, values) in sums.iter().zip(&mut totals[..T]) {
             I::store_floats(values.as_mut_ptr(), *sum);
         }
     }

@@ -37,7 +37,7 @@ impl Isa for Portable {
     type Ints = Ints;
     type Floats = Floats;
 
-    const WHOLE_BYTES: bool = true;
+    const SIGNED_CENTRE: i32 = 0;
 
     #[inline(always)]
     fn longest_run(_bits: usize) -> usize {
@@ -88,6 +88,22 @@ impl Isa for Portable {
     }
 
     #[inline(always)]
+    unsafe fn signed(bytes: [u8; GROUP_BYTES]) -> [u8; GROUP_BYTES] {
+        bytes
+    }
+
+    #[inline(always)]
+    unsafe fn dot_signed(mut sums: Ints, weights: [u8; GROUP_BYTES], x: *const i8) -> Ints {
+        let x = unsafe { x.cast::<[i8; 4]>().read() };
+        for (sum, weights) in sums.iter_mut().zip(weights.as_chunks::<4>().0) {
+            for input in 0..4 {
+                *sum += i32::from(weights[input] as i8) * i32::from(x[input]);
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
     unsafe fn unsigned_scale(row: Row) -> Ints {
         row.to_le_bytes().map(i32::from)
     }
@@ -95,11 +111,6 @@ impl Isa for Portable {
     #[inline(always)]
     unsafe fn signed_scale(row: Row) -> Ints {
         row.to_le_bytes().map(|byte| i32::from(byte as i8))
-    }
-
-    #[inline(always)]
-    unsafe fn even_scale(scale: i16) -> Ints {
-        [i32::from(scale); TILE]
     }
 
     #[inline(always)]
