@@ -14,6 +14,7 @@ use hearth_gateway::event::EventStream;
 use hearth_gateway::request::{GenerateRequest, Input, Message, Role};
 use hearth_gateway::{Error, Result};
 use hearth_hub::{Entry, Library, ModelName, Origin};
+use hearth_store::UserId;
 use hearth_text::{ChatMessage, Specials};
 use tokio::sync::mpsc;
 
@@ -85,7 +86,11 @@ impl Backend for Local {
             .collect()
     }
 
-    async fn generate(&self, mut request: GenerateRequest) -> Result<EventStream> {
+    async fn generate(
+        &self,
+        _user: Option<UserId>,
+        mut request: GenerateRequest,
+    ) -> Result<EventStream> {
         let entry = self.find(&request.model)?;
         if entry.origin == Origin::Builtin {
             request.sampling.temperature.get_or_insert(GUIDE_TEMPERATURE);

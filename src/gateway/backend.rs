@@ -4,6 +4,7 @@
 //! implement it here.
 
 use async_trait::async_trait;
+use hearth_store::UserId;
 
 use crate::error::Result;
 use crate::event::EventStream;
@@ -24,8 +25,10 @@ pub trait Backend: Send + Sync {
         self.models().into_iter().find(|model| is_same(&model.name, name))
     }
 
-    /// Starts the request and returns once its prompt is accepted (or refused).
-    async fn generate(&self, request: GenerateRequest) -> Result<EventStream>;
+    /// Starts the request of this user (`None` is the operator) and returns once its prompt is
+    /// accepted (or refused).
+    async fn generate(&self, user: Option<UserId>, request: GenerateRequest)
+    -> Result<EventStream>;
 
     /// Makes the model ready to answer; returns when it is.
     async fn load(&self, model: &str) -> Result<()>;

@@ -209,7 +209,7 @@ impl Gateway {
             request.model = model.name;
             let account = Account::new(caller, &request);
             // A model that loads for long is part of the request's time.
-            let inner = tokio::time::timeout(limit, backend.generate(request))
+            let inner = tokio::time::timeout(limit, backend.generate(caller.user_id, request))
                 .await
                 .map_err(|_| Error::TimedOut { limit })??;
             Ok::<_, Error>((inner, account))
