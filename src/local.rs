@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hearth_engine::{Model, Pool, Sequence, SequenceRequest};
+use hearth_engine::{CallerKey, Model, Pool, Sequence, SequenceRequest};
 use hearth_gateway::backend::{Activity, Backend, ModelState, ServedModel};
 use hearth_gateway::error::sentence;
 use hearth_gateway::event::EventStream;
@@ -88,7 +88,7 @@ impl Backend for Local {
 
     async fn generate(
         &self,
-        _user: Option<UserId>,
+        user: Option<UserId>,
         mut request: GenerateRequest,
     ) -> Result<EventStream> {
         let entry = self.find(&request.model)?;
@@ -102,9 +102,11 @@ impl Backend for Local {
         })
         .await?;
         let prompt_tokens = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
+        let caller = caller_key(user);
         let mut sequences = Vec::with_capacity(usize::from(request.choices));
         for choice in 0..request.choices {
             let sequence = sequence_request(&request, prompt.clone(), choice);
+            let sequence = SequenceRequest { caller, ..sequence };
             // A refusal drops the sequences before it, which cancels them.
             sequences.push(model.submit(sequence).map_err(run_error)?);
         }
@@ -214,7 +216,13 @@ fn sequence_request(request: &GenerateRequest, prompt: Vec<u32>, choice: u16) ->
         stop: request.stop.clone(),
         logprobs: request.logprobs,
         continues_text: !matches!(request.input, Input::Chat(_)),
+        ..SequenceRequest::default()
     }
+}
+
+/// What the engine knows of a user; the operator is nobody's number.
+fn caller_key(user: Option<UserId>) -> CallerKey {
+    CallerKey(user.map_or(0, |user| user.0.cast_unsigned()))
 }
 
 /// Why a model could not be loaded.

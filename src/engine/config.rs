@@ -16,6 +16,9 @@ pub struct EngineConfig {
     pub page_tokens: usize,
     /// Most memory for one model's KV cache, in bytes; less is taken where less is useful.
     pub kv_cache_bytes: u64,
+    /// Whether prompts of one caller that begin alike are computed once: pages of the KV cache keep
+    /// what they hold until their place is needed.
+    pub prefix_reuse: bool,
     /// Tokens one step may run, over all sequences; at least `max_sequences`.
     pub budget_tokens: usize,
     /// Sequences of one model that run at once.
@@ -54,6 +57,7 @@ impl Default for EngineConfig {
             context_tokens: 0,
             page_tokens: 16,
             kv_cache_bytes: 4 << 30,
+            prefix_reuse: true,
             budget_tokens: 512,
             max_sequences: 32,
             queue_sequences: 256,

@@ -62,10 +62,15 @@ pub struct ModelInfo {
 pub struct ModelStats {
     pub running: usize,
     pub waiting: usize,
+    /// Held by sequences, shared ones counted once.
     pub pages_used: usize,
+    /// Held by nobody, kept for prompts that begin alike.
+    pub pages_cached: usize,
     pub pages_total: usize,
     /// Rows computed: prompts, recomputed ones too, and generated tokens.
     pub computed_tokens: u64,
+    /// Tokens of prompts that were found computed.
+    pub reused_tokens: u64,
     pub completion_tokens: u64,
     pub preemptions: u64,
     pub steps: u64,
@@ -132,8 +137,10 @@ impl Model {
             running,
             waiting: live.saturating_sub(running),
             pages_used: shared.pages_used.load(Relaxed),
+            pages_cached: shared.pages_cached.load(Relaxed),
             pages_total: self.inner.info.pages_total,
             computed_tokens: shared.computed_tokens.load(Relaxed),
+            reused_tokens: shared.reused_tokens.load(Relaxed),
             completion_tokens: shared.completion_tokens.load(Relaxed),
             preemptions: shared.preemptions.load(Relaxed),
             steps: shared.steps.load(Relaxed),

@@ -71,11 +71,7 @@ pub(crate) fn start(parts: Parts, config: &EngineConfig) -> Result<Model> {
         tokenizer: Arc::clone(&tokenizer),
         commands: received,
         shared: Arc::clone(&shared),
-        limits: Limits {
-            page_tokens: config.page_tokens,
-            budget_tokens: config.budget_tokens,
-            max_sequences: config.max_sequences,
-        },
+        limits: Limits::of(config),
         pages: info.pages_total,
         reader_timeout: Duration::from_secs(config.reader_timeout_s),
     };

@@ -2,9 +2,15 @@
 
 use crate::error::{Error, Result};
 
+/// Stands for whoever asks, without saying who that is. Sequences of one caller share what they
+/// have in common; nobody else can find out what that is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallerKey(pub u64);
+
 /// A prompt to continue.
 #[derive(Clone, Debug, Default)]
 pub struct SequenceRequest {
+    pub caller: CallerKey,
     /// The prompt's token ids; never empty, all within the vocabulary.
     pub prompt: Vec<u32>,
     /// Whether the answer goes on in the prompt's own text, so that a space before its first word

@@ -2,13 +2,17 @@
 //!
 //! Sequences run in the order in which they came. A step takes the next token of every running
 //! sequence first, then chunks of prompts, up to a budget of tokens. A sequence is admitted when
-//! all tokens it has fit in free pages; later pages are taken one by one. When there is none, the
+//! all tokens it has fit in pages; later pages are taken one by one. When there is none, the
 //! youngest sequence gives up its pages and waits to be computed again. The oldest never does, and
 //! every sequence fits the pages alone, so each one ends.
+//!
+//! Full pages outlive their sequence: one that begins like it, or is it, computes only the rest.
 
 use std::collections::VecDeque;
 
+use crate::config::EngineConfig;
 use crate::pages::{Lease, PageId, Pages};
+use crate::prefix::Chain;
 
 /// Names a sequence within its model; ids grow in order of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +24,8 @@ pub(crate) struct Limits {
     pub(crate) page_tokens: usize,
     pub(crate) budget_tokens: usize,
     pub(crate) max_sequences: usize,
+    /// Whether pages outlive their sequence for others that begin alike.
+    pub(crate) prefix_reuse: bool,
 }
 
 /// Tokens `start .. start + count` of a sequence, to be run in one step.
@@ -47,12 +53,23 @@ pub(crate) struct Scheduler {
 struct Entry {
     id: SequenceId,
     /// Prompt and generated tokens.
-    tokens: usize,
+    chain: Chain,
     /// Leading tokens whose keys and values are in the pages.
     computed: usize,
     lease: Lease,
     /// The reader lags: keep, but do not run.
     paused: bool,
+}
+
+impl Limits {
+    pub(crate) fn of(config: &EngineConfig) -> Limits {
+        Limits {
+            page_tokens: config.page_tokens,
+            budget_tokens: config.budget_tokens,
+            max_sequences: config.max_sequences,
+            prefix_reuse: config.prefix_reuse,
+        }
+    }
 }
 
 impl Scheduler {
@@ -67,17 +84,12 @@ impl Scheduler {
     }
 
     /// Adds a sequence behind all others. Its longest form must fit the pages alone.
-    pub(crate) fn add(&mut self, id: SequenceId, prompt_tokens: usize) {
-        debug_assert!(prompt_tokens > 0 && self.pages_for(prompt_tokens) <= self.pages.total());
+    pub(crate) fn add(&mut self, id: SequenceId, prompt: Chain) {
+        let tokens = prompt.tokens();
+        debug_assert!(tokens > 0 && self.pages_for(tokens) <= self.pages.total());
         debug_assert!(self.waiting.back().is_none_or(|last| last.id < id), "ids grow");
         let lease = self.pages.lease();
-        self.waiting.push_back(Entry {
-            id,
-            tokens: prompt_tokens,
-            computed: 0,
-            lease,
-            paused: false,
-        });
+        self.waiting.push_back(Entry { id, chain: prompt, computed: 0, lease, paused: false });
     }
 
     /// Chooses the work of the next step and takes the pages it needs.
@@ -88,13 +100,13 @@ impl Scheduler {
         for &id in &running {
             // An earlier sequence may have taken this one's pages.
             let Some(entry) = self.runnable(id) else { continue };
-            if entry.tokens - entry.computed == 1 && budget > 0 && self.make_room(id) {
+            if entry.left() == 1 && budget > 0 && self.make_room(id) {
                 work.push(self.take(id, &mut budget));
             }
         }
         for id in running {
             let Some(entry) = self.runnable(id) else { continue };
-            if entry.tokens - entry.computed > 1 && budget > 0 {
+            if entry.left() > 1 && budget > 0 {
                 work.push(self.take(id, &mut budget));
             }
         }
@@ -105,20 +117,24 @@ impl Scheduler {
         work
     }
 
-    /// Notes that a step has run.
+    /// Notes that a step has run. Pages that it filled may serve others from now on.
     pub(crate) fn advance(&mut self, work: &[Work]) {
+        let Limits { page_tokens, prefix_reuse, .. } = self.limits;
         for work in work {
-            if let Some(entry) = self.find(work.sequence) {
-                debug_assert_eq!(entry.computed, work.start, "work runs once");
-                entry.computed += work.count;
+            let Some(entry) = self.find(work.sequence) else { continue };
+            debug_assert_eq!(entry.computed, work.start, "work runs once");
+            entry.computed += work.count;
+            if prefix_reuse {
+                let filled = work.start / page_tokens..entry.computed / page_tokens;
+                filled.for_each(|page| entry.lease.name(page, entry.chain.full()[page]));
             }
         }
     }
 
-    /// Notes that a token was drawn for this sequence.
-    pub(crate) fn push_token(&mut self, id: SequenceId) {
+    /// Notes that this token was drawn for this sequence.
+    pub(crate) fn push_token(&mut self, id: SequenceId, token: u32) {
         if let Some(entry) = self.find(id) {
-            entry.tokens += 1;
+            entry.chain.push(token);
         }
     }
 
@@ -129,10 +145,17 @@ impl Scheduler {
         }
     }
 
-    /// Forgets a sequence and frees its pages.
+    /// Forgets a sequence and lets its pages go.
     pub(crate) fn remove(&mut self, id: SequenceId) {
         self.running.retain(|entry| entry.id != id);
         self.waiting.retain(|entry| entry.id != id);
+    }
+
+    /// Keeps others from what this sequence has computed, because it came to nothing good.
+    pub(crate) fn distrust(&mut self, id: SequenceId) {
+        if let Some(entry) = self.find(id) {
+            entry.lease.forget();
+        }
     }
 
     /// The pages of a running sequence, in the order of its tokens.
@@ -149,18 +172,24 @@ impl Scheduler {
         self.waiting.len()
     }
 
+    /// Pages held by sequences, shared ones once.
     pub(crate) fn pages_used(&self) -> usize {
-        self.pages.total() - self.pages.free()
+        self.pages.held()
+    }
+
+    /// Pages that nobody holds and that wait to serve again.
+    pub(crate) fn pages_cached(&self) -> usize {
+        self.pages.cached()
     }
 
     pub(crate) fn preemptions(&self) -> u64 {
         self.preemptions
     }
 
-    /// Whether every page is either free or held by a running sequence.
+    /// Whether every page is free, cached or held by a running sequence.
     pub(crate) fn check(&self) -> bool {
-        let held = self.running.iter().map(|entry| entry.lease.pages().len()).sum();
-        self.waiting.iter().all(|entry| entry.lease.pages().is_empty()) && self.pages.check(held)
+        self.waiting.iter().all(|entry| entry.lease.pages().is_empty())
+            && self.pages.check(self.running.iter().map(|entry| &entry.lease))
     }
 
     fn pages_for(&self, tokens: usize) -> usize {
@@ -177,9 +206,9 @@ impl Scheduler {
 
     fn take(&mut self, id: SequenceId, budget: &mut usize) -> Work {
         let entry = self.find(id).expect("only running sequences are taken");
-        let count = (entry.tokens - entry.computed).min(*budget);
+        let count = entry.left().min(*budget);
         *budget -= count;
-        let samples = entry.computed + count == entry.tokens;
+        let samples = count == entry.left();
         Work { sequence: id, start: entry.computed, count, samples }
     }
 
@@ -189,7 +218,7 @@ impl Scheduler {
         loop {
             let page_tokens = self.limits.page_tokens;
             let Some(entry) = self.find(id) else { return false };
-            let pages = entry.tokens.div_ceil(page_tokens);
+            let pages = entry.chain.tokens().div_ceil(page_tokens);
             if entry.lease.grow(pages) {
                 return true;
             }
@@ -216,23 +245,39 @@ impl Scheduler {
         }
     }
 
-    /// Admits the first waiting sequence that may run, if its pages are free.
+    /// Admits the first waiting sequence that may run, if it can have its pages.
     fn admit(&mut self) -> Option<SequenceId> {
-        let index = self.waiting.iter().position(|entry| !entry.paused)?;
+        let mut waiting = self.waiting.iter();
+        let index = waiting.position(|entry| !entry.paused && !self.is_coming(entry))?;
+        let chain = &self.waiting[index].chain;
         // One token more than it has: else its first own token could push it out again.
-        let wanted = self.pages_for(self.waiting[index].tokens + 1).min(self.pages.total());
-        if !self.waiting[index].lease.grow(wanted) {
+        let wanted = self.pages_for(chain.tokens() + 1).min(self.pages.total());
+        let Some(lease) = self.pages.lease_after(chain.reusable(), wanted) else {
             // A reader that does not read must not keep others out. The victim moves among the
             // waiting, so look again; it is paused, so it is not found.
             let victim = self.youngest(true)?;
             self.preempt(victim);
             return self.admit();
-        }
-        let entry = self.waiting.remove(index).expect("found above");
+        };
+        let mut entry = self.waiting.remove(index).expect("found above");
+        entry.computed = self.pages.known(entry.chain.reusable()) * self.limits.page_tokens;
+        entry.lease = lease;
         let id = entry.id;
         let place = self.running.partition_point(|other| other.id < id);
         self.running.insert(place, entry);
         Some(id)
+    }
+
+    /// Whether a running sequence is computing the very page that this one needs next: it waits
+    /// for that instead of computing the same beside it.
+    fn is_coming(&self, waiting: &Entry) -> bool {
+        let wanted = waiting.chain.reusable();
+        let page = self.pages.known(wanted);
+        let computes = |entry: &Entry| {
+            let has_it = entry.computed / self.limits.page_tokens > page;
+            !entry.paused && !has_it && entry.chain.full().get(page) == wanted.get(page)
+        };
+        self.limits.prefix_reuse && page < wanted.len() && self.running.iter().any(computes)
     }
 
     fn youngest(&self, paused: bool) -> Option<SequenceId> {
@@ -248,6 +293,13 @@ impl Scheduler {
         self.preemptions += 1;
         let place = self.waiting.partition_point(|other| other.id < id);
         self.waiting.insert(place, entry);
+    }
+}
+
+impl Entry {
+    /// Tokens that are known but not computed.
+    fn left(&self) -> usize {
+        self.chain.tokens() - self.computed
     }
 }
 

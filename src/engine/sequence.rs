@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::error::Result;
 use crate::event::{Event, FinishReason, Finished, TokenLogprob};
-use crate::request::SequenceRequest;
+use crate::request::{CallerKey, SequenceRequest};
 use crate::sampler::Sampler;
 
 /// Events that one token can cause: its text, and the end.
@@ -18,7 +18,9 @@ pub(crate) struct ActiveSequence {
     /// Prompt and answer.
     pub(crate) tokens: Vec<u32>,
     pub(crate) sampler: Sampler,
+    pub(crate) caller: CallerKey,
     prompt_tokens: usize,
+    cached_tokens: usize,
     /// Length at which it ends, at most the context.
     most_tokens: usize,
     detokenizer: Detokenizer,
@@ -60,7 +62,9 @@ impl ActiveSequence {
         ActiveSequence {
             sampler: Sampler::new(request.sampling, request.logprobs, &request.prompt),
             tokens: request.prompt,
+            caller: request.caller,
             prompt_tokens,
+            cached_tokens: 0,
             most_tokens,
             detokenizer,
             stops: StopMatcher::new(request.stop),
@@ -72,9 +76,15 @@ impl ActiveSequence {
         }
     }
 
-    /// Notes that a step runs this sequence; `true` the first time.
-    pub(crate) fn start(&mut self) -> bool {
-        self.started.replace(self.started.unwrap_or_else(Instant::now)).is_none()
+    /// Notes that a step runs this sequence from this token on; `true` the first time.
+    pub(crate) fn start(&mut self, token: usize) -> bool {
+        let is_first = self.started.is_none();
+        if is_first {
+            self.started = Some(Instant::now());
+            // What stands before the first token that is run was found computed.
+            self.cached_tokens = token;
+        }
+        is_first
     }
 
     pub(crate) fn has_started(&self) -> bool {
@@ -147,6 +157,7 @@ impl ActiveSequence {
         Finished {
             reason,
             prompt_tokens: self.prompt_tokens as u32,
+            cached_tokens: self.cached_tokens as u32,
             completion_tokens: (self.tokens.len() - self.prompt_tokens) as u32,
             queue: started - self.submitted,
             prefill: first_token - started,

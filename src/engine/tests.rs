@@ -4,4 +4,5 @@ mod answers;
 mod batching;
 mod failures;
 mod kinds;
+mod reuse;
 pub(crate) mod support;

@@ -18,6 +18,7 @@ use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::kv::KvCache;
+use crate::prefix::Chain;
 use crate::scheduler::{Limits, Scheduler, SequenceId, Work};
 use crate::sequence::{ActiveSequence, Reader};
 use crate::tensors::with_values;
@@ -52,7 +53,9 @@ pub(crate) struct Shared {
     pub(crate) queued: AtomicUsize,
     pub(crate) running: AtomicUsize,
     pub(crate) pages_used: AtomicUsize,
+    pub(crate) pages_cached: AtomicUsize,
     pub(crate) computed_tokens: AtomicU64,
+    pub(crate) reused_tokens: AtomicU64,
     pub(crate) completion_tokens: AtomicU64,
     pub(crate) preemptions: AtomicU64,
     pub(crate) steps: AtomicU64,
@@ -128,7 +131,8 @@ impl Run {
     fn add(&mut self, sequence: ActiveSequence) {
         let id = SequenceId(self.next_id);
         self.next_id += 1;
-        self.scheduler.add(id, sequence.tokens.len());
+        let page_tokens = self.worker.limits.page_tokens;
+        self.scheduler.add(id, Chain::new(sequence.caller, page_tokens, &sequence.tokens));
         self.sequences.insert(id, sequence);
     }
 
@@ -147,7 +151,7 @@ impl Run {
                 self.postprocess(&work, &logits)?;
             }
         }
-        debug_assert!(self.scheduler.check(), "free + held = total");
+        debug_assert!(self.scheduler.check(), "free + held + cached = total");
         Ok(())
     }
 
@@ -172,8 +176,9 @@ impl Run {
         let mut batch = Batch::new(self.worker.limits.page_tokens);
         for work in work {
             let sequence = self.sequences.get_mut(&work.sequence).expect("scheduled ones live");
-            if sequence.start() {
+            if sequence.start(work.start) {
                 self.worker.shared.queued.fetch_sub(1, Relaxed);
+                self.worker.shared.reused_tokens.fetch_add(work.start as u64, Relaxed);
             }
             let tokens = &sequence.tokens[work.start..work.start + work.count];
             let pages = self.scheduler.pages_of(work.sequence);
@@ -194,11 +199,14 @@ impl Run {
                 let sequence = self.sequences.get_mut(&id).expect("scheduled ones live");
                 let last = match sequence.sampler.sample(logits) {
                     Ok((token, logprob)) => {
-                        self.scheduler.push_token(id);
+                        self.scheduler.push_token(id, token);
                         self.worker.shared.completion_tokens.fetch_add(1, Relaxed);
                         sequence.push(token, logprob, &self.worker.tokenizer).map(Ok)
                     }
-                    Err(error) => Some(Err(error)),
+                    Err(error) => {
+                        self.scheduler.distrust(id);
+                        Some(Err(error))
+                    }
                 };
                 ended.extend(last.map(|last| (id, last)));
             }
@@ -223,6 +231,7 @@ impl Run {
         let shared = &self.worker.shared;
         shared.running.store(self.scheduler.running(), Relaxed);
         shared.pages_used.store(self.scheduler.pages_used(), Relaxed);
+        shared.pages_cached.store(self.scheduler.pages_cached(), Relaxed);
         shared.preemptions.store(self.scheduler.preemptions(), Relaxed);
     }
 
