@@ -25,6 +25,9 @@ pub struct EngineConfig {
     pub max_sequences: usize,
     /// Sequences of one model that may wait; more are refused as busy.
     pub queue_sequences: usize,
+    /// Seconds after which a sequence that has not ended counts as one priority higher, so that
+    /// nobody waits for ever.
+    pub priority_age_s: u64,
     /// Events kept for a reader that lags; a sequence whose reader lags further is paused.
     pub event_buffer: usize,
     /// Seconds until a paused sequence is ended.
@@ -61,6 +64,7 @@ impl Default for EngineConfig {
             budget_tokens: 512,
             max_sequences: 32,
             queue_sequences: 256,
+            priority_age_s: 30,
             event_buffer: 256,
             reader_timeout_s: 120,
             max_loaded_models: 4,
@@ -85,6 +89,7 @@ impl EngineConfig {
         let sequences = self.max_sequences as u64;
         within("budget_tokens", self.budget_tokens as u64, sequences, 1 << 16)?;
         within("queue_sequences", self.queue_sequences as u64, 1, 65_536)?;
+        within("priority_age_s", self.priority_age_s, 1, 86_400)?;
         within("event_buffer", self.event_buffer as u64, 4, 65_536)?;
         within("reader_timeout_s", self.reader_timeout_s, 1, 86_400)?;
         within("max_loaded_models", self.max_loaded_models as u64, 1, 1024)?;

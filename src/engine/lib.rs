@@ -40,4 +40,4 @@ pub use machine::{Facts, Gpu, Machine};
 pub use placement::DeviceChoice;
 pub use pool::{ModelActivity, ModelState, Pool, Source};
 pub use process::process_memory_bytes;
-pub use request::{CallerKey, Sampling, SequenceRequest};
+pub use request::{CallerKey, Priority, Sampling, SequenceRequest};

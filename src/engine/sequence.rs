@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::error::Result;
 use crate::event::{Event, FinishReason, Finished, TokenLogprob};
-use crate::request::{CallerKey, SequenceRequest};
+use crate::request::{CallerKey, Priority, SequenceRequest};
 use crate::sampler::Sampler;
 
 /// Events that one token can cause: its text, and the end.
@@ -19,6 +19,8 @@ pub(crate) struct ActiveSequence {
     pub(crate) tokens: Vec<u32>,
     pub(crate) sampler: Sampler,
     pub(crate) caller: CallerKey,
+    pub(crate) weight: u16,
+    pub(crate) priority: Priority,
     prompt_tokens: usize,
     cached_tokens: usize,
     /// Length at which it ends, at most the context.
@@ -63,6 +65,8 @@ impl ActiveSequence {
             sampler: Sampler::new(request.sampling, request.logprobs, &request.prompt),
             tokens: request.prompt,
             caller: request.caller,
+            weight: request.weight,
+            priority: request.priority,
             prompt_tokens,
             cached_tokens: 0,
             most_tokens,

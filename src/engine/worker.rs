@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use candle_core::Tensor;
 use hearth_text::Tokenizer;
@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::kv::KvCache;
 use crate::prefix::Chain;
-use crate::scheduler::{Limits, Scheduler, SequenceId, Work};
+use crate::scheduler::{Arrival, Limits, Scheduler, SequenceId, Work};
 use crate::sequence::{ActiveSequence, Reader};
 use crate::tensors::with_values;
 
@@ -80,6 +80,7 @@ struct Run {
     scheduler: Scheduler,
     sequences: BTreeMap<SequenceId, ActiveSequence>,
     next_id: u64,
+    begun: Instant,
     /// The last step had nothing to do although there are sequences.
     is_stuck: bool,
 }
@@ -89,7 +90,9 @@ impl Worker {
     pub(crate) fn work(self) {
         let scheduler = Scheduler::new(self.limits, self.pages);
         let sequences = BTreeMap::new();
-        let mut run = Run { worker: self, scheduler, sequences, next_id: 0, is_stuck: false };
+        let begun = Instant::now();
+        let mut run =
+            Run { worker: self, scheduler, sequences, next_id: 0, begun, is_stuck: false };
         while run.receive() {
             let step = catch_unwind(AssertUnwindSafe(|| run.step()));
             let failure = match step {
@@ -131,14 +134,22 @@ impl Run {
     fn add(&mut self, sequence: ActiveSequence) {
         let id = SequenceId(self.next_id);
         self.next_id += 1;
-        let page_tokens = self.worker.limits.page_tokens;
-        self.scheduler.add(id, Chain::new(sequence.caller, page_tokens, &sequence.tokens));
+        let ActiveSequence { caller, weight, priority, .. } = sequence;
+        let prompt = Chain::new(caller, self.worker.limits.page_tokens, &sequence.tokens);
+        let now_ms = self.now_ms();
+        self.scheduler.add(Arrival { id, caller, weight, priority, prompt }, now_ms);
         self.sequences.insert(id, sequence);
+    }
+
+    /// Time as the scheduler counts it.
+    fn now_ms(&self) -> u64 {
+        // Half a billion years fit.
+        self.begun.elapsed().as_millis() as u64
     }
 
     fn step(&mut self) -> Result<()> {
         self.look_at_readers();
-        let work = self.scheduler.schedule();
+        let work = self.scheduler.schedule(self.now_ms());
         self.is_stuck = work.is_empty();
         if !work.is_empty() {
             let batch = self.batch(&work);

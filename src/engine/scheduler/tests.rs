@@ -1,17 +1,19 @@
-//! Scenes and a random play of the scheduler; no model needed.
+//! Scenes of the scheduler; no model needed. The random plays are in `tests/play.rs`.
 
-use std::collections::BTreeMap;
+mod play;
+mod sharing;
 
-use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
-use rand::rngs::ChaCha8Rng;
-use rand::{RngExt, SeedableRng};
-
-use super::{Limits, Scheduler, SequenceId, Work};
+use super::{Arrival, Limits, Scheduler, SequenceId, Work};
 use crate::prefix::Chain;
-use crate::request::CallerKey;
+use crate::request::{CallerKey, Priority};
 
-const LIMITS: Limits =
-    Limits { page_tokens: 4, budget_tokens: 64, max_sequences: 4, prefix_reuse: true };
+const LIMITS: Limits = Limits {
+    page_tokens: 4,
+    budget_tokens: 64,
+    max_sequences: 4,
+    prefix_reuse: true,
+    priority_age_ms: 1000,
+};
 
 fn scheduler(total_pages: usize, budget_tokens: usize) -> Scheduler {
     Scheduler::new(Limits { budget_tokens, ..LIMITS }, total_pages)
@@ -24,7 +26,13 @@ fn add(scheduler: &mut Scheduler, id: u64, tokens: usize) {
 }
 
 fn add_prompt(scheduler: &mut Scheduler, id: u64, tokens: &[u32]) {
-    scheduler.add(SequenceId(id), Chain::new(CallerKey(1), LIMITS.page_tokens, tokens));
+    scheduler.add(arrival(id, 1, tokens), 0);
+}
+
+fn arrival(id: u64, caller: u64, tokens: &[u32]) -> Arrival {
+    let caller = CallerKey(caller);
+    let prompt = Chain::new(caller, LIMITS.page_tokens, tokens);
+    Arrival { id: SequenceId(id), caller, weight: 1, priority: Priority::Default, prompt }
 }
 
 /// The token that is drawn every time.
@@ -32,7 +40,11 @@ const DRAWN: u32 = 7;
 
 /// Runs a step in which every sampling sequence gets a token.
 fn step(scheduler: &mut Scheduler) -> Vec<Work> {
-    let work = scheduler.schedule();
+    step_at(scheduler, 0)
+}
+
+fn step_at(scheduler: &mut Scheduler, now_ms: u64) -> Vec<Work> {
+    let work = scheduler.schedule(now_ms);
     scheduler.advance(&work);
     for work in work.iter().filter(|work| work.samples) {
         scheduler.push_token(work.sequence, DRAWN);
@@ -69,7 +81,7 @@ fn short_of_pages_the_youngest_is_computed_again_later() {
     // Both have 9 tokens now and need a third page.
     step(&mut scheduler);
     assert_eq!(scheduler.preemptions(), 1);
-    assert_eq!(scheduler.waiting(), 1);
+    assert_eq!(scheduler.waiting.len(), 1);
     scheduler.remove(SequenceId(1));
     // Of its two full pages the first took the last one and left the other.
     assert_eq!(step(&mut scheduler), [work(2, 4, 5, true)]);
@@ -85,7 +97,7 @@ fn a_paused_sequence_is_kept_until_another_needs_its_pages() {
     assert_eq!(scheduler.running(), 1);
     add(&mut scheduler, 2, 10);
     assert_eq!(step(&mut scheduler), [work(2, 0, 10, true)]);
-    assert_eq!((scheduler.preemptions(), scheduler.waiting()), (1, 1));
+    assert_eq!((scheduler.preemptions(), scheduler.waiting.len()), (1, 1));
     scheduler.remove(SequenceId(2));
     assert!(step(&mut scheduler).is_empty(), "still paused");
     scheduler.set_paused(SequenceId(1), false);
@@ -103,7 +115,7 @@ fn a_sequence_that_nobody_reads_gives_its_place_to_one_that_waits() {
     assert_eq!(scheduler.preemptions(), 0);
     add(&mut scheduler, 2, 5);
     assert_eq!(step(&mut scheduler), [work(2, 0, 5, true)]);
-    assert_eq!((scheduler.running(), scheduler.waiting()), (1, 1));
+    assert_eq!((scheduler.running(), scheduler.waiting.len()), (1, 1));
     scheduler.remove(SequenceId(2));
     scheduler.set_paused(SequenceId(1), false);
     assert_eq!(step(&mut scheduler), [work(1, 4, 3, true)], "its full page is still there");
@@ -163,8 +175,7 @@ fn another_callers_pages_are_not_found() {
     let mut scheduler = scheduler(100, 64);
     let prompt: Vec<u32> = (0..10).collect();
     for (id, caller) in [(1, 1), (2, 2)] {
-        let chain = Chain::new(CallerKey(caller), LIMITS.page_tokens, &prompt);
-        scheduler.add(SequenceId(id), chain);
+        scheduler.add(arrival(id, caller, &prompt), 0);
     }
     assert_eq!(step(&mut scheduler), [work(1, 0, 10, true), work(2, 0, 10, true)]);
     assert_eq!(scheduler.pages_used(), 6);
@@ -196,82 +207,4 @@ fn a_sequence_as_long_as_all_pages_runs() {
     let mut scheduler = scheduler(4, 64);
     add(&mut scheduler, 1, 16);
     assert_eq!(step(&mut scheduler), [work(1, 0, 16, true)]);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
-
-    /// Random arrivals, ends, cancels, pauses and too few pages.
-    #[test]
-    fn nothing_leaks_and_nobody_starves(seed in any::<u64>()) {
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let total = random.random_range(4..20usize);
-        let mut scheduler = scheduler(total, random.random_range(4..24usize));
-        // Tokens still to draw, steps since the last arrival-ordered progress.
-        let mut live: BTreeMap<SequenceId, (usize, usize)> = BTreeMap::new();
-        let mut next = 0;
-        for _ in 0..600 {
-            if live.len() < 12 && random.random_bool(0.3) {
-                let prompt = random.random_range(1..total * 4);
-                let answer = random.random_range(1..=total * 4 - prompt);
-                add(&mut scheduler, next, prompt);
-                live.insert(SequenceId(next), (answer, 0));
-                next += 1;
-            }
-            for id in live.keys().copied().collect::<Vec<_>>() {
-                if random.random_bool(0.02) {
-                    scheduler.remove(id);
-                    live.remove(&id);
-                } else {
-                    scheduler.set_paused(id, random.random_bool(0.05));
-                }
-            }
-            let work = scheduler.schedule();
-            prop_assert!(work.iter().map(|work| work.count).sum::<usize>() <= 24);
-            for work in &work {
-                prop_assert!(work.count > 0);
-                let held = scheduler.pages_of(work.sequence).len() * 4;
-                prop_assert!(held >= work.start + work.count, "work lies in leased pages");
-            }
-            scheduler.advance(&work);
-            for work in work.iter().filter(|work| work.samples) {
-                let left = live.get_mut(&work.sequence).expect("only live ones run");
-                left.0 -= 1;
-                match left.0 {
-                    0 => {
-                        scheduler.remove(work.sequence);
-                        live.remove(&work.sequence);
-                    }
-                    _ => scheduler.push_token(work.sequence, DRAWN),
-                }
-            }
-            prop_assert!(scheduler.check());
-            prop_assert_eq!(scheduler.running() + scheduler.waiting(), live.len());
-        }
-        // No more arrivals and no pauses: everyone must end, in bounded time.
-        for id in live.keys() {
-            scheduler.set_paused(*id, false);
-        }
-        let bound = live.len() * total * 4 * 12;
-        for _ in 0..bound {
-            let work = scheduler.schedule();
-            scheduler.advance(&work);
-            for work in work.iter().filter(|work| work.samples) {
-                let left = live.get_mut(&work.sequence).expect("only live ones run");
-                left.0 -= 1;
-                match left.0 {
-                    0 => {
-                        scheduler.remove(work.sequence);
-                        live.remove(&work.sequence);
-                    }
-                    _ => scheduler.push_token(work.sequence, DRAWN),
-                }
-            }
-            if live.is_empty() {
-                break;
-            }
-        }
-        prop_assert!(live.is_empty(), "{} sequences starved", live.len());
-        prop_assert_eq!(scheduler.pages_used(), 0);
-    }
 }
