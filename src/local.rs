@@ -11,7 +11,7 @@ use hearth_engine::{CallerKey, Model, Pool, Sequence, SequenceRequest};
 use hearth_gateway::backend::{Activity, Backend, ModelState, ServedModel};
 use hearth_gateway::error::sentence;
 use hearth_gateway::event::EventStream;
-use hearth_gateway::request::{GenerateRequest, Input, Message, Role};
+use hearth_gateway::request::{GenerateRequest, Input, Message, Priority, Role};
 use hearth_gateway::{Error, Result};
 use hearth_hub::{Entry, Library, ModelName, Origin};
 use hearth_store::UserId;
@@ -215,6 +215,11 @@ fn sequence_request(request: &GenerateRequest, prompt: Vec<u32>, choice: u16) ->
         max_tokens: request.max_tokens,
         stop: request.stop.clone(),
         logprobs: request.logprobs,
+        priority: match request.priority {
+            Priority::Interactive => hearth_engine::Priority::Interactive,
+            Priority::Default => hearth_engine::Priority::Default,
+            Priority::Background => hearth_engine::Priority::Background,
+        },
         continues_text: !matches!(request.input, Input::Chat(_)),
         ..SequenceRequest::default()
     }

@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use hearth_gateway::Error;
+use hearth_gateway::request::{Input, Priority};
 use hearth_store::UserRole;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -127,7 +128,8 @@ async fn a_turn_is_streamed_and_stored_and_the_next_one_knows_it() {
     story.fixture.backend.then(whole(&["Fine"]));
     story.turn(json!({ "content": "How are you?" })).await;
     let asked = story.fixture.backend.asked.lock().unwrap().pop().unwrap();
-    let hearth_gateway::request::Input::Chat(messages) = asked.input else { panic!("no chat") };
+    assert_eq!(asked.priority, Priority::Interactive, "somebody sits in front of it");
+    let Input::Chat(messages) = asked.input else { panic!("no chat") };
     let said: Vec<String> = messages.iter().map(|message| message.joined_text()).collect();
     assert_eq!(said, ["Hello there", "Good day", "How are you?"]);
 
