@@ -1,9 +1,9 @@
 //! Decides what each step runs. Integers only: it knows token counts and pages, no tensors.
 //!
 //! A step takes the next token of every sequence that writes first, then pieces of prompts up to a
-//! budget of tokens. Whose prompt that is, is decided by priority, then by fair share between
-//! callers (`fair.rs`), then by order of arrival. Who has waited long counts as more urgent, so
-//! that nobody waits for ever.
+//! budget of tokens; beside sequences that write, no more than keeps them going (`pace.rs`). Whose
+//! prompt that is, is decided by priority, then by fair share between callers (`fair.rs`), then by
+//! order of arrival. Who has waited long counts as more urgent, so that nobody waits for ever.
 //!
 //! A sequence is admitted when all tokens it has fit in pages; later pages are taken one by one.
 //! When there is none, the last in rank (the least urgent, of those the youngest) gives up its
@@ -14,6 +14,7 @@
 
 mod admission;
 mod fair;
+mod pace;
 mod wants;
 
 use crate::config::EngineConfig;
@@ -22,6 +23,7 @@ use crate::prefix::Chain;
 use crate::request::{CallerKey, Priority};
 
 use fair::Shares;
+use pace::{Mix, Pace};
 use wants::Wants;
 
 /// Names a sequence within its model; ids grow in order of arrival.
@@ -67,6 +69,9 @@ pub(crate) struct Scheduler {
     limits: Limits,
     pages: Pages,
     shares: Shares,
+    pace: Pace,
+    /// What the step that was chosen last runs.
+    mix: Mix,
     // Both in order of arrival.
     waiting: Vec<Entry>,
     running: Vec<Entry>,
@@ -115,6 +120,8 @@ impl Scheduler {
             limits,
             pages: Pages::new(total_pages),
             shares: Shares::new(limits.budget_tokens),
+            pace: Pace::default(),
+            mix: Mix::default(),
             waiting: Vec::new(),
             running: Vec::new(),
             now_ms: 0,
@@ -151,8 +158,20 @@ impl Scheduler {
             self.shares.forgive(self.limits.budget_tokens);
         }
         let writing = self.grant_writing(self.limits.budget_tokens);
-        self.grant_prompts(self.limits.budget_tokens - writing);
-        self.work()
+        let left = self.limits.budget_tokens - writing;
+        // Beside sequences that write no more than they can bear; alone as much as may be.
+        self.grant_prompts(if writing > 0 { left.min(self.pace.beside(writing)) } else { left });
+        let work = self.work();
+        let tokens: usize = work.iter().map(|work| work.count).sum();
+        // Who wrote may have had to give its place up for a prompt.
+        let writing = work.iter().filter(|work| work.samples && work.count == 1).count();
+        self.mix = Mix { writing, prompt_tokens: tokens - writing };
+        work
+    }
+
+    /// Notes how long the step took that was chosen last.
+    pub(crate) fn note_cost(&mut self, took_us: u64) {
+        self.pace.note(self.mix, took_us);
     }
 
     /// Notes that a step has run. Pages that it filled may serve others from now on.

@@ -149,6 +149,7 @@ impl Run {
 
     fn step(&mut self) -> Result<()> {
         self.look_at_readers();
+        let begun = Instant::now();
         let work = self.scheduler.schedule(self.now_ms());
         self.is_stuck = work.is_empty();
         if !work.is_empty() {
@@ -161,6 +162,8 @@ impl Run {
             if let Some(logits) = logits {
                 self.postprocess(&work, &logits)?;
             }
+            // Steps of centuries do not come.
+            self.scheduler.note_cost(begun.elapsed().as_micros() as u64);
         }
         debug_assert!(self.scheduler.check(), "free + held + cached = total");
         Ok(())

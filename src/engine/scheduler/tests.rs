@@ -3,6 +3,7 @@
 mod play;
 mod sharing;
 
+use super::pace::Mix;
 use super::{Arrival, Limits, Scheduler, SequenceId, Work};
 use crate::prefix::Chain;
 use crate::request::{CallerKey, Priority};
@@ -16,7 +17,18 @@ const LIMITS: Limits = Limits {
 };
 
 fn scheduler(total_pages: usize, budget_tokens: usize) -> Scheduler {
-    Scheduler::new(Limits { budget_tokens, ..LIMITS }, total_pages)
+    unhurried(Limits { budget_tokens, ..LIMITS }, total_pages)
+}
+
+/// A scheduler that knows from earlier steps that prompts cost nothing.
+fn unhurried(limits: Limits, total_pages: usize) -> Scheduler {
+    let mut scheduler = Scheduler::new(limits, total_pages);
+    for _ in 0..20 {
+        let prompt_tokens = scheduler.pace.beside(1);
+        scheduler.pace.note(Mix { writing: 1, prompt_tokens }, 1000);
+    }
+    scheduler.pace.note(Mix { writing: 1, prompt_tokens: 0 }, 1000);
+    scheduler
 }
 
 /// Adds a sequence that has nothing in common with others.
@@ -107,7 +119,7 @@ fn a_paused_sequence_is_kept_until_another_needs_its_pages() {
 
 #[test]
 fn a_sequence_that_nobody_reads_gives_its_place_to_one_that_waits() {
-    let mut scheduler = Scheduler::new(Limits { max_sequences: 1, ..LIMITS }, 100);
+    let mut scheduler = unhurried(Limits { max_sequences: 1, ..LIMITS }, 100);
     add(&mut scheduler, 1, 6);
     step(&mut scheduler);
     scheduler.set_paused(SequenceId(1), true);
@@ -195,7 +207,7 @@ fn what_came_to_nothing_good_is_not_found_again() {
 
 #[test]
 fn without_reuse_every_prompt_is_computed() {
-    let mut scheduler = Scheduler::new(Limits { prefix_reuse: false, ..LIMITS }, 100);
+    let mut scheduler = unhurried(Limits { prefix_reuse: false, ..LIMITS }, 100);
     let prompt: Vec<u32> = (0..10).collect();
     (1..=2).for_each(|id| add_prompt(&mut scheduler, id, &prompt));
     assert_eq!(step(&mut scheduler), [work(1, 0, 10, true), work(2, 0, 10, true)]);

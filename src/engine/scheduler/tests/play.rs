@@ -103,6 +103,7 @@ impl Play {
             );
         }
         self.scheduler.advance(&work);
+        self.scheduler.note_cost(1_000 + 100 * tokens as u64);
         for work in work.iter().filter(|work| work.samples) {
             let live = self.live.get_mut(&work.sequence).expect("only live ones run");
             live.left -= 1;

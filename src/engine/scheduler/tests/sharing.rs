@@ -1,6 +1,8 @@
 //! Who goes first: fair share between callers, priorities, and the order of the queue.
 
-use super::{Arrival, LIMITS, Limits, Scheduler, SequenceId, arrival, step, step_at};
+use super::{
+    Arrival, LIMITS, Limits, Scheduler, SequenceId, Work, arrival, step, step_at, unhurried,
+};
 use crate::request::Priority;
 
 /// A prompt of so many tokens that has nothing in common with others.
@@ -30,7 +32,7 @@ fn ids(scheduler: &mut Scheduler, now_ms: u64) -> Vec<u64> {
 #[test]
 fn callers_share_a_step_by_weight_however_much_each_asks() {
     let limits = Limits { budget_tokens: 512, max_sequences: 8, ..LIMITS };
-    let mut scheduler = Scheduler::new(limits, 2000);
+    let mut scheduler = unhurried(limits, 2000);
     for id in 1..=3 {
         add(&mut scheduler, id, 1, 1000);
     }
@@ -43,7 +45,7 @@ fn callers_share_a_step_by_weight_however_much_each_asks() {
 
 #[test]
 fn a_short_prompt_does_not_wait_for_another_callers_long_one() {
-    let mut scheduler = Scheduler::new(Limits { budget_tokens: 256, ..LIMITS }, 2000);
+    let mut scheduler = unhurried(Limits { budget_tokens: 256, ..LIMITS }, 2000);
     add(&mut scheduler, 1, 1, 4000);
     assert_eq!(counts(&mut scheduler), [(1, 256)]);
     add(&mut scheduler, 2, 2, 20);
@@ -52,7 +54,7 @@ fn a_short_prompt_does_not_wait_for_another_callers_long_one() {
 
 #[test]
 fn the_next_free_place_is_for_whoever_has_had_least() {
-    let mut scheduler = Scheduler::new(Limits { max_sequences: 2, ..LIMITS }, 100);
+    let mut scheduler = unhurried(Limits { max_sequences: 2, ..LIMITS }, 100);
     for id in 1..=5 {
         add(&mut scheduler, id, 1, 40);
     }
@@ -66,7 +68,7 @@ fn the_next_free_place_is_for_whoever_has_had_least() {
 #[test]
 fn who_holds_every_place_gives_one_up_after_a_steps_worth_of_tokens() {
     let limits = Limits { budget_tokens: 16, max_sequences: 2, ..LIMITS };
-    let mut scheduler = Scheduler::new(limits, 100);
+    let mut scheduler = unhurried(limits, 100);
     add(&mut scheduler, 1, 1, 3);
     add(&mut scheduler, 2, 1, 3);
     (0..100).for_each(|_| drop(step(&mut scheduler)));
@@ -82,7 +84,7 @@ fn who_holds_every_place_gives_one_up_after_a_steps_worth_of_tokens() {
 #[test]
 fn one_place_goes_round_among_callers_that_never_end() {
     let limits = Limits { budget_tokens: 16, max_sequences: 1, ..LIMITS };
-    let mut scheduler = Scheduler::new(limits, 100);
+    let mut scheduler = unhurried(limits, 100);
     (1..=3).for_each(|id| add(&mut scheduler, id, id, 3));
     let mut drawn = [0; 3];
     for _ in 0..100 {
@@ -97,7 +99,7 @@ fn one_place_goes_round_among_callers_that_never_end() {
 
 #[test]
 fn the_more_urgent_goes_first_and_takes_the_place_of_the_less_urgent() {
-    let mut scheduler = Scheduler::new(Limits { max_sequences: 1, ..LIMITS }, 100);
+    let mut scheduler = unhurried(Limits { max_sequences: 1, ..LIMITS }, 100);
     add_as(&mut scheduler, 1, Priority::Background, 0);
     assert_eq!(ids(&mut scheduler, 0), [1]);
     add_as(&mut scheduler, 2, Priority::Default, 0);
@@ -116,7 +118,7 @@ fn the_more_urgent_goes_first_and_takes_the_place_of_the_less_urgent() {
 
 #[test]
 fn who_has_waited_long_is_as_urgent_as_those_that_come_now() {
-    let mut scheduler = Scheduler::new(Limits { max_sequences: 1, ..LIMITS }, 100);
+    let mut scheduler = unhurried(Limits { max_sequences: 1, ..LIMITS }, 100);
     add_as(&mut scheduler, 1, Priority::Interactive, 0);
     add_as(&mut scheduler, 2, Priority::Background, 0);
     ids(&mut scheduler, 0);
@@ -127,4 +129,34 @@ fn who_has_waited_long_is_as_urgent_as_those_that_come_now() {
     add_as(&mut scheduler, 4, Priority::Interactive, 2000);
     assert_eq!(ids(&mut scheduler, 2000), [2], "as urgent, and first");
     assert_eq!(ids(&mut scheduler, 2001), [2], "nobody pushes it out again");
+}
+
+#[test]
+fn a_long_prompt_does_not_stall_a_sequence_that_writes() {
+    // Reading the weights takes 30 ms, each token of a prompt 5 ms more.
+    let step_us = |work: &[Work]| 25_000 + 5_000 * work.iter().map(|w| w.count as u64).sum::<u64>();
+    let mut scheduler = Scheduler::new(Limits { budget_tokens: 512, ..LIMITS }, 2000);
+    add(&mut scheduler, 1, 1, 3);
+    let run = |scheduler: &mut Scheduler| {
+        let work = step(scheduler);
+        scheduler.note_cost(step_us(&work));
+        work
+    };
+    (0..10).for_each(|_| drop(run(&mut scheduler)));
+    add(&mut scheduler, 2, 2, 4000);
+    let mut steps = 0;
+    loop {
+        let work = run(&mut scheduler);
+        assert!(work.iter().any(|work| work.sequence.0 == 1), "it writes in every step");
+        assert!(step_us(&work) <= 75_000, "{work:?}: 2.5 times the 30 ms of a step alone");
+        steps += 1;
+        if work.iter().any(|work| work.sequence.0 == 2 && work.samples) {
+            break;
+        }
+    }
+    assert!(steps < 1000, "the prompt goes on all the while: {steps} steps");
+    scheduler.remove(SequenceId(1));
+    add(&mut scheduler, 3, 3, 4000);
+    scheduler.remove(SequenceId(2));
+    assert_eq!(counts(&mut scheduler), [(3, 512)], "alone it is given whole steps");
 }
