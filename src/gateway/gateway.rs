@@ -215,6 +215,7 @@ impl Gateway {
             Ok::<_, Error>((inner, account))
         };
         let (inner, account) = accepted.await.inspect_err(|_| self.inner.books.count_refusal())?;
+        slot.begin();
         let (outer, stream) = mpsc::channel(WAITING_EVENTS);
         let pump = Pump {
             inner,

@@ -90,6 +90,12 @@ async fn an_error_before_the_first_event_is_a_status_and_later_a_frame() {
         assert_eq!(answer.headers["retry-after"], "7");
         assert_eq!(answer.code(), "rate_limit_exceeded");
     }
+    let full = Error::Overloaded { retry_after: Duration::from_secs(9) };
+    fixture.backend.then(Script::Refuse(full));
+    let answer = fixture.call(&token, "POST", "/v1/chat/completions", Some(body.clone())).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers["retry-after"], "9");
+    assert_eq!(answer.code(), "overloaded");
     let secret = Error::Internal("tensor 7 at /secret/path".to_owned());
     fixture.backend.then(Script::Say(vec![started(), text("so"), Err(secret)]));
     let answer = fixture.call(&token, "POST", "/v1/chat/completions", Some(body)).await;
