@@ -22,8 +22,10 @@ use crate::local_events::Answer;
 
 /// Events that may wait for the gateway; the engine's own buffer stands behind it.
 const EVENT_BUFFER: usize = 16;
-/// What a caller is told to wait when a model's queue is full.
-const BUSY_RETRY: Duration = Duration::from_secs(2);
+/// What a caller is told to wait for a model that has just been unloaded: it is loaded again.
+const UNLOADED_RETRY: Duration = Duration::from_secs(1);
+/// Shortest and longest time that a caller is told to wait for a model to become idle.
+const IDLE_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
 
 /// The built-in guide is so small that it mixes its answers up when it may choose freely.
 const GUIDE_TEMPERATURE: f32 = 0.2;
@@ -241,7 +243,14 @@ fn load_error(name: &ModelName, pool: &Pool, error: hearth_engine::Error) -> Err
             let loaded = if loaded.is_empty() { "nothing".to_owned() } else { loaded };
             Error::TooBig { model, need_bytes, free_bytes, loaded }
         }
-        E::AllBusy { .. } => Error::Busy { retry_after: BUSY_RETRY },
+        // A model is idle at the soonest when what it runs and what waits for it has run.
+        E::AllBusy { .. } => {
+            let stats = pool.activity().into_iter().map(|model| model.stats);
+            let busy = stats.filter(|stats| stats.running + stats.waiting > 0);
+            let soonest = busy.map(|stats| stats.queue_wait + stats.mean_run).min();
+            let retry_after = soonest.unwrap_or_default().clamp(IDLE_RETRY.0, IDLE_RETRY.1);
+            Error::Overloaded { retry_after }
+        }
         // A file that cannot be read is this machine's fault, and the text would name its path.
         E::Format(error) if matches!(*error, hearth_formats::Error::Io { .. }) => {
             Error::Internal(error.to_string())
@@ -260,7 +269,9 @@ pub(crate) fn run_error(error: hearth_engine::Error) -> Error {
         E::ContextFull { prompt_tokens, context_tokens } => {
             Error::ContextFull { prompt_tokens, max_tokens: 0, context_tokens }
         }
-        E::Busy | E::AllBusy { .. } | E::Unloaded => Error::Busy { retry_after: BUSY_RETRY },
+        E::CallerBusy { retry_after } => Error::Busy { retry_after },
+        E::Busy { retry_after } => Error::Overloaded { retry_after },
+        E::Unloaded => Error::Overloaded { retry_after: UNLOADED_RETRY },
         E::InvalidRequest(_) => Error::Invalid { param: None, message: sentence(&error) },
         other => Error::Internal(other.to_string()),
     }

@@ -25,6 +25,8 @@ pub struct EngineConfig {
     pub max_sequences: usize,
     /// Sequences of one model that may wait; more are refused as busy.
     pub queue_sequences: usize,
+    /// Sequences of one caller and one model that may wait; more are refused as busy.
+    pub queue_sequences_per_caller: usize,
     /// Seconds after which a sequence that has not ended counts as one priority higher, so that
     /// nobody waits for ever.
     pub priority_age_s: u64,
@@ -64,6 +66,7 @@ impl Default for EngineConfig {
             budget_tokens: 512,
             max_sequences: 32,
             queue_sequences: 256,
+            queue_sequences_per_caller: 64,
             priority_age_s: 30,
             event_buffer: 256,
             reader_timeout_s: 120,
@@ -89,6 +92,8 @@ impl EngineConfig {
         let sequences = self.max_sequences as u64;
         within("budget_tokens", self.budget_tokens as u64, sequences, 1 << 16)?;
         within("queue_sequences", self.queue_sequences as u64, 1, 65_536)?;
+        let per_caller = self.queue_sequences_per_caller as u64;
+        within("queue_sequences_per_caller", per_caller, 1, 65_536)?;
         within("priority_age_s", self.priority_age_s, 1, 86_400)?;
         within("event_buffer", self.event_buffer as u64, 4, 65_536)?;
         within("reader_timeout_s", self.reader_timeout_s, 1, 86_400)?;

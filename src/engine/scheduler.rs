@@ -224,6 +224,12 @@ impl Scheduler {
         self.find_running(id).map_or(&[], |entry| entry.lease.pages())
     }
 
+    /// Sequences that wait, in the order in which they may be expected to be admitted: by urgency,
+    /// then everyone's first, everyone's second and so on.
+    pub(crate) fn queue(&self) -> Vec<SequenceId> {
+        wants::queue(&self.waiting, |entry| self.urgency(entry))
+    }
+
     pub(crate) fn running(&self) -> usize {
         self.running.len()
     }

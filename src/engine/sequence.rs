@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::error::Result;
 use crate::event::{Event, FinishReason, Finished, TokenLogprob};
+use crate::queue::Ticket;
 use crate::request::{CallerKey, Priority, SequenceRequest};
 use crate::sampler::Sampler;
 
@@ -28,6 +29,8 @@ pub(crate) struct ActiveSequence {
     detokenizer: Detokenizer,
     stops: StopMatcher,
     events: mpsc::Sender<Result<Event>>,
+    /// Until the first step that runs it.
+    ticket: Option<Ticket>,
     submitted: Instant,
     started: Option<Instant>,
     first_token: Option<Instant>,
@@ -51,6 +54,7 @@ impl ActiveSequence {
         request: SequenceRequest,
         context_tokens: u32,
         events: mpsc::Sender<Result<Event>>,
+        ticket: Ticket,
     ) -> ActiveSequence {
         let prompt_tokens = request.prompt.len();
         let context_tokens = context_tokens as usize;
@@ -73,6 +77,7 @@ impl ActiveSequence {
             detokenizer,
             stops: StopMatcher::new(request.stop),
             events,
+            ticket: Some(ticket),
             submitted: Instant::now(),
             started: None,
             first_token: None,
@@ -87,12 +92,21 @@ impl ActiveSequence {
             self.started = Some(Instant::now());
             // What stands before the first token that is run was found computed.
             self.cached_tokens = token;
+            self.ticket = None;
         }
         is_first
     }
 
-    pub(crate) fn has_started(&self) -> bool {
-        self.started.is_some()
+    /// How long ago it began to run, if it has.
+    pub(crate) fn running_for(&self) -> Option<Duration> {
+        self.started.map(|started| started.elapsed())
+    }
+
+    /// Tells who asks how many are to be admitted before it; 1 is next.
+    pub(crate) fn set_position(&self, position: usize) {
+        if let Some(ticket) = &self.ticket {
+            ticket.set_position(position);
+        }
     }
 
     pub(crate) fn reader(&mut self) -> Reader {

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::kv::KvCache;
 use crate::prefix::Chain;
+use crate::queue::Queue;
 use crate::scheduler::{Arrival, Limits, Scheduler, SequenceId, Work};
 use crate::sequence::{ActiveSequence, Reader};
 use crate::tensors::with_values;
@@ -49,8 +50,6 @@ impl Runner for LoadedDecoder {
 pub(crate) struct Shared {
     /// Submitted and not ended.
     pub(crate) live: AtomicUsize,
-    /// Submitted and never run yet; bounds the queue.
-    pub(crate) queued: AtomicUsize,
     pub(crate) running: AtomicUsize,
     pub(crate) pages_used: AtomicUsize,
     pub(crate) pages_cached: AtomicUsize,
@@ -59,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) completion_tokens: AtomicU64,
     pub(crate) preemptions: AtomicU64,
     pub(crate) steps: AtomicU64,
+    /// How long a sequence runs; 0 until one has ended.
+    pub(crate) mean_run_us: AtomicU64,
     /// Why the thread has given up, if it has.
     pub(crate) failure: OnceLock<String>,
 }
@@ -69,6 +70,7 @@ pub(crate) struct Worker {
     pub(crate) tokenizer: Arc<Tokenizer>,
     pub(crate) commands: Receiver<ActiveSequence>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) queue: Arc<Queue>,
     pub(crate) limits: Limits,
     pub(crate) pages: usize,
     pub(crate) reader_timeout: Duration,
@@ -191,7 +193,6 @@ impl Run {
         for work in work {
             let sequence = self.sequences.get_mut(&work.sequence).expect("scheduled ones live");
             if sequence.start(work.start) {
-                self.worker.shared.queued.fetch_sub(1, Relaxed);
                 self.worker.shared.reused_tokens.fetch_add(work.start as u64, Relaxed);
             }
             let tokens = &sequence.tokens[work.start..work.start + work.count];
@@ -233,8 +234,8 @@ impl Run {
     fn end(&mut self, id: SequenceId, last: Result<Event>) {
         self.scheduler.remove(id);
         let Some(sequence) = self.sequences.remove(&id) else { return };
-        if !sequence.has_started() {
-            self.worker.shared.queued.fetch_sub(1, Relaxed);
+        if let Some(ran) = sequence.running_for() {
+            self.note_run(ran);
         }
         self.publish();
         self.worker.shared.live.fetch_sub(1, Relaxed);
@@ -247,6 +248,34 @@ impl Run {
         shared.pages_used.store(self.scheduler.pages_used(), Relaxed);
         shared.pages_cached.store(self.scheduler.pages_cached(), Relaxed);
         shared.preemptions.store(self.scheduler.preemptions(), Relaxed);
+        self.publish_queue();
+    }
+
+    /// Says who is where in the queue, and how fast it moves: as many as run end in the time that
+    /// one runs.
+    fn publish_queue(&self) {
+        let queue = self.scheduler.queue();
+        for (index, id) in queue.iter().enumerate() {
+            if let Some(sequence) = self.sequences.get(id) {
+                sequence.set_position(index + 1);
+            }
+        }
+        let known = match self.worker.shared.mean_run_us.load(Relaxed) {
+            // None has ended yet: it takes longer than those that run have run so far.
+            0 => self.sequences.values().filter_map(ActiveSequence::running_for).max(),
+            mean => Some(Duration::from_micros(mean)),
+        };
+        let running = u32::try_from(self.scheduler.running().max(1)).unwrap_or(u32::MAX);
+        self.worker.queue.set_interval(known.unwrap_or_default() / running);
+    }
+
+    fn note_run(&self, ran: Duration) {
+        let ran_us = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX).max(1);
+        let mean_us = match self.worker.shared.mean_run_us.load(Relaxed) {
+            0 => ran_us,
+            mean_us => mean_us - mean_us / 8 + ran_us / 8,
+        };
+        self.worker.shared.mean_run_us.store(mean_us.max(1), Relaxed);
     }
 
     /// Tells everyone; what is still in the channel hears it when the channel is dropped.

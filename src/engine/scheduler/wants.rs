@@ -1,6 +1,6 @@
 //! Which prompts want tokens in a step, by urgency and caller, in the order of arrival.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::{Entry, SequenceId};
 use crate::request::CallerKey;
@@ -57,4 +57,20 @@ impl Wants {
         }
         self.queues.retain(|_, queue| !queue.is_empty());
     }
+}
+
+/// Waiting sequences by urgency, then everyone's first, everyone's second and so on.
+pub(super) fn queue(waiting: &[Entry], urgency: impl Fn(&Entry) -> u64) -> Vec<SequenceId> {
+    let mut before: HashMap<(u64, CallerKey), usize> = HashMap::new();
+    let mut order: Vec<(u64, usize, SequenceId)> = waiting
+        .iter()
+        .map(|entry| {
+            let urgency = urgency(entry);
+            let own = before.entry((urgency, entry.caller)).or_default();
+            *own += 1;
+            (urgency, *own, entry.id)
+        })
+        .collect();
+    order.sort_unstable();
+    order.into_iter().map(|(_, _, id)| id).collect()
 }

@@ -147,7 +147,7 @@ fn a_full_queue_says_busy_and_works_again_later() {
         }
         Err(error) => Some(error),
     });
-    assert!(matches!(refused, Some(Error::Busy)), "{refused:?}");
+    assert!(matches!(refused, Some(Error::Busy { .. })), "{refused:?}");
     assert!((2..=4).contains(&accepted.len()), "{}", accepted.len());
     drop(permit);
     for sequence in accepted {

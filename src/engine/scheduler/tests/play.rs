@@ -137,6 +137,7 @@ impl Play {
             self.run();
         }
         assert_eq!(self.scheduler.pages_used(), 0);
+        assert_eq!(self.scheduler.queue(), []);
     }
 }
 

@@ -160,3 +160,14 @@ fn a_long_prompt_does_not_stall_a_sequence_that_writes() {
     scheduler.remove(SequenceId(2));
     assert_eq!(counts(&mut scheduler), [(3, 512)], "alone it is given whole steps");
 }
+
+#[test]
+fn the_queue_is_told_by_urgency_and_then_by_turns() {
+    let mut scheduler = Scheduler::new(Limits { max_sequences: 1, ..LIMITS }, 100);
+    for (id, caller) in [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2)] {
+        add(&mut scheduler, id, caller, 5);
+    }
+    scheduler.add(Arrival { priority: Priority::Interactive, ..arrival(6, 1, &[1]) }, 0);
+    let order: Vec<u64> = scheduler.queue().iter().map(|id| id.0).collect();
+    assert_eq!(order, [6, 1, 4, 2, 5, 3]);
+}
