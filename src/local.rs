@@ -132,6 +132,7 @@ impl Backend for Local {
 
     fn activity(&self) -> Vec<Activity> {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.pool
             .activity()
             .into_iter()
@@ -142,8 +143,12 @@ impl Backend for Local {
                     memory_bytes: info.memory_bytes,
                     running: count(stats.running),
                     waiting: count(stats.waiting),
+                    queue_wait_ms: millis(stats.queue_wait),
                     kv_pages_used: count(stats.pages_used),
+                    kv_pages_cached: count(stats.pages_cached),
                     kv_pages_total: count(stats.pages_total),
+                    cached_tokens: stats.reused_tokens,
+                    preemptions: stats.preemptions,
                 })
             })
             .collect()

@@ -63,8 +63,16 @@ pub struct Activity {
     pub memory_bytes: u64,
     pub running: u32,
     pub waiting: u32,
+    /// How long a request would wait that came now.
+    pub queue_wait_ms: u64,
     pub kv_pages_used: u32,
+    /// Held by nobody, kept for prompts that begin alike.
+    pub kv_pages_cached: u32,
     pub kv_pages_total: u32,
+    /// Tokens of prompts that were found computed, since the model was loaded.
+    pub cached_tokens: u64,
+    /// How often a sequence had to give its place or pages up, since then.
+    pub preemptions: u64,
 }
 
 /// Whether two spellings name one model: case and the default tag do not matter.

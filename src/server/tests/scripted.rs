@@ -103,8 +103,12 @@ impl Backend for Scripted {
             memory_bytes: 7,
             running: 1,
             waiting: 0,
+            queue_wait_ms: 4,
             kv_pages_used: 2,
+            kv_pages_cached: 1,
             kv_pages_total: 3,
+            cached_tokens: 5,
+            preemptions: 6,
         }]
     }
 }
