@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hearth_engine::{Model, Pool, Sequence, SequenceRequest};
+use hearth_engine::{CallerKey, Model, Pool, Sequence, SequenceRequest};
 use hearth_gateway::backend::{Activity, Backend, ModelState, ServedModel};
 use hearth_gateway::error::sentence;
 use hearth_gateway::event::EventStream;
-use hearth_gateway::request::{GenerateRequest, Input, Message, Role};
+use hearth_gateway::request::{GenerateRequest, Input, Message, Priority, Role};
 use hearth_gateway::{Error, Result};
 use hearth_hub::{Entry, Library, ModelName, Origin};
+use hearth_store::UserId;
 use hearth_text::{ChatMessage, Specials};
 use tokio::sync::mpsc;
 
@@ -21,8 +22,10 @@ use crate::local_events::Answer;
 
 /// Events that may wait for the gateway; the engine's own buffer stands behind it.
 const EVENT_BUFFER: usize = 16;
-/// What a caller is told to wait when a model's queue is full.
-const BUSY_RETRY: Duration = Duration::from_secs(2);
+/// What a caller is told to wait for a model that has just been unloaded: it is loaded again.
+const UNLOADED_RETRY: Duration = Duration::from_secs(1);
+/// Shortest and longest time that a caller is told to wait for a model to become idle.
+const IDLE_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
 
 /// The built-in guide is so small that it mixes its answers up when it may choose freely.
 const GUIDE_TEMPERATURE: f32 = 0.2;
@@ -85,7 +88,11 @@ impl Backend for Local {
             .collect()
     }
 
-    async fn generate(&self, mut request: GenerateRequest) -> Result<EventStream> {
+    async fn generate(
+        &self,
+        user: Option<UserId>,
+        mut request: GenerateRequest,
+    ) -> Result<EventStream> {
         let entry = self.find(&request.model)?;
         if entry.origin == Origin::Builtin {
             request.sampling.temperature.get_or_insert(GUIDE_TEMPERATURE);
@@ -97,9 +104,11 @@ impl Backend for Local {
         })
         .await?;
         let prompt_tokens = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
+        let caller = caller_key(user);
         let mut sequences = Vec::with_capacity(usize::from(request.choices));
         for choice in 0..request.choices {
             let sequence = sequence_request(&request, prompt.clone(), choice);
+            let sequence = SequenceRequest { caller, ..sequence };
             // A refusal drops the sequences before it, which cancels them.
             sequences.push(model.submit(sequence).map_err(run_error)?);
         }
@@ -123,6 +132,7 @@ impl Backend for Local {
 
     fn activity(&self) -> Vec<Activity> {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.pool
             .activity()
             .into_iter()
@@ -133,8 +143,12 @@ impl Backend for Local {
                     memory_bytes: info.memory_bytes,
                     running: count(stats.running),
                     waiting: count(stats.waiting),
+                    queue_wait_ms: millis(stats.queue_wait),
                     kv_pages_used: count(stats.pages_used),
+                    kv_pages_cached: count(stats.pages_cached),
                     kv_pages_total: count(stats.pages_total),
+                    cached_tokens: stats.reused_tokens,
+                    preemptions: stats.preemptions,
                 })
             })
             .collect()
@@ -208,8 +222,19 @@ fn sequence_request(request: &GenerateRequest, prompt: Vec<u32>, choice: u16) ->
         max_tokens: request.max_tokens,
         stop: request.stop.clone(),
         logprobs: request.logprobs,
+        priority: match request.priority {
+            Priority::Interactive => hearth_engine::Priority::Interactive,
+            Priority::Default => hearth_engine::Priority::Default,
+            Priority::Background => hearth_engine::Priority::Background,
+        },
         continues_text: !matches!(request.input, Input::Chat(_)),
+        ..SequenceRequest::default()
     }
+}
+
+/// What the engine knows of a user; the operator is nobody's number.
+fn caller_key(user: Option<UserId>) -> CallerKey {
+    CallerKey(user.map_or(0, |user| user.0.cast_unsigned()))
 }
 
 /// Why a model could not be loaded.
@@ -223,7 +248,14 @@ fn load_error(name: &ModelName, pool: &Pool, error: hearth_engine::Error) -> Err
             let loaded = if loaded.is_empty() { "nothing".to_owned() } else { loaded };
             Error::TooBig { model, need_bytes, free_bytes, loaded }
         }
-        E::AllBusy { .. } => Error::Busy { retry_after: BUSY_RETRY },
+        // A model is idle at the soonest when what it runs and what waits for it has run.
+        E::AllBusy { .. } => {
+            let stats = pool.activity().into_iter().map(|model| model.stats);
+            let busy = stats.filter(|stats| stats.running + stats.waiting > 0);
+            let soonest = busy.map(|stats| stats.queue_wait + stats.mean_run).min();
+            let retry_after = soonest.unwrap_or_default().clamp(IDLE_RETRY.0, IDLE_RETRY.1);
+            Error::Overloaded { retry_after }
+        }
         // A file that cannot be read is this machine's fault, and the text would name its path.
         E::Format(error) if matches!(*error, hearth_formats::Error::Io { .. }) => {
             Error::Internal(error.to_string())
@@ -242,7 +274,9 @@ pub(crate) fn run_error(error: hearth_engine::Error) -> Error {
         E::ContextFull { prompt_tokens, context_tokens } => {
             Error::ContextFull { prompt_tokens, max_tokens: 0, context_tokens }
         }
-        E::Busy | E::AllBusy { .. } | E::Unloaded => Error::Busy { retry_after: BUSY_RETRY },
+        E::CallerBusy { retry_after } => Error::Busy { retry_after },
+        E::Busy { retry_after } => Error::Overloaded { retry_after },
+        E::Unloaded => Error::Overloaded { retry_after: UNLOADED_RETRY },
         E::InvalidRequest(_) => Error::Invalid { param: None, message: sentence(&error) },
         other => Error::Internal(other.to_string()),
     }

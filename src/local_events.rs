@@ -80,6 +80,10 @@ impl Answer {
         let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let first = self.usage.completion_tokens == 0;
         self.usage.completion_tokens += finished.completion_tokens;
+        // What the first choice computed the others found: only what none of them computed counts.
+        let cached_tokens = finished.cached_tokens;
+        self.usage.cached_tokens =
+            if first { cached_tokens } else { self.usage.cached_tokens.min(cached_tokens) };
         self.usage.queue_ms = self.usage.queue_ms.max(ms(finished.queue));
         self.usage.total_ms = self.usage.total_ms.max(ms(finished.total));
         let first_token_ms = ms(finished.first_token);

@@ -16,12 +16,20 @@ pub struct EngineConfig {
     pub page_tokens: usize,
     /// Most memory for one model's KV cache, in bytes; less is taken where less is useful.
     pub kv_cache_bytes: u64,
+    /// Whether prompts of one caller that begin alike are computed once: pages of the KV cache keep
+    /// what they hold until their place is needed.
+    pub prefix_reuse: bool,
     /// Tokens one step may run, over all sequences; at least `max_sequences`.
     pub budget_tokens: usize,
     /// Sequences of one model that run at once.
     pub max_sequences: usize,
     /// Sequences of one model that may wait; more are refused as busy.
     pub queue_sequences: usize,
+    /// Sequences of one caller and one model that may wait; more are refused as busy.
+    pub queue_sequences_per_caller: usize,
+    /// Seconds after which a sequence that has not ended counts as one priority higher, so that
+    /// nobody waits for ever.
+    pub priority_age_s: u64,
     /// Events kept for a reader that lags; a sequence whose reader lags further is paused.
     pub event_buffer: usize,
     /// Seconds until a paused sequence is ended.
@@ -54,9 +62,12 @@ impl Default for EngineConfig {
             context_tokens: 0,
             page_tokens: 16,
             kv_cache_bytes: 4 << 30,
+            prefix_reuse: true,
             budget_tokens: 512,
             max_sequences: 32,
             queue_sequences: 256,
+            queue_sequences_per_caller: 64,
+            priority_age_s: 30,
             event_buffer: 256,
             reader_timeout_s: 120,
             max_loaded_models: 4,
@@ -81,6 +92,9 @@ impl EngineConfig {
         let sequences = self.max_sequences as u64;
         within("budget_tokens", self.budget_tokens as u64, sequences, 1 << 16)?;
         within("queue_sequences", self.queue_sequences as u64, 1, 65_536)?;
+        let per_caller = self.queue_sequences_per_caller as u64;
+        within("queue_sequences_per_caller", per_caller, 1, 65_536)?;
+        within("priority_age_s", self.priority_age_s, 1, 86_400)?;
         within("event_buffer", self.event_buffer as u64, 4, 65_536)?;
         within("reader_timeout_s", self.reader_timeout_s, 1, 86_400)?;
         within("max_loaded_models", self.max_loaded_models as u64, 1, 1024)?;

@@ -1,6 +1,7 @@
 //! What can go wrong with a model or a sequence, sorted by what the caller can do about it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why a model did not load or a sequence did not start or ended early.
 ///
@@ -25,9 +26,12 @@ pub enum Error {
     /// The prompt leaves no room for an answer.
     #[error("the prompt has {prompt_tokens} tokens, the context holds {context_tokens}")]
     ContextFull { prompt_tokens: u32, context_tokens: u32 },
-    /// The model's queue is full; try again later.
-    #[error("the model's queue is full")]
-    Busy,
+    /// The model's queue is full; by then those who wait now will have begun.
+    #[error("the model's queue is full for about {} s", retry_after.as_secs())]
+    Busy { retry_after: Duration },
+    /// The caller has as many sequences waiting as it may; by then one of them will have begun.
+    #[error("the caller's part of the model's queue is full for about {} s", retry_after.as_secs())]
+    CallerBusy { retry_after: Duration },
     /// The request itself makes no sense.
     #[error("{0}")]
     InvalidRequest(String),

@@ -29,6 +29,8 @@ pub struct TokenLogprob {
 pub struct Finished {
     pub reason: FinishReason,
     pub prompt_tokens: u32,
+    /// Part of `prompt_tokens` that an earlier sequence had computed.
+    pub cached_tokens: u32,
     /// Tokens generated, with the one that ended the sequence.
     pub completion_tokens: u32,
     /// From submission until the first step that ran the sequence.

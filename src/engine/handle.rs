@@ -1,9 +1,10 @@
 //! What others hold of a loaded model and of a running sequence.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use hearth_formats::{ModelFormat, ModelShape};
 use hearth_text::{ChatTemplate, Tokenizer};
@@ -12,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::placement::DeviceChoice;
+use crate::queue::{Queue, QueuePlace};
 use crate::request::SequenceRequest;
 use crate::sequence::ActiveSequence;
 use crate::worker::Shared;
@@ -29,15 +31,9 @@ pub(crate) struct Inner {
     pub(crate) template: ChatTemplate,
     pub(crate) commands: SyncSender<ActiveSequence>,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) limits: QueueLimits,
-    pub(crate) thread: JoinHandle<()>,
-}
-
-/// How much may wait.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct QueueLimits {
-    pub(crate) queue_sequences: usize,
+    pub(crate) queue: Arc<Queue>,
     pub(crate) event_buffer: usize,
+    pub(crate) thread: JoinHandle<()>,
 }
 
 /// What a model is, and what it takes.
@@ -62,13 +58,22 @@ pub struct ModelInfo {
 pub struct ModelStats {
     pub running: usize,
     pub waiting: usize,
+    /// Held by sequences, shared ones counted once.
     pub pages_used: usize,
+    /// Held by nobody, kept for prompts that begin alike.
+    pub pages_cached: usize,
     pub pages_total: usize,
     /// Rows computed: prompts, recomputed ones too, and generated tokens.
     pub computed_tokens: u64,
+    /// Tokens of prompts that were found computed.
+    pub reused_tokens: u64,
     pub completion_tokens: u64,
     pub preemptions: u64,
     pub steps: u64,
+    /// How long a sequence would wait that came now, as far as can be said from what others took.
+    pub queue_wait: Duration,
+    /// How long a sequence runs, on the average of the last ones.
+    pub mean_run: Duration,
 }
 
 /// The reading end of a sequence. Dropping it cancels the sequence within one step.
@@ -76,6 +81,8 @@ pub struct ModelStats {
 pub struct Sequence {
     events: mpsc::Receiver<Result<Event>>,
     shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    position: Arc<AtomicU32>,
     prompt_tokens: u32,
     is_over: bool,
 }
@@ -98,30 +105,24 @@ impl Model {
 
     /// Queues a prompt. Returns at once; an error means that nothing was queued.
     pub fn submit(&self, request: SequenceRequest) -> Result<Sequence> {
-        let Inner { info, shared, limits, commands, .. } = &*self.inner;
+        let Inner { info, shared, queue, commands, .. } = &*self.inner;
         request.check(info.shape.vocab, info.context_tokens)?;
         if shared.failure.get().is_some() {
             return Err(self.gone());
         }
         let prompt_tokens = request.prompt.len() as u32;
-        let waiting = shared.queued.fetch_add(1, Relaxed);
+        let ticket = queue.enter(request.caller)?;
+        let (queue, position) = (Arc::clone(queue), ticket.position());
+        let (sender, events) = mpsc::channel(self.inner.event_buffer);
+        let sequence = ActiveSequence::new(request, info.context_tokens, sender, ticket);
         shared.live.fetch_add(1, Relaxed);
-        let (sender, events) = mpsc::channel(limits.event_buffer);
-        let sequence = ActiveSequence::new(request, info.context_tokens, sender);
-        let sent = match waiting < limits.queue_sequences {
-            true => commands.try_send(sequence).map_err(|error| match error {
-                TrySendError::Full(_) => Error::Busy,
-                TrySendError::Disconnected(_) => self.gone(),
-            }),
-            false => Err(Error::Busy),
-        };
-        if let Err(error) = sent {
-            shared.queued.fetch_sub(1, Relaxed);
+        // As many as have tickets fit the channel.
+        if commands.try_send(sequence).is_err() {
             shared.live.fetch_sub(1, Relaxed);
-            return Err(error);
+            return Err(self.gone());
         }
         let shared = Arc::clone(shared);
-        Ok(Sequence { events, shared, prompt_tokens, is_over: false })
+        Ok(Sequence { events, shared, queue, position, prompt_tokens, is_over: false })
     }
 
     /// What the model does now.
@@ -132,11 +133,15 @@ impl Model {
             running,
             waiting: live.saturating_sub(running),
             pages_used: shared.pages_used.load(Relaxed),
+            pages_cached: shared.pages_cached.load(Relaxed),
             pages_total: self.inner.info.pages_total,
             computed_tokens: shared.computed_tokens.load(Relaxed),
+            reused_tokens: shared.reused_tokens.load(Relaxed),
             completion_tokens: shared.completion_tokens.load(Relaxed),
             preemptions: shared.preemptions.load(Relaxed),
             steps: shared.steps.load(Relaxed),
+            queue_wait: self.inner.queue.wait_of_next(),
+            mean_run: Duration::from_micros(shared.mean_run_us.load(Relaxed)),
         }
     }
 
@@ -173,6 +178,13 @@ impl Sequence {
     /// Tokens of the prompt.
     pub fn prompt_tokens(&self) -> u32 {
         self.prompt_tokens
+    }
+
+    /// Where the sequence stands in the queue; `None` once it runs, and before it is known.
+    pub fn place(&self) -> Option<QueuePlace> {
+        let position = self.position.load(Relaxed);
+        let wait = self.queue.wait(position as usize);
+        (position > 0).then_some(QueuePlace { position, wait })
     }
 
     /// The next event; `None` after the last one, which is `Finished` or an error.

@@ -3,7 +3,7 @@
 //! It knows no HTTP, no SQL, no users and no money. A [`Pool`] loads models; a [`Model`] is a
 //! handle to the thread that owns one model's weights, pages and sequences; each step of that
 //! thread is schedule → run → postprocess (`worker.rs`). Who decides is pure (`scheduler.rs`,
-//! `pages.rs`, `placement.rs`); who computes decides nothing (`decoder.rs`, `kv.rs`).
+//! `pages.rs`, `prefix.rs`, `placement.rs`); who computes decides nothing (`decoder.rs`, `kv.rs`).
 
 mod batch;
 mod config;
@@ -18,7 +18,9 @@ mod machine;
 mod pages;
 mod placement;
 mod pool;
+mod prefix;
 mod process;
+mod queue;
 mod request;
 mod rope;
 mod sampler;
@@ -39,4 +41,5 @@ pub use machine::{Facts, Gpu, Machine};
 pub use placement::DeviceChoice;
 pub use pool::{ModelActivity, ModelState, Pool, Source};
 pub use process::process_memory_bytes;
-pub use request::{Sampling, SequenceRequest};
+pub use queue::QueuePlace;
+pub use request::{CallerKey, Priority, Sampling, SequenceRequest};

@@ -11,9 +11,10 @@ use hearth_text::{ChatTemplate, Tokenizer};
 use crate::config::EngineConfig;
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
-use crate::handle::{Inner, Model, ModelInfo, QueueLimits};
+use crate::handle::{Inner, Model, ModelInfo};
 use crate::kv::{DeviceKv, HostKv, KvCache, KvShape};
 use crate::placement::{DeviceChoice, Placement};
+use crate::queue::{Queue, QueueLimits};
 use crate::scheduler::Limits;
 use crate::worker::{LoadedDecoder, Runner, Shared, Worker};
 
@@ -68,17 +69,15 @@ pub(crate) fn start(parts: Parts, config: &EngineConfig) -> Result<Model> {
     let Parts { info, tokenizer, template, runner } = parts;
     let tokenizer = Arc::new(tokenizer);
     let shared = Arc::new(Shared::default());
+    let queue = Queue::new(QueueLimits::of(config));
     let (commands, received) = sync_channel(config.queue_sequences);
     let worker = Worker {
         runner,
         tokenizer: Arc::clone(&tokenizer),
         commands: received,
         shared: Arc::clone(&shared),
-        limits: Limits {
-            page_tokens: config.page_tokens,
-            budget_tokens: config.budget_tokens,
-            max_sequences: config.max_sequences,
-        },
+        queue: Arc::clone(&queue),
+        limits: Limits::of(config),
         pages: info.pages_total,
         reader_timeout: Duration::from_secs(config.reader_timeout_s),
     };
@@ -86,9 +85,8 @@ pub(crate) fn start(parts: Parts, config: &EngineConfig) -> Result<Model> {
         .name(format!("model {}", info.name))
         .spawn(move || worker.work())
         .map_err(|error| Error::LoadFailed(error.to_string()))?;
-    let limits =
-        QueueLimits { queue_sequences: config.queue_sequences, event_buffer: config.event_buffer };
-    let inner = Inner { info, tokenizer, template, commands, shared, limits, thread };
+    let event_buffer = config.event_buffer;
+    let inner = Inner { info, tokenizer, template, commands, shared, queue, event_buffer, thread };
     Ok(Model { inner: Arc::new(inner) })
 }
 

@@ -1,7 +1,15 @@
-//! Who holds which page of the KV cache. Integers only; the data lies in `kv.rs`.
+//! Who holds which page of the KV cache, and which pages hold what. Integers only; the data lies
+//! in `kv.rs`.
+//!
+//! A page is free, held or cached. A held one may be shared by sequences that begin alike; a
+//! cached one is held by nobody but keeps what it holds until its place is needed, the one that
+//! was let go longest ago first.
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+
+use crate::prefix::PageHash;
 
 /// Index of a page of the KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,14 +21,30 @@ pub(crate) struct Pages {
     book: Rc<RefCell<Book>>,
 }
 
-/// Every page is either in `free` or marked in `is_held`, never both, never neither.
+/// Every page is either in `free`, or in `cached`, or has holders: free + cached + held = total,
+/// a page with many holders counted once.
 #[derive(Debug)]
 struct Book {
+    pages: Vec<Page>,
     free: Vec<PageId>,
-    is_held: Vec<bool>,
+    /// Pages that nobody holds, by when they were let go.
+    cached: BTreeMap<u64, PageId>,
+    /// Pages whose content is named, held or cached.
+    by_hash: HashMap<PageHash, PageId>,
+    /// Counts pages that were let go.
+    clock: u64,
 }
 
-/// Pages held by one sequence, in the order of its tokens. Dropping it frees them.
+#[derive(Clone, Debug, Default)]
+struct Page {
+    holders: u32,
+    /// What it holds, if that may be shared.
+    hash: Option<PageHash>,
+    /// Its key in `cached`.
+    let_go: u64,
+}
+
+/// Pages held by one sequence, in the order of its tokens. Dropping it lets them go.
 #[derive(Debug)]
 pub(crate) struct Lease {
     pages: Vec<PageId>,
@@ -30,17 +54,28 @@ pub(crate) struct Lease {
 impl Pages {
     pub(crate) fn new(total: usize) -> Pages {
         let count = u32::try_from(total).expect("page counts are bounded by memory");
-        // Backwards, so that the first lease gets the first pages.
-        let free = (0..count).rev().map(PageId).collect();
-        Pages { book: Rc::new(RefCell::new(Book { free, is_held: vec![false; total] })) }
+        let book = Book {
+            pages: vec![Page::default(); total],
+            // Backwards, so that the first lease gets the first pages.
+            free: (0..count).rev().map(PageId).collect(),
+            cached: BTreeMap::new(),
+            by_hash: HashMap::new(),
+            clock: 0,
+        };
+        Pages { book: Rc::new(RefCell::new(book)) }
     }
 
     pub(crate) fn total(&self) -> usize {
-        self.book.borrow().is_held.len()
+        self.book.borrow().pages.len()
     }
 
-    pub(crate) fn free(&self) -> usize {
-        self.book.borrow().free.len()
+    pub(crate) fn cached(&self) -> usize {
+        self.book.borrow().cached.len()
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        let book = self.book.borrow();
+        book.pages.len() - book.free.len() - book.cached.len()
     }
 
     /// A lease of no pages yet.
@@ -48,27 +83,61 @@ impl Pages {
         Lease { pages: Vec::new(), book: Rc::clone(&self.book) }
     }
 
-    /// Whether free + held = total, with `held` as counted by the holders.
-    pub(crate) fn check(&self, held: usize) -> bool {
+    /// How many of these pages, from the first on, are there.
+    pub(crate) fn known(&self, hashes: &[PageHash]) -> usize {
+        self.book.borrow().known(hashes).count()
+    }
+
+    /// A lease of `count` pages: those of `hashes` that are there, from the first on, and then
+    /// new ones. `None` if too few can be had.
+    pub(crate) fn lease_after(&self, hashes: &[PageHash], count: usize) -> Option<Lease> {
+        let mut book = self.book.borrow_mut();
+        let known: Vec<PageId> = book.known(hashes).take(count).collect();
+        let idle = known.iter().filter(|page| book.page(**page).holders == 0).count();
+        if book.free.len() + book.cached.len() - idle < count - known.len() {
+            return None;
+        }
+        known.iter().for_each(|&page| book.hold(page));
+        drop(book);
+        let mut lease = Lease { pages: known, book: Rc::clone(&self.book) };
+        let has_grown = lease.grow(count);
+        debug_assert!(has_grown, "counted above");
+        Some(lease)
+    }
+
+    /// Whether free + held + cached = total, with holders as these leases count them.
+    pub(crate) fn check<'a>(&self, leases: impl Iterator<Item = &'a Lease>) -> bool {
         let book = self.book.borrow();
-        let marked = book.is_held.iter().filter(|&&is_held| is_held).count();
-        let free_are_unmarked = book.free.iter().all(|page| !book.is_held[page.0 as usize]);
-        free_are_unmarked && marked == held && book.free.len() + held == book.is_held.len()
+        let mut holders = vec![0; book.pages.len()];
+        for page in leases.flat_map(Lease::pages) {
+            holders[page.0 as usize] += 1;
+        }
+        let held = holders.iter().filter(|&&count| count > 0).count();
+        book.pages.iter().map(|page| page.holders).eq(holders)
+            && book.free.len() + held + book.cached.len() == book.pages.len()
+            && book.free.iter().all(|&page| {
+                let page = book.page(page);
+                page.holders == 0 && page.hash.is_none()
+            })
+            && book.cached.iter().all(|(&at, &page)| {
+                let page = book.page(page);
+                page.holders == 0 && page.hash.is_some() && page.let_go == at
+            })
+            && book.by_hash.iter().all(|(&hash, &page)| book.page(page).hash == Some(hash))
+            && book.by_hash.len() == book.pages.iter().filter(|page| page.hash.is_some()).count()
     }
 }
 
 impl Lease {
-    /// Takes pages until there are `count`. Takes none and says `false` if too few are free.
+    /// Takes pages until there are `count`. Takes none and says `false` if too few can be had.
     pub(crate) fn grow(&mut self, count: usize) -> bool {
         let more = count.saturating_sub(self.pages.len());
         let mut book = self.book.borrow_mut();
-        if book.free.len() < more {
+        if book.free.len() + book.cached.len() < more {
             return false;
         }
         for _ in 0..more {
-            let page = book.free.pop().expect("counted above");
-            debug_assert!(!book.is_held[page.0 as usize], "a free page is not held");
-            book.is_held[page.0 as usize] = true;
+            let page = book.take();
             self.pages.push(page);
         }
         true
@@ -77,42 +146,96 @@ impl Lease {
     pub(crate) fn pages(&self) -> &[PageId] {
         &self.pages
     }
+
+    /// Says what a page of this lease holds from now on. A page with the same content that was
+    /// named before stays the one that others find.
+    pub(crate) fn name(&self, index: usize, hash: PageHash) {
+        let mut book = self.book.borrow_mut();
+        let id = self.pages[index];
+        if book.page(id).hash.is_none() && !book.by_hash.contains_key(&hash) {
+            book.by_hash.insert(hash, id);
+            book.page_mut(id).hash = Some(hash);
+        }
+    }
+
+    /// Takes the names of all pages back, so that nobody finds them any more.
+    pub(crate) fn forget(&self) {
+        let mut book = self.book.borrow_mut();
+        for &page in &self.pages {
+            book.forget(page);
+        }
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut book = self.book.borrow_mut();
+        // The last page first: it goes first too, because it is of no use without those before.
         for page in self.pages.drain(..).rev() {
-            debug_assert!(book.is_held[page.0 as usize], "a leased page is held");
-            book.is_held[page.0 as usize] = false;
-            book.free.push(page);
+            book.let_go(page);
+        }
+    }
+}
+
+impl Book {
+    fn page(&self, id: PageId) -> &Page {
+        &self.pages[id.0 as usize]
+    }
+
+    fn page_mut(&mut self, id: PageId) -> &mut Page {
+        &mut self.pages[id.0 as usize]
+    }
+
+    fn known(&self, hashes: &[PageHash]) -> impl Iterator<Item = PageId> {
+        hashes.iter().map_while(|hash| self.by_hash.get(hash).copied())
+    }
+
+    /// A page of no content, for a holder; some is there.
+    fn take(&mut self) -> PageId {
+        let id = self.free.pop().unwrap_or_else(|| {
+            let (_, oldest) = self.cached.pop_first().expect("a free or cached page was counted");
+            self.forget(oldest);
+            oldest
+        });
+        let page = self.page_mut(id);
+        debug_assert!(page.holders == 0, "a free page is not held");
+        page.holders = 1;
+        id
+    }
+
+    fn hold(&mut self, id: PageId) {
+        let page = self.page_mut(id);
+        page.holders += 1;
+        if page.holders == 1 {
+            let at = page.let_go;
+            self.cached.remove(&at);
+        }
+    }
+
+    fn let_go(&mut self, id: PageId) {
+        self.clock += 1;
+        let clock = self.clock;
+        let page = self.page_mut(id);
+        debug_assert!(page.holders > 0, "a leased page is held");
+        page.holders -= 1;
+        if page.holders > 0 {
+            return;
+        }
+        page.let_go = clock;
+        match page.hash {
+            Some(_) => {
+                self.cached.insert(clock, id);
+            }
+            None => self.free.push(id),
+        }
+    }
+
+    fn forget(&mut self, id: PageId) {
+        if let Some(hash) = self.page_mut(id).hash.take() {
+            self.by_hash.remove(&hash);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_dropped_lease_frees_its_pages() {
-        let pages = Pages::new(4);
-        let mut lease = pages.lease();
-        assert!(lease.grow(3) && lease.grow(2));
-        assert_eq!((lease.pages().len(), pages.free()), (3, 1));
-        assert!(pages.check(3) && !pages.check(2));
-        drop(lease);
-        assert_eq!(pages.free(), 4);
-        assert!(pages.check(0));
-    }
-
-    #[test]
-    fn a_lease_that_cannot_grow_takes_nothing() {
-        let pages = Pages::new(4);
-        let (mut first, mut second) = (pages.lease(), pages.lease());
-        assert!(first.grow(3));
-        assert!(!second.grow(2));
-        assert_eq!(pages.free(), 1);
-        assert!(second.grow(1) && pages.check(4));
-    }
-}
+mod tests;

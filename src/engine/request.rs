@@ -2,9 +2,29 @@
 
 use crate::error::{Error, Result};
 
+/// Stands for whoever asks, without saying who that is. Sequences of one caller share what they
+/// have in common; nobody else can find out what that is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallerKey(pub u64);
+
+/// How urgent a sequence is, most urgent first. Who waits long comes to count as more urgent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// Somebody sits in front of it.
+    Interactive,
+    #[default]
+    Default,
+    /// Whenever there is room.
+    Background,
+}
+
 /// A prompt to continue.
 #[derive(Clone, Debug, Default)]
 pub struct SequenceRequest {
+    pub caller: CallerKey,
+    /// The caller's part of what is shared, against other callers' weights; 0 counts as 1.
+    pub weight: u16,
+    pub priority: Priority,
     /// The prompt's token ids; never empty, all within the vocabulary.
     pub prompt: Vec<u32>,
     /// Whether the answer goes on in the prompt's own text, so that a space before its first word

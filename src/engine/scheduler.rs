@@ -1,14 +1,30 @@
 //! Decides what each step runs. Integers only: it knows token counts and pages, no tensors.
 //!
-//! Sequences run in the order in which they came. A step takes the next token of every running
-//! sequence first, then chunks of prompts, up to a budget of tokens. A sequence is admitted when
-//! all tokens it has fit in free pages; later pages are taken one by one. When there is none, the
-//! youngest sequence gives up its pages and waits to be computed again. The oldest never does, and
-//! every sequence fits the pages alone, so each one ends.
+//! A step takes the next token of every sequence that writes first, then pieces of prompts up to a
+//! budget of tokens; beside sequences that write, no more than keeps them going (`pace.rs`). Whose
+//! prompt that is, is decided by priority, then by fair share between callers (`fair.rs`), then by
+//! order of arrival. Who has waited long counts as more urgent, so that nobody waits for ever.
+//!
+//! A sequence is admitted when all tokens it has fit in pages; later pages are taken one by one.
+//! When there is none, the last in rank (the least urgent, of those the youngest) gives up its
+//! pages and waits to be computed again. The first in rank never does, and every sequence fits
+//! the pages alone, so each one ends.
+//!
+//! Full pages outlive their sequence: one that begins like it, or is it, computes only the rest.
 
-use std::collections::VecDeque;
+mod admission;
+mod fair;
+mod pace;
+mod wants;
 
+use crate::config::EngineConfig;
 use crate::pages::{Lease, PageId, Pages};
+use crate::prefix::Chain;
+use crate::request::{CallerKey, Priority};
+
+use fair::Shares;
+use pace::{Mix, Pace};
+use wants::Wants;
 
 /// Names a sequence within its model; ids grow in order of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +36,21 @@ pub(crate) struct Limits {
     pub(crate) page_tokens: usize,
     pub(crate) budget_tokens: usize,
     pub(crate) max_sequences: usize,
+    /// Whether pages outlive their sequence for others that begin alike.
+    pub(crate) prefix_reuse: bool,
+    /// After so long a sequence counts as one priority higher.
+    pub(crate) priority_age_ms: u64,
+}
+
+/// A sequence that comes to wait.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) id: SequenceId,
+    pub(crate) caller: CallerKey,
+    /// The caller's part of what is shared, against other callers' weights.
+    pub(crate) weight: u16,
+    pub(crate) priority: Priority,
+    pub(crate) prompt: Chain,
 }
 
 /// Tokens `start .. start + count` of a sequence, to be run in one step.
@@ -37,22 +68,50 @@ pub(crate) struct Work {
 pub(crate) struct Scheduler {
     limits: Limits,
     pages: Pages,
+    shares: Shares,
+    pace: Pace,
+    /// What the step that was chosen last runs.
+    mix: Mix,
     // Both in order of arrival.
-    waiting: VecDeque<Entry>,
+    waiting: Vec<Entry>,
     running: Vec<Entry>,
+    /// Of the step that is being chosen.
+    now_ms: u64,
     preemptions: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
     id: SequenceId,
+    caller: CallerKey,
+    priority: Priority,
+    arrived_ms: u64,
     /// Prompt and generated tokens.
-    tokens: usize,
+    chain: Chain,
     /// Leading tokens whose keys and values are in the pages.
     computed: usize,
+    /// Tokens behind these that the step which is being chosen will compute.
+    granted: usize,
+    /// Most tokens that were computed when it last had to go.
+    reached: usize,
     lease: Lease,
     /// The reader lags: keep, but do not run.
     paused: bool,
+}
+
+/// The order in which sequences keep their pages: urgency, then arrival.
+type Rank = (u64, SequenceId);
+
+impl Limits {
+    pub(crate) fn of(config: &EngineConfig) -> Limits {
+        Limits {
+            page_tokens: config.page_tokens,
+            budget_tokens: config.budget_tokens,
+            max_sequences: config.max_sequences,
+            prefix_reuse: config.prefix_reuse,
+            priority_age_ms: config.priority_age_s * 1000,
+        }
+    }
 }
 
 impl Scheduler {
@@ -60,65 +119,80 @@ impl Scheduler {
         Scheduler {
             limits,
             pages: Pages::new(total_pages),
-            waiting: VecDeque::new(),
+            shares: Shares::new(limits.budget_tokens),
+            pace: Pace::default(),
+            mix: Mix::default(),
+            waiting: Vec::new(),
             running: Vec::new(),
+            now_ms: 0,
             preemptions: 0,
         }
     }
 
-    /// Adds a sequence behind all others. Its longest form must fit the pages alone.
-    pub(crate) fn add(&mut self, id: SequenceId, prompt_tokens: usize) {
-        debug_assert!(prompt_tokens > 0 && self.pages_for(prompt_tokens) <= self.pages.total());
-        debug_assert!(self.waiting.back().is_none_or(|last| last.id < id), "ids grow");
-        let lease = self.pages.lease();
-        self.waiting.push_back(Entry {
+    /// Adds a sequence that arrives now. Its longest form must fit the pages alone.
+    pub(crate) fn add(&mut self, arrival: Arrival, now_ms: u64) {
+        let Arrival { id, caller, weight, priority, prompt: chain } = arrival;
+        let tokens = chain.tokens();
+        debug_assert!(tokens > 0 && self.pages_for(tokens) <= self.pages.total());
+        debug_assert!(self.waiting.last().is_none_or(|last| last.id < id), "ids grow");
+        self.shares.join(caller, weight);
+        self.waiting.push(Entry {
             id,
-            tokens: prompt_tokens,
+            caller,
+            priority,
+            arrived_ms: now_ms,
+            chain,
             computed: 0,
-            lease,
+            granted: 0,
+            reached: 0,
+            lease: self.pages.lease(),
             paused: false,
         });
     }
 
     /// Chooses the work of the next step and takes the pages it needs.
-    pub(crate) fn schedule(&mut self) -> Vec<Work> {
-        let mut work = Vec::new();
-        let mut budget = self.limits.budget_tokens;
-        let running: Vec<SequenceId> = self.running.iter().map(|entry| entry.id).collect();
-        for &id in &running {
-            // An earlier sequence may have taken this one's pages.
-            let Some(entry) = self.runnable(id) else { continue };
-            if entry.tokens - entry.computed == 1 && budget > 0 && self.make_room(id) {
-                work.push(self.take(id, &mut budget));
-            }
+    pub(crate) fn schedule(&mut self, now_ms: u64) -> Vec<Work> {
+        self.now_ms = now_ms;
+        self.running.iter_mut().for_each(|entry| entry.granted = 0);
+        if self.waiting.iter().all(|entry| entry.paused) {
+            self.shares.forgive(self.limits.budget_tokens);
         }
-        for id in running {
-            let Some(entry) = self.runnable(id) else { continue };
-            if entry.tokens - entry.computed > 1 && budget > 0 {
-                work.push(self.take(id, &mut budget));
-            }
-        }
-        while budget > 0 && self.has_place() {
-            let Some(id) = self.admit() else { break };
-            work.push(self.take(id, &mut budget));
-        }
+        let writing = self.grant_writing(self.limits.budget_tokens);
+        let left = self.limits.budget_tokens - writing;
+        // Beside sequences that write no more than they can bear; alone as much as may be.
+        self.grant_prompts(if writing > 0 { left.min(self.pace.beside(writing)) } else { left });
+        let work = self.work();
+        let tokens: usize = work.iter().map(|work| work.count).sum();
+        // Who wrote may have had to give its place up for a prompt.
+        let writing = work.iter().filter(|work| work.samples && work.count == 1).count();
+        self.mix = Mix { writing, prompt_tokens: tokens - writing };
         work
     }
 
-    /// Notes that a step has run.
+    /// Notes how long the step took that was chosen last.
+    pub(crate) fn note_cost(&mut self, took_us: u64) {
+        self.pace.note(self.mix, took_us);
+    }
+
+    /// Notes that a step has run. Pages that it filled may serve others from now on.
     pub(crate) fn advance(&mut self, work: &[Work]) {
+        let Limits { page_tokens, prefix_reuse, .. } = self.limits;
         for work in work {
-            if let Some(entry) = self.find(work.sequence) {
-                debug_assert_eq!(entry.computed, work.start, "work runs once");
-                entry.computed += work.count;
+            let Some(entry) = self.find(work.sequence) else { continue };
+            debug_assert_eq!(entry.computed, work.start, "work runs once");
+            entry.computed += work.count;
+            entry.granted = 0;
+            if prefix_reuse {
+                let filled = work.start / page_tokens..entry.computed / page_tokens;
+                filled.for_each(|page| entry.lease.name(page, entry.chain.full()[page]));
             }
         }
     }
 
-    /// Notes that a token was drawn for this sequence.
-    pub(crate) fn push_token(&mut self, id: SequenceId) {
+    /// Notes that this token was drawn for this sequence.
+    pub(crate) fn push_token(&mut self, id: SequenceId, token: u32) {
         if let Some(entry) = self.find(id) {
-            entry.tokens += 1;
+            entry.chain.push(token);
         }
     }
 
@@ -129,38 +203,129 @@ impl Scheduler {
         }
     }
 
-    /// Forgets a sequence and frees its pages.
+    /// Forgets a sequence and lets its pages go.
     pub(crate) fn remove(&mut self, id: SequenceId) {
-        self.running.retain(|entry| entry.id != id);
-        self.waiting.retain(|entry| entry.id != id);
+        for entries in [&mut self.running, &mut self.waiting] {
+            if let Ok(index) = entries.binary_search_by_key(&id, |entry| entry.id) {
+                self.shares.leave(entries.remove(index).caller);
+            }
+        }
+    }
+
+    /// Keeps others from what this sequence has computed, because it came to nothing good.
+    pub(crate) fn distrust(&mut self, id: SequenceId) {
+        if let Some(entry) = self.find(id) {
+            entry.lease.forget();
+        }
     }
 
     /// The pages of a running sequence, in the order of its tokens.
     pub(crate) fn pages_of(&self, id: SequenceId) -> &[PageId] {
-        self.running.iter().find(|entry| entry.id == id).map_or(&[], |entry| entry.lease.pages())
+        self.find_running(id).map_or(&[], |entry| entry.lease.pages())
+    }
+
+    /// Sequences that wait, in the order in which they may be expected to be admitted: by urgency,
+    /// then everyone's first, everyone's second and so on.
+    pub(crate) fn queue(&self) -> Vec<SequenceId> {
+        wants::queue(&self.waiting, |entry| self.urgency(entry))
     }
 
     pub(crate) fn running(&self) -> usize {
         self.running.len()
     }
 
-    #[cfg(test)]
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len()
+    /// Pages held by sequences, shared ones once.
+    pub(crate) fn pages_used(&self) -> usize {
+        self.pages.held()
     }
 
-    pub(crate) fn pages_used(&self) -> usize {
-        self.pages.total() - self.pages.free()
+    /// Pages that nobody holds and that wait to serve again.
+    pub(crate) fn pages_cached(&self) -> usize {
+        self.pages.cached()
     }
 
     pub(crate) fn preemptions(&self) -> u64 {
         self.preemptions
     }
 
-    /// Whether every page is either free or held by a running sequence.
+    /// Whether every page is free, cached or held by a running sequence.
     pub(crate) fn check(&self) -> bool {
-        let held = self.running.iter().map(|entry| entry.lease.pages().len()).sum();
-        self.waiting.iter().all(|entry| entry.lease.pages().is_empty()) && self.pages.check(held)
+        self.waiting.iter().all(|entry| entry.lease.pages().is_empty())
+            && self.pages.check(self.running.iter().map(|entry| &entry.lease))
+    }
+
+    /// Gives every sequence that writes its next token, first in rank first, so that none takes
+    /// the pages of one before it. Says how many tokens that are.
+    fn grant_writing(&mut self, budget_tokens: usize) -> usize {
+        let writes = |entry: &&Entry| !entry.paused && entry.left() == 1;
+        let mut ranks: Vec<Rank> =
+            self.running.iter().filter(writes).map(|entry| self.rank(entry)).collect();
+        ranks.sort_unstable();
+        let mut given = 0;
+        for (_, id) in ranks {
+            if given < budget_tokens && self.make_room(id) {
+                self.grant(id, 1);
+                given += 1;
+            }
+        }
+        given
+    }
+
+    /// Gives tokens to prompts, of those that run and of those that can be admitted.
+    fn grant_prompts(&mut self, mut budget_tokens: usize) {
+        let mut wants = Wants::of(&self.running, &self.waiting, |entry| self.urgency(entry));
+        while budget_tokens > 0
+            && let Some(urgency) = wants.most_urgent()
+        {
+            let is_wanting = |caller| wants.front(urgency, caller).is_some();
+            let Some((caller, most)) = self.shares.next(is_wanting) else { break };
+            let Some(id) = wants.front(urgency, caller) else { break };
+            if self.find_running(id).is_none() {
+                match self.admit(id) {
+                    admission::Outcome::Runs => {}
+                    // What it needs is being computed: its caller's others wait behind it.
+                    admission::Outcome::IsComing => {
+                        wants.remove(urgency, caller);
+                        continue;
+                    }
+                    // It comes first for pages that will be free: nobody overtakes it.
+                    admission::Outcome::NoRoom => {
+                        wants.retain(|id| self.find_running(id).is_some());
+                        continue;
+                    }
+                }
+            }
+            let left = self.find_running(id).map_or(0, Entry::left);
+            let count = left.min(budget_tokens).min(most);
+            self.grant(id, count);
+            budget_tokens -= count;
+            if count == left {
+                wants.pop(urgency, caller);
+            }
+        }
+    }
+
+    fn grant(&mut self, id: SequenceId, count: usize) {
+        if let Some(entry) = self.find(id) {
+            entry.granted += count;
+            let caller = entry.caller;
+            self.shares.charge(caller, count);
+        }
+    }
+
+    /// What has been granted; who writes comes first.
+    fn work(&self) -> Vec<Work> {
+        let granted = self.running.iter().filter(|entry| entry.granted > 0);
+        let mut work: Vec<Work> = granted
+            .map(|entry| Work {
+                sequence: entry.id,
+                start: entry.computed,
+                count: entry.granted,
+                samples: entry.left() == 0,
+            })
+            .collect();
+        work.sort_by_key(|work| !(work.samples && work.count == 1));
+        work
     }
 
     fn pages_for(&self, tokens: usize) -> usize {
@@ -168,86 +333,34 @@ impl Scheduler {
     }
 
     fn find(&mut self, id: SequenceId) -> Option<&mut Entry> {
-        self.running.iter_mut().chain(&mut self.waiting).find(|entry| entry.id == id)
+        let entries = match self.find_running(id).is_some() {
+            true => &mut self.running,
+            false => &mut self.waiting,
+        };
+        let index = entries.binary_search_by_key(&id, |entry| entry.id).ok()?;
+        entries.get_mut(index)
     }
 
-    fn runnable(&self, id: SequenceId) -> Option<&Entry> {
-        self.running.iter().find(|entry| entry.id == id && !entry.paused)
+    fn find_running(&self, id: SequenceId) -> Option<&Entry> {
+        let index = self.running.binary_search_by_key(&id, |entry| entry.id).ok()?;
+        self.running.get(index)
     }
 
-    fn take(&mut self, id: SequenceId, budget: &mut usize) -> Work {
-        let entry = self.find(id).expect("only running sequences are taken");
-        let count = (entry.tokens - entry.computed).min(*budget);
-        *budget -= count;
-        let samples = entry.computed + count == entry.tokens;
-        Work { sequence: id, start: entry.computed, count, samples }
+    /// 0 is most urgent.
+    fn urgency(&self, entry: &Entry) -> u64 {
+        let waited_ms = self.now_ms.saturating_sub(entry.arrived_ms);
+        (entry.priority as u64).saturating_sub(waited_ms / self.limits.priority_age_ms.max(1))
     }
 
-    /// Gives a running sequence the pages its tokens need, from others if it must be.
-    /// `false` if the sequence itself had to go.
-    fn make_room(&mut self, id: SequenceId) -> bool {
-        loop {
-            let page_tokens = self.limits.page_tokens;
-            let Some(entry) = self.find(id) else { return false };
-            let pages = entry.tokens.div_ceil(page_tokens);
-            if entry.lease.grow(pages) {
-                return true;
-            }
-            let victim = self.youngest(true).or_else(|| self.youngest(false));
-            self.preempt(victim.expect("the asking sequence runs"));
-            if victim == Some(id) {
-                return false;
-            }
-        }
+    fn rank(&self, entry: &Entry) -> Rank {
+        (self.urgency(entry), entry.id)
     }
+}
 
-    /// Whether one more sequence may run. Of those that wait for their readers the youngest gives
-    /// its place up, if somebody else could use it: who does not read must not keep others out.
-    fn has_place(&mut self) -> bool {
-        if self.running.len() < self.limits.max_sequences {
-            return true;
-        }
-        match self.youngest(true) {
-            Some(paused) if self.waiting.iter().any(|entry| !entry.paused) => {
-                self.preempt(paused);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Admits the first waiting sequence that may run, if its pages are free.
-    fn admit(&mut self) -> Option<SequenceId> {
-        let index = self.waiting.iter().position(|entry| !entry.paused)?;
-        // One token more than it has: else its first own token could push it out again.
-        let wanted = self.pages_for(self.waiting[index].tokens + 1).min(self.pages.total());
-        if !self.waiting[index].lease.grow(wanted) {
-            // A reader that does not read must not keep others out. The victim moves among the
-            // waiting, so look again; it is paused, so it is not found.
-            let victim = self.youngest(true)?;
-            self.preempt(victim);
-            return self.admit();
-        }
-        let entry = self.waiting.remove(index).expect("found above");
-        let id = entry.id;
-        let place = self.running.partition_point(|other| other.id < id);
-        self.running.insert(place, entry);
-        Some(id)
-    }
-
-    fn youngest(&self, paused: bool) -> Option<SequenceId> {
-        self.running.iter().rev().find(|entry| entry.paused == paused).map(|entry| entry.id)
-    }
-
-    fn preempt(&mut self, id: SequenceId) {
-        let index =
-            self.running.iter().position(|entry| entry.id == id).expect("victims are running");
-        let mut entry = self.running.remove(index);
-        entry.computed = 0;
-        entry.lease = self.pages.lease();
-        self.preemptions += 1;
-        let place = self.waiting.partition_point(|other| other.id < id);
-        self.waiting.insert(place, entry);
+impl Entry {
+    /// Tokens that are known and neither computed nor granted.
+    fn left(&self) -> usize {
+        self.chain.tokens() - self.computed - self.granted
     }
 }
 

@@ -7,7 +7,8 @@ use tokio::sync::mpsc;
 
 use crate::error::Result;
 use crate::event::{Event, FinishReason, Finished, TokenLogprob};
-use crate::request::SequenceRequest;
+use crate::queue::Ticket;
+use crate::request::{CallerKey, Priority, SequenceRequest};
 use crate::sampler::Sampler;
 
 /// Events that one token can cause: its text, and the end.
@@ -18,12 +19,18 @@ pub(crate) struct ActiveSequence {
     /// Prompt and answer.
     pub(crate) tokens: Vec<u32>,
     pub(crate) sampler: Sampler,
+    pub(crate) caller: CallerKey,
+    pub(crate) weight: u16,
+    pub(crate) priority: Priority,
     prompt_tokens: usize,
+    cached_tokens: usize,
     /// Length at which it ends, at most the context.
     most_tokens: usize,
     detokenizer: Detokenizer,
     stops: StopMatcher,
     events: mpsc::Sender<Result<Event>>,
+    /// Until the first step that runs it.
+    ticket: Option<Ticket>,
     submitted: Instant,
     started: Option<Instant>,
     first_token: Option<Instant>,
@@ -47,6 +54,7 @@ impl ActiveSequence {
         request: SequenceRequest,
         context_tokens: u32,
         events: mpsc::Sender<Result<Event>>,
+        ticket: Ticket,
     ) -> ActiveSequence {
         let prompt_tokens = request.prompt.len();
         let context_tokens = context_tokens as usize;
@@ -60,11 +68,16 @@ impl ActiveSequence {
         ActiveSequence {
             sampler: Sampler::new(request.sampling, request.logprobs, &request.prompt),
             tokens: request.prompt,
+            caller: request.caller,
+            weight: request.weight,
+            priority: request.priority,
             prompt_tokens,
+            cached_tokens: 0,
             most_tokens,
             detokenizer,
             stops: StopMatcher::new(request.stop),
             events,
+            ticket: Some(ticket),
             submitted: Instant::now(),
             started: None,
             first_token: None,
@@ -72,13 +85,28 @@ impl ActiveSequence {
         }
     }
 
-    /// Notes that a step runs this sequence; `true` the first time.
-    pub(crate) fn start(&mut self) -> bool {
-        self.started.replace(self.started.unwrap_or_else(Instant::now)).is_none()
+    /// Notes that a step runs this sequence from this token on; `true` the first time.
+    pub(crate) fn start(&mut self, token: usize) -> bool {
+        let is_first = self.started.is_none();
+        if is_first {
+            self.started = Some(Instant::now());
+            // What stands before the first token that is run was found computed.
+            self.cached_tokens = token;
+            self.ticket = None;
+        }
+        is_first
     }
 
-    pub(crate) fn has_started(&self) -> bool {
-        self.started.is_some()
+    /// How long ago it began to run, if it has.
+    pub(crate) fn running_for(&self) -> Option<Duration> {
+        self.started.map(|started| started.elapsed())
+    }
+
+    /// Tells who asks how many are to be admitted before it; 1 is next.
+    pub(crate) fn set_position(&self, position: usize) {
+        if let Some(ticket) = &self.ticket {
+            ticket.set_position(position);
+        }
     }
 
     pub(crate) fn reader(&mut self) -> Reader {
@@ -147,6 +175,7 @@ impl ActiveSequence {
         Finished {
             reason,
             prompt_tokens: self.prompt_tokens as u32,
+            cached_tokens: self.cached_tokens as u32,
             completion_tokens: (self.tokens.len() - self.prompt_tokens) as u32,
             queue: started - self.submitted,
             prefill: first_token - started,

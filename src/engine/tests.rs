@@ -4,4 +4,6 @@ mod answers;
 mod batching;
 mod failures;
 mod kinds;
+mod queueing;
+mod reuse;
 pub(crate) mod support;

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use candle_core::Tensor;
 use hearth_text::Tokenizer;
@@ -18,7 +18,9 @@ use crate::decoder::Decoder;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::kv::KvCache;
-use crate::scheduler::{Limits, Scheduler, SequenceId, Work};
+use crate::prefix::Chain;
+use crate::queue::Queue;
+use crate::scheduler::{Arrival, Limits, Scheduler, SequenceId, Work};
 use crate::sequence::{ActiveSequence, Reader};
 use crate::tensors::with_values;
 
@@ -48,14 +50,16 @@ impl Runner for LoadedDecoder {
 pub(crate) struct Shared {
     /// Submitted and not ended.
     pub(crate) live: AtomicUsize,
-    /// Submitted and never run yet; bounds the queue.
-    pub(crate) queued: AtomicUsize,
     pub(crate) running: AtomicUsize,
     pub(crate) pages_used: AtomicUsize,
+    pub(crate) pages_cached: AtomicUsize,
     pub(crate) computed_tokens: AtomicU64,
+    pub(crate) reused_tokens: AtomicU64,
     pub(crate) completion_tokens: AtomicU64,
     pub(crate) preemptions: AtomicU64,
     pub(crate) steps: AtomicU64,
+    /// How long a sequence runs; 0 until one has ended.
+    pub(crate) mean_run_us: AtomicU64,
     /// Why the thread has given up, if it has.
     pub(crate) failure: OnceLock<String>,
 }
@@ -66,6 +70,7 @@ pub(crate) struct Worker {
     pub(crate) tokenizer: Arc<Tokenizer>,
     pub(crate) commands: Receiver<ActiveSequence>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) queue: Arc<Queue>,
     pub(crate) limits: Limits,
     pub(crate) pages: usize,
     pub(crate) reader_timeout: Duration,
@@ -77,6 +82,7 @@ struct Run {
     scheduler: Scheduler,
     sequences: BTreeMap<SequenceId, ActiveSequence>,
     next_id: u64,
+    begun: Instant,
     /// The last step had nothing to do although there are sequences.
     is_stuck: bool,
 }
@@ -86,7 +92,9 @@ impl Worker {
     pub(crate) fn work(self) {
         let scheduler = Scheduler::new(self.limits, self.pages);
         let sequences = BTreeMap::new();
-        let mut run = Run { worker: self, scheduler, sequences, next_id: 0, is_stuck: false };
+        let begun = Instant::now();
+        let mut run =
+            Run { worker: self, scheduler, sequences, next_id: 0, begun, is_stuck: false };
         while run.receive() {
             let step = catch_unwind(AssertUnwindSafe(|| run.step()));
             let failure = match step {
@@ -128,13 +136,23 @@ impl Run {
     fn add(&mut self, sequence: ActiveSequence) {
         let id = SequenceId(self.next_id);
         self.next_id += 1;
-        self.scheduler.add(id, sequence.tokens.len());
+        let ActiveSequence { caller, weight, priority, .. } = sequence;
+        let prompt = Chain::new(caller, self.worker.limits.page_tokens, &sequence.tokens);
+        let now_ms = self.now_ms();
+        self.scheduler.add(Arrival { id, caller, weight, priority, prompt }, now_ms);
         self.sequences.insert(id, sequence);
+    }
+
+    /// Time as the scheduler counts it.
+    fn now_ms(&self) -> u64 {
+        // Half a billion years fit.
+        self.begun.elapsed().as_millis() as u64
     }
 
     fn step(&mut self) -> Result<()> {
         self.look_at_readers();
-        let work = self.scheduler.schedule();
+        let begun = Instant::now();
+        let work = self.scheduler.schedule(self.now_ms());
         self.is_stuck = work.is_empty();
         if !work.is_empty() {
             let batch = self.batch(&work);
@@ -146,8 +164,10 @@ impl Run {
             if let Some(logits) = logits {
                 self.postprocess(&work, &logits)?;
             }
+            // Steps of centuries do not come.
+            self.scheduler.note_cost(begun.elapsed().as_micros() as u64);
         }
-        debug_assert!(self.scheduler.check(), "free + held = total");
+        debug_assert!(self.scheduler.check(), "free + held + cached = total");
         Ok(())
     }
 
@@ -172,8 +192,8 @@ impl Run {
         let mut batch = Batch::new(self.worker.limits.page_tokens);
         for work in work {
             let sequence = self.sequences.get_mut(&work.sequence).expect("scheduled ones live");
-            if sequence.start() {
-                self.worker.shared.queued.fetch_sub(1, Relaxed);
+            if sequence.start(work.start) {
+                self.worker.shared.reused_tokens.fetch_add(work.start as u64, Relaxed);
             }
             let tokens = &sequence.tokens[work.start..work.start + work.count];
             let pages = self.scheduler.pages_of(work.sequence);
@@ -194,11 +214,14 @@ impl Run {
                 let sequence = self.sequences.get_mut(&id).expect("scheduled ones live");
                 let last = match sequence.sampler.sample(logits) {
                     Ok((token, logprob)) => {
-                        self.scheduler.push_token(id);
+                        self.scheduler.push_token(id, token);
                         self.worker.shared.completion_tokens.fetch_add(1, Relaxed);
                         sequence.push(token, logprob, &self.worker.tokenizer).map(Ok)
                     }
-                    Err(error) => Some(Err(error)),
+                    Err(error) => {
+                        self.scheduler.distrust(id);
+                        Some(Err(error))
+                    }
                 };
                 ended.extend(last.map(|last| (id, last)));
             }
@@ -211,8 +234,8 @@ impl Run {
     fn end(&mut self, id: SequenceId, last: Result<Event>) {
         self.scheduler.remove(id);
         let Some(sequence) = self.sequences.remove(&id) else { return };
-        if !sequence.has_started() {
-            self.worker.shared.queued.fetch_sub(1, Relaxed);
+        if let Some(ran) = sequence.running_for() {
+            self.note_run(ran);
         }
         self.publish();
         self.worker.shared.live.fetch_sub(1, Relaxed);
@@ -223,7 +246,36 @@ impl Run {
         let shared = &self.worker.shared;
         shared.running.store(self.scheduler.running(), Relaxed);
         shared.pages_used.store(self.scheduler.pages_used(), Relaxed);
+        shared.pages_cached.store(self.scheduler.pages_cached(), Relaxed);
         shared.preemptions.store(self.scheduler.preemptions(), Relaxed);
+        self.publish_queue();
+    }
+
+    /// Says who is where in the queue, and how fast it moves: as many as run end in the time that
+    /// one runs.
+    fn publish_queue(&self) {
+        let queue = self.scheduler.queue();
+        for (index, id) in queue.iter().enumerate() {
+            if let Some(sequence) = self.sequences.get(id) {
+                sequence.set_position(index + 1);
+            }
+        }
+        let known = match self.worker.shared.mean_run_us.load(Relaxed) {
+            // None has ended yet: it takes longer than those that run have run so far.
+            0 => self.sequences.values().filter_map(ActiveSequence::running_for).max(),
+            mean => Some(Duration::from_micros(mean)),
+        };
+        let running = u32::try_from(self.scheduler.running().max(1)).unwrap_or(u32::MAX);
+        self.worker.queue.set_interval(known.unwrap_or_default() / running);
+    }
+
+    fn note_run(&self, ran: Duration) {
+        let ran_us = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX).max(1);
+        let mean_us = match self.worker.shared.mean_run_us.load(Relaxed) {
+            0 => ran_us,
+            mean_us => mean_us - mean_us / 8 + ran_us / 8,
+        };
+        self.worker.shared.mean_run_us.store(mean_us.max(1), Relaxed);
     }
 
     /// Tells everyone; what is still in the channel hears it when the channel is dropped.

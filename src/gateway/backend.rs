@@ -4,6 +4,7 @@
 //! implement it here.
 
 use async_trait::async_trait;
+use hearth_store::UserId;
 
 use crate::error::Result;
 use crate::event::EventStream;
@@ -24,8 +25,10 @@ pub trait Backend: Send + Sync {
         self.models().into_iter().find(|model| is_same(&model.name, name))
     }
 
-    /// Starts the request and returns once its prompt is accepted (or refused).
-    async fn generate(&self, request: GenerateRequest) -> Result<EventStream>;
+    /// Starts the request of this user (`None` is the operator) and returns once its prompt is
+    /// accepted (or refused).
+    async fn generate(&self, user: Option<UserId>, request: GenerateRequest)
+    -> Result<EventStream>;
 
     /// Makes the model ready to answer; returns when it is.
     async fn load(&self, model: &str) -> Result<()>;
@@ -60,8 +63,16 @@ pub struct Activity {
     pub memory_bytes: u64,
     pub running: u32,
     pub waiting: u32,
+    /// How long a request would wait that came now.
+    pub queue_wait_ms: u64,
     pub kv_pages_used: u32,
+    /// Held by nobody, kept for prompts that begin alike.
+    pub kv_pages_cached: u32,
     pub kv_pages_total: u32,
+    /// Tokens of prompts that were found computed, since the model was loaded.
+    pub cached_tokens: u64,
+    /// How often a sequence had to give its place or pages up, since then.
+    pub preemptions: u64,
 }
 
 /// Whether two spellings name one model: case and the default tag do not matter.

@@ -27,8 +27,12 @@ pub enum Error {
     /// The model's files are damaged or unsupported; the text names the tensor or key.
     #[error("model `{model}` cannot be loaded: {reason}")]
     BadModel { model: String, reason: String },
+    /// The caller asks for more than its share.
     #[error("Too many requests are waiting; try again in {} s.", retry_after.as_secs().max(1))]
     Busy { retry_after: Duration },
+    /// Others ask for all there is.
+    #[error("The model is overloaded; try again in {} s.", retry_after.as_secs().max(1))]
+    Overloaded { retry_after: Duration },
     #[error("No valid credential was given.")]
     NotSignedIn,
     #[error("Wrong name or password.")]

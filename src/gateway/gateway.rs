@@ -209,12 +209,13 @@ impl Gateway {
             request.model = model.name;
             let account = Account::new(caller, &request);
             // A model that loads for long is part of the request's time.
-            let inner = tokio::time::timeout(limit, backend.generate(request))
+            let inner = tokio::time::timeout(limit, backend.generate(caller.user_id, request))
                 .await
                 .map_err(|_| Error::TimedOut { limit })??;
             Ok::<_, Error>((inner, account))
         };
         let (inner, account) = accepted.await.inspect_err(|_| self.inner.books.count_refusal())?;
+        slot.begin();
         let (outer, stream) = mpsc::channel(WAITING_EVENTS);
         let pump = Pump {
             inner,

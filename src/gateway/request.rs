@@ -16,6 +16,7 @@ pub struct GenerateRequest {
     /// The model's public name, as the caller wrote it.
     pub model: String,
     pub input: Input,
+    pub priority: Priority,
     pub sampling: Sampling,
     /// Most tokens to generate per choice; `None` runs to the end of the context.
     pub max_tokens: Option<u32>,
@@ -37,6 +38,17 @@ pub const MAX_STOP_BYTES: usize = 256;
 pub const MAX_CHOICES: u16 = 16;
 /// Most alternatives reported per token.
 pub const MAX_LOGPROBS: u8 = 20;
+
+/// How urgent a request is. Who waits long comes to count as more urgent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// Somebody sits in front of it: a turn of the web app's chat.
+    Interactive,
+    #[default]
+    Default,
+    /// Whenever there is room.
+    Background,
+}
 
 /// What to continue.
 #[derive(Clone, Debug, PartialEq)]

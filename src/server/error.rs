@@ -144,6 +144,9 @@ impl From<GatewayError> for Failure {
             E::Busy { retry_after } => {
                 failure(StatusCode::TOO_MANY_REQUESTS, "busy").retry_after(*retry_after)
             }
+            E::Overloaded { retry_after } => {
+                failure(StatusCode::SERVICE_UNAVAILABLE, "overloaded").retry_after(*retry_after)
+            }
             E::NotSignedIn => failure(StatusCode::UNAUTHORIZED, "sign_in_required"),
             E::WrongCredentials => failure(StatusCode::UNAUTHORIZED, "wrong_credentials"),
             E::TooManyAttempts { retry_after } => {

@@ -133,11 +133,15 @@ fn present(gateway: &Gateway) -> Registry {
     registry.register("calls_running", "Calls that run or wait", calls);
     let activity = gateway.activity();
     type Read = fn(&Activity) -> u64;
-    let figures: [(&str, &str, Read); 5] = [
+    let figures: [(&str, &str, Read); 7] = [
         ("model_memory_bytes", "Memory of the loaded model", |model| model.memory_bytes),
         ("sequences_running", "Sequences that run", |model| model.running.into()),
         ("sequences_waiting", "Sequences that wait", |model| model.waiting.into()),
+        ("queue_wait_ms", "Wait of a request that comes now", |model| model.queue_wait_ms),
         ("kv_pages_used", "Pages of the KV cache in use", |model| model.kv_pages_used.into()),
+        ("kv_pages_cached", "Pages kept for prompts that begin alike", |model| {
+            model.kv_pages_cached.into()
+        }),
         ("kv_pages", "Pages of the KV cache", |model| model.kv_pages_total.into()),
     ];
     for (name, help, read) in figures {
@@ -145,6 +149,18 @@ fn present(gateway: &Gateway) -> Registry {
         for model in &activity {
             let labels = ModelLabels { model: model.model.clone() };
             family.get_or_create(&labels).set(read(model));
+        }
+        registry.register(name, help, family);
+    }
+    let counts: [(&str, &str, Read); 2] = [
+        ("prompt_tokens_cached", "Tokens of prompts found computed", |model| model.cached_tokens),
+        ("preemptions", "Sequences that gave their place up", |model| model.preemptions),
+    ];
+    for (name, help, read) in counts {
+        let family: Family<ModelLabels, Counter> = Family::default();
+        for model in &activity {
+            let labels = ModelLabels { model: model.model.clone() };
+            family.get_or_create(&labels).inc_by(read(model));
         }
         registry.register(name, help, family);
     }

@@ -109,6 +109,7 @@ impl Answer {
             id: self.name.clone(),
             model: first.model.clone(),
             created: self.state.now(),
+            tier: call.tier,
         };
         let mut events = self.state.gateway().generate_all(caller, call.requests).await?;
         let first = next(&mut events).await?;

@@ -45,7 +45,9 @@ fn shape(model: &Activity) -> Value {
         "memory_bytes": model.memory_bytes,
         "running": model.running,
         "waiting": model.waiting,
+        "queue_wait_ms": model.queue_wait_ms,
         "kv_pages_used": model.kv_pages_used,
+        "kv_pages_cached": model.kv_pages_cached,
         "kv_pages_total": model.kv_pages_total,
     })
 }

@@ -53,6 +53,31 @@ async fn a_client_that_goes_away_frees_its_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_that_was_asked_before_is_reported_as_cached() {
+    let story = Story::begin().await;
+    let body = json!({
+        "model": "stories260k", "prompt": (300..400).collect::<Vec<_>>(), "max_tokens": 2, "n": 3,
+    });
+    let cached = |usage: &Value| usage["prompt_tokens_details"]["cached_tokens"].clone();
+    let (_, first) = story.call("/v1/completions", body.clone()).await;
+    assert_eq!(cached(&first["usage"]), 0, "one of the three computed it");
+    let (_, again) = story.call("/v1/completions", body.clone()).await;
+    assert_eq!(cached(&again["usage"]), 96, "{again}");
+    let mut streamed = body;
+    streamed["stream"] = json!(true);
+    streamed["stream_options"] = json!({ "include_usage": true });
+    let chunks = story.stream("/v1/completions", streamed).await.collect::<Vec<_>>().await;
+    let text = String::from_utf8(chunks.concat()).unwrap();
+    let last = text.split("data: ").find(|chunk| chunk.contains("cached_tokens")).unwrap();
+    assert_eq!(cached(&serde_json::from_str::<Value>(last.trim()).unwrap()["usage"]), 96);
+    let rows = story.app.store().usage();
+    let everything = UsageFilter { user_id: None, since: 0 };
+    let counts: Vec<u32> =
+        rows.latest(everything, 9).await.unwrap().iter().map(|row| row.cached_tokens).collect();
+    assert_eq!(counts, [96, 96, 0], "the books say the same, the newest first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn look_alikes_of_control_tokens_stay_text() {
     let story = Story::begin().await;
     let count = async |content: &str| {

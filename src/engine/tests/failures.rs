@@ -35,7 +35,11 @@ fn a_sequence_that_computes_nan_ends_and_others_go_on() {
     // The answer stays clear of the bad token, or the test would prove nothing.
     assert!(!golden.greedy_ids.contains(&BAD_TOKEN));
     assert_eq!(collect(good).ids(), golden.greedy_ids);
-    // The freed pages hold NaN keys now; the next to lease them must not see these.
+    // Pages hold NaN keys now; neither who leases them next nor who asks the same sees these.
+    assert_eq!(model.stats().reused_tokens, 0);
+    let again = answer(&model, greedy(&[1, BAD_TOKEN, 403], 64));
+    assert!(matches!(again.end, Err(Error::NotANumber)));
+    assert_eq!(model.stats().reused_tokens, 0);
     assert_eq!(answer(&model, greedy(&golden.prompt_ids, 64)).ids(), golden.greedy_ids);
     assert_all_pages_free(&model);
 }

@@ -17,7 +17,7 @@ pub use collect::Collector;
 pub use completion::parse_completion;
 pub use print::{Printer, Shape};
 
-use crate::request::GenerateRequest;
+use crate::request::{GenerateRequest, Priority};
 
 /// A parsed request body.
 #[derive(Clone, Debug)]
@@ -26,6 +26,32 @@ pub struct Call {
     pub requests: Vec<GenerateRequest>,
     /// `Some`: the answer is a stream of chunks.
     pub stream: Option<StreamOptions>,
+    /// The tier that serves it, if the body asked for one.
+    pub tier: Option<Tier>,
+}
+
+/// What `service_tier` comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    Default,
+    /// Later, when there is room.
+    Flex,
+}
+
+impl Tier {
+    fn name(self) -> &'static str {
+        match self {
+            Tier::Default => "default",
+            Tier::Flex => "flex",
+        }
+    }
+
+    fn priority(self) -> Priority {
+        match self {
+            Tier::Default => Priority::Default,
+            Tier::Flex => Priority::Background,
+        }
+    }
 }
 
 /// How a stream is printed.
@@ -43,6 +69,8 @@ pub struct Heading {
     pub model: String,
     /// Unix seconds.
     pub created: i64,
+    /// Named only if the body asked for one.
+    pub tier: Option<Tier>,
 }
 
 #[cfg(test)]

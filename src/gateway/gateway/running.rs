@@ -2,16 +2,18 @@
 //! too much.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hearth_store::UserId;
 use tokio::sync::watch;
 
 use crate::error::{Error, Result};
 
-/// When a user who has too many answers under way should ask again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Shortest and longest time after which a user who has too many answers under way is told to ask
+/// again.
+const RETRY_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
 
 /// The calls that run.
 pub(super) struct Running {
@@ -27,6 +29,8 @@ struct Answers {
     is_draining: bool,
     // The operator has no user, and shares one entry.
     by_user: HashMap<Option<UserId>, u32>,
+    /// How long a call takes, on the average of the last ones.
+    mean_call: Duration,
 }
 
 /// The right to run one call; given back when it is dropped.
@@ -34,6 +38,9 @@ pub(super) struct Slot {
     running: Arc<Running>,
     user: Option<UserId>,
     answers: u32,
+    since: Instant,
+    /// Whether a backend has accepted it: what is refused says nothing of how long calls take.
+    has_begun: AtomicBool,
 }
 
 impl Running {
@@ -58,11 +65,12 @@ impl Running {
         }
         let known = counts.by_user.get(&user).copied().unwrap_or(0);
         if answers > max - known {
-            return Err(Error::Busy { retry_after: RETRY_AFTER });
+            return Err(Error::Busy { retry_after: counts.retry_after(known) });
         }
         counts.by_user.insert(user, known + answers);
         self.total.send_modify(|total| *total += 1);
-        Ok(Slot { running: Arc::clone(self), user, answers })
+        let (running, since) = (Arc::clone(self), Instant::now());
+        Ok(Slot { running, user, answers, since, has_begun: AtomicBool::new(false) })
     }
 
     /// Refuses all calls from now on.
@@ -89,9 +97,33 @@ impl Running {
     }
 }
 
+impl Answers {
+    /// In the time that one call takes, all that a user has under way end.
+    fn retry_after(&self, under_way: u32) -> Duration {
+        (self.mean_call / under_way.max(1)).clamp(RETRY_AFTER.0, RETRY_AFTER.1)
+    }
+
+    fn note_call(&mut self, took: Duration) {
+        self.mean_call = match self.mean_call {
+            Duration::ZERO => took,
+            mean => (mean * 7 + took) / 8,
+        };
+    }
+}
+
+impl Slot {
+    /// Notes that a backend has accepted the call.
+    pub(super) fn begin(&self) {
+        self.has_begun.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut counts = self.running.lock();
+        if self.has_begun.load(Ordering::Relaxed) {
+            counts.note_call(self.since.elapsed());
+        }
         if let Some(count) = counts.by_user.get_mut(&self.user) {
             *count -= self.answers;
             if *count == 0 {
@@ -105,6 +137,18 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_says_when_by_how_long_calls_take() {
+        let mut answers = Answers::default();
+        assert_eq!(answers.retry_after(4), Duration::from_secs(1), "nothing is known yet");
+        answers.note_call(Duration::from_secs(80));
+        assert_eq!(answers.retry_after(4), Duration::from_secs(20));
+        answers.note_call(Duration::from_secs(160));
+        assert_eq!(answers.retry_after(1), Duration::from_secs(90));
+        answers.note_call(Duration::from_secs(1_000_000));
+        assert_eq!(answers.retry_after(1), Duration::from_secs(600));
+    }
 
     #[test]
     fn each_user_has_so_many_answers_and_gets_them_back() {

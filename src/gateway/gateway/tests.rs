@@ -14,7 +14,7 @@ use crate::caller::{Caller, Via};
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::event::{Event, EventStream, FinishReason, Usage};
-use crate::request::{GenerateRequest, Input, RequestId, Sampling};
+use crate::request::{GenerateRequest, Input, Priority, RequestId, Sampling};
 
 use scripted::Scripted;
 
@@ -71,6 +71,7 @@ fn request(id: &str) -> GenerateRequest {
         id: RequestId(id.to_owned()),
         model: "m".to_owned(),
         input: Input::Text("once".to_owned()),
+        priority: Priority::Default,
         sampling: Sampling::default(),
         max_tokens: None,
         stop: Vec::new(),

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use hearth_gateway::caller::Caller;
 use hearth_gateway::request::{
-    GenerateRequest, Input, Message as PromptMessage, RequestId, Role, Sampling,
+    GenerateRequest, Input, Message as PromptMessage, Priority, RequestId, Role, Sampling,
 };
 use hearth_store::{
     Chat, ChatId, MessageId, MessageRole, MessageStatus, NewMessage, TurnStart, UserId,
@@ -156,6 +156,7 @@ fn generate_request(
         id: id.clone(),
         model: model.to_owned(),
         input: Input::Chat(prompt),
+        priority: Priority::Interactive,
         sampling: Sampling {
             temperature: sampling.temperature,
             top_p: sampling.top_p,

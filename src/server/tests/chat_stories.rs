@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use hearth_gateway::Error;
+use hearth_gateway::request::{Input, Priority};
 use hearth_store::UserRole;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -89,6 +90,12 @@ async fn an_error_before_the_first_event_is_a_status_and_later_a_frame() {
         assert_eq!(answer.headers["retry-after"], "7");
         assert_eq!(answer.code(), "rate_limit_exceeded");
     }
+    let full = Error::Overloaded { retry_after: Duration::from_secs(9) };
+    fixture.backend.then(Script::Refuse(full));
+    let answer = fixture.call(&token, "POST", "/v1/chat/completions", Some(body.clone())).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers["retry-after"], "9");
+    assert_eq!(answer.code(), "overloaded");
     let secret = Error::Internal("tensor 7 at /secret/path".to_owned());
     fixture.backend.then(Script::Say(vec![started(), text("so"), Err(secret)]));
     let answer = fixture.call(&token, "POST", "/v1/chat/completions", Some(body)).await;
@@ -127,7 +134,8 @@ async fn a_turn_is_streamed_and_stored_and_the_next_one_knows_it() {
     story.fixture.backend.then(whole(&["Fine"]));
     story.turn(json!({ "content": "How are you?" })).await;
     let asked = story.fixture.backend.asked.lock().unwrap().pop().unwrap();
-    let hearth_gateway::request::Input::Chat(messages) = asked.input else { panic!("no chat") };
+    assert_eq!(asked.priority, Priority::Interactive, "somebody sits in front of it");
+    let Input::Chat(messages) = asked.input else { panic!("no chat") };
     let said: Vec<String> = messages.iter().map(|message| message.joined_text()).collect();
     assert_eq!(said, ["Hello there", "Good day", "How are you?"]);
 

@@ -8,6 +8,7 @@ use hearth_gateway::backend::{Activity, Backend, ModelState, ServedModel};
 use hearth_gateway::event::{Event, EventStream, FinishReason, Usage};
 use hearth_gateway::request::GenerateRequest;
 use hearth_gateway::{Error, Result};
+use hearth_store::UserId;
 use tokio::sync::{mpsc, watch};
 
 /// What happens to one request.
@@ -59,7 +60,11 @@ impl Backend for Scripted {
         vec![model("m"), model("hf.co/a/b:q4")]
     }
 
-    async fn generate(&self, request: GenerateRequest) -> Result<EventStream> {
+    async fn generate(
+        &self,
+        _user: Option<UserId>,
+        request: GenerateRequest,
+    ) -> Result<EventStream> {
         self.asked.lock().unwrap().push(request);
         let script = self.scripts.lock().unwrap().pop_front().expect("a script per request");
         let (events, hangs) = match script {
@@ -98,8 +103,12 @@ impl Backend for Scripted {
             memory_bytes: 7,
             running: 1,
             waiting: 0,
+            queue_wait_ms: 4,
             kv_pages_used: 2,
+            kv_pages_cached: 1,
             kv_pages_total: 3,
+            cached_tokens: 5,
+            preemptions: 6,
         }]
     }
 }

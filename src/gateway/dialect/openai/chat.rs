@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::Call;
 use super::fields::{Fields, must};
+use super::{Call, Tier};
 use crate::error::{Error, Result};
 use crate::request::{GenerateRequest, Input, MAX_LOGPROBS, Message, Part, RequestId, Role};
 
@@ -23,10 +23,12 @@ pub fn parse_chat(body: &[u8], id: RequestId) -> Result<Call> {
     fields.refuse("audio", |_| false)?;
     fields.refuse("web_search_options", |_| false)?;
     let messages = parse_messages(fields.take("messages"))?;
+    let tier = fields.tier()?;
     let request = GenerateRequest {
         id,
         model,
         input: Input::Chat(messages),
+        priority: tier.map_or_else(Default::default, Tier::priority),
         sampling: fields.sampling()?,
         max_tokens: match fields.count("max_completion_tokens", 1)? {
             Some(tokens) => Some(tokens),
@@ -37,7 +39,7 @@ pub fn parse_chat(body: &[u8], id: RequestId) -> Result<Call> {
         logprobs: parse_logprobs(&fields)?,
         echo: false,
     };
-    Ok(Call { requests: vec![request], stream: fields.stream()? })
+    Ok(Call { requests: vec![request], stream: fields.stream()?, tier })
 }
 
 /// `logprobs` asks for them, `top_logprobs` says how many alternatives.

@@ -63,14 +63,18 @@ impl Collector {
             .enumerate()
             .map(|(index, choice)| choice.print(self.shape, index, self.has_logprobs))
             .collect();
-        json!({
+        let mut answer = json!({
             "id": self.heading.id,
             "object": object,
             "created": self.heading.created,
             "model": self.heading.model,
             "choices": choices,
             "usage": print_usage(&self.usage),
-        })
+        });
+        if let Some(tier) = self.heading.tier {
+            answer["service_tier"] = tier.name().into();
+        }
+        answer
     }
 }
 

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::Call;
 use super::fields::{Fields, must};
+use super::{Call, Tier};
 use crate::error::{Error, Result};
 use crate::request::{GenerateRequest, Input, RequestId};
 
@@ -33,10 +33,12 @@ pub fn parse_completion(body: &[u8], id: RequestId) -> Result<Call> {
         let message = "'logprobs' of an echoed prompt are not supported by this version of Hearth.";
         return Err(Error::invalid("logprobs", message));
     }
+    let tier = fields.tier()?;
     let template = GenerateRequest {
         id,
         model,
         input: Input::Text(String::new()),
+        priority: tier.map_or_else(Default::default, Tier::priority),
         sampling: fields.sampling()?,
         max_tokens: Some(fields.count("max_tokens", 1)?.unwrap_or(DEFAULT_MAX_TOKENS)),
         stop: fields.stops()?,
@@ -62,7 +64,7 @@ pub fn parse_completion(body: &[u8], id: RequestId) -> Result<Call> {
             request
         })
         .collect();
-    Ok(Call { requests, stream: fields.stream()? })
+    Ok(Call { requests, stream: fields.stream()?, tier })
 }
 
 /// A text, a list of texts, a list of token ids, or a list of those.

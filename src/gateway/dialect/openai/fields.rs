@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
+use super::Tier;
 use crate::error::{Error, Result};
 use crate::request::{MAX_CHOICES, MAX_STOP_BYTES, MAX_STOPS, Sampling};
 
@@ -199,6 +200,20 @@ impl Fields {
             }
         };
         Ok(stream.then_some(super::StreamOptions { include_usage }))
+    }
+
+    /// `service_tier`. Paying for urgency is not offered: whoever asks for it gets the ordinary
+    /// tier, and the answer says so.
+    pub(super) fn tier(&self) -> Result<Option<Tier>> {
+        match self.text("service_tier")? {
+            None => Ok(None),
+            Some("flex") => Ok(Some(Tier::Flex)),
+            Some("auto" | "default" | "scale" | "priority") => Ok(Some(Tier::Default)),
+            Some(_) => {
+                let what = "one of auto, default, flex, scale, priority";
+                Err(Error::invalid("service_tier", must("service_tier", what)))
+            }
+        }
     }
 
     /// The model's name, which every call needs.

@@ -124,6 +124,9 @@ impl Printer {
             // Asked for, the field is on every chunk; it is null on all but the last.
             chunk["usage"] = usage.map_or(Value::Null, print_usage);
         }
+        if let Some(tier) = self.heading.tier {
+            chunk["service_tier"] = tier.name().into();
+        }
         chunk.to_string()
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::error::Error;
 use crate::event::{Event, FinishReason, TokenLogprob, Usage};
-use crate::request::{Input, Message, RequestId, Role};
+use crate::request::{Input, Message, Priority, RequestId, Role};
 
 fn chat(change: Value) -> crate::Result<Call> {
     let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }] });
@@ -20,7 +20,7 @@ fn completion(change: Value) -> crate::Result<Call> {
 }
 
 fn heading() -> Heading {
-    Heading { id: "id".into(), model: "m".into(), created: 1 }
+    Heading { id: "id".into(), model: "m".into(), created: 1, tier: None }
 }
 
 fn token(text: &str, bytes: &[u8]) -> TokenLogprob {
@@ -59,6 +59,37 @@ fn roles_and_content_parts_are_understood() {
 fn the_newer_name_of_max_tokens_wins() {
     let call = chat(json!({ "max_tokens": 5, "max_completion_tokens": 6 })).unwrap();
     assert_eq!(call.requests[0].max_tokens, Some(6));
+}
+
+#[test]
+fn the_flex_tier_is_served_in_the_background_and_the_answer_names_its_tier() {
+    for (asked, priority, tier) in [
+        (json!(null), Priority::Default, None),
+        (json!("auto"), Priority::Default, Some(Tier::Default)),
+        (json!("priority"), Priority::Default, Some(Tier::Default)),
+        (json!("flex"), Priority::Background, Some(Tier::Flex)),
+    ] {
+        for call in
+            [chat(json!({ "service_tier": asked })), completion(json!({ "service_tier": asked }))]
+        {
+            let call = call.unwrap();
+            assert_eq!((call.requests[0].priority, call.tier), (priority, tier), "{asked}");
+        }
+    }
+    for wrong in [json!("fast"), json!(1)] {
+        let Err(Error::Invalid { param, .. }) = chat(json!({ "service_tier": wrong })) else {
+            panic!("{wrong}");
+        };
+        assert_eq!(param.as_deref(), Some("service_tier"));
+    }
+    let flex = Heading { tier: Some(Tier::Flex), ..heading() };
+    let answer = Collector::new(Shape::Chat, flex.clone(), 1, false).finish();
+    assert_eq!(answer["service_tier"], "flex");
+    let mut printer = Printer::new(Shape::Chat, flex, StreamOptions::default(), false);
+    let text = Event::Text { choice: 0, text: "a".into(), tokens: vec![] };
+    for payload in printer.payloads(&text) {
+        assert_eq!(serde_json::from_str::<Value>(&payload).unwrap()["service_tier"], "flex");
+    }
 }
 
 #[test]

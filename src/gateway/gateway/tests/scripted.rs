@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use hearth_store::UserId;
 use tokio::sync::{mpsc, watch};
 
 use crate::backend::{Activity, Backend, ModelState, ServedModel};
@@ -30,6 +31,8 @@ pub(super) struct Scripted {
     pub(super) models: Mutex<Vec<ServedModel>>,
     /// Names of the models that were asked for.
     pub(super) asked: Mutex<Vec<String>>,
+    /// Who asked.
+    pub(super) users: Mutex<Vec<Option<UserId>>>,
     pub(super) loaded: AtomicUsize,
     cancelled: watch::Sender<usize>,
 }
@@ -40,6 +43,7 @@ impl Default for Scripted {
             scripts: Mutex::default(),
             models: Mutex::new(vec![model("m")]),
             asked: Mutex::default(),
+            users: Mutex::default(),
             loaded: AtomicUsize::new(0),
             cancelled: watch::Sender::new(0),
         }
@@ -67,8 +71,13 @@ impl Backend for Scripted {
         self.models.lock().unwrap().clone()
     }
 
-    async fn generate(&self, request: GenerateRequest) -> Result<EventStream> {
+    async fn generate(
+        &self,
+        user: Option<UserId>,
+        request: GenerateRequest,
+    ) -> Result<EventStream> {
         self.asked.lock().unwrap().push(request.model);
+        self.users.lock().unwrap().push(user);
         let script = self.scripts.lock().unwrap().pop_front().expect("a script per request");
         let (events, hangs) = match script {
             Script::Refuse(error) => return Err(error),

@@ -74,6 +74,8 @@ async fn a_user_has_so_many_answers_at_once_and_others_are_not_concerned() {
     it.backend.then(Script::SayAndHang(vec![started(1)]));
     let other = Caller { user_id: Some(UserId(2)), ..caller() };
     let _others = it.gateway.generate(&other, request("d")).await.unwrap();
+    let asked = [Some(UserId(1)), Some(UserId(1)), Some(UserId(2))];
+    assert_eq!(*it.backend.users.lock().unwrap(), asked, "a backend knows whom it serves");
     drop(streams);
     it.recorded(2).await;
     it.backend.then(Script::Say(vec![started(1), done(1, 0)]));
