@@ -13,6 +13,7 @@ mod attention;
 mod lanes;
 mod linear;
 mod norm;
+pub mod probe;
 pub mod reference;
 mod rotary;
 
