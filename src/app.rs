@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::local::Local;
 
 /// The model that is part of the program, so that there is something to talk to at once.
-const STARTER: (&str, &[u8]) =
+pub(crate) const STARTER: (&str, &[u8]) =
     ("hearth-guide", include_bytes!("../models/starter/hearth-guide-q8_0.gguf"));
 
 /// A whole Hearth, without a socket.

@@ -50,6 +50,8 @@ pub enum Command {
     /// Import, list, run and remove models.
     #[command(subcommand)]
     Models(Models),
+    /// Measure what this machine can do with a model.
+    Bench(Bench),
     /// Print every HTTP route and who may call it.
     Routes {
         /// As JSON.
@@ -146,6 +148,19 @@ pub enum Models {
     Cp { source: String, destination: String },
     /// Remove a model and the files that no other model uses.
     Rm { name: String },
+}
+
+/// What is measured, and how often.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// A model of the library, a GGUF file or a Hugging Face folder.
+    pub model: String,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Measurements of each figure; the median counts.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
 }
 
 /// Seconds of `12h`, `30d`, `1y`.

@@ -5,6 +5,7 @@
 
 pub mod accounts_commands;
 pub mod app;
+pub mod bench_command;
 pub mod cli;
 pub mod client;
 pub mod config;
@@ -40,6 +41,7 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<()> {
         Command::Tokens(command) => {
             accounts_commands::tokens(&Client::connect(&cli.target, &config).await?, command).await
         }
+        Command::Bench(command) => bench_command::bench(&cli.target, &config, command).await,
         Command::Models(command) => {
             model_commands::models(&Client::connect(&cli.target, &config).await?, command).await
         }

@@ -16,6 +16,7 @@ mod lanes;
 mod memory;
 mod norm;
 mod packed;
+pub mod probe;
 pub mod reference;
 mod rotary;
 mod team;
