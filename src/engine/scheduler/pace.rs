@@ -4,8 +4,9 @@
 //! token adds depends on model, machine and contexts, so nothing is assumed: it is measured all
 //! the time. Integers only; who measures is `worker.rs`.
 
-/// Prompts always go on, by so many tokens in a step.
-const LEAST_TOKENS: u64 = 4;
+/// Prompts always go on, by so many tokens in a step: on a machine without fast products of
+/// matrices a token of a prompt takes half as long as a whole step.
+const LEAST_TOKENS: u64 = 1;
 /// After so many steps with prompts, one without measures again what that takes.
 const MEASURE_EVERY: u32 = 32;
 /// As soon as this many have gone by if the sequences that write are far more or far fewer.
