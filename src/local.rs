@@ -14,7 +14,7 @@ use hearth_gateway::event::EventStream;
 use hearth_gateway::request::{GenerateRequest, Input, Message, Role};
 use hearth_gateway::{Error, Result};
 use hearth_hub::{Entry, Library, ModelName, Origin};
-use hearth_text::{ChatMessage, Specials};
+use hearth_text::{Chat, ChatMessage, Specials};
 use tokio::sync::mpsc;
 
 use crate::local_events::Answer;
@@ -163,7 +163,9 @@ fn prompt_tokens(model: &Model, input: &Input) -> Result<Vec<u32>> {
         Input::Text(text) => model.tokenizer().encode_prompt(text, Specials::AsText).map_err(wrong),
         Input::Chat(messages) => {
             let messages: Vec<ChatMessage> = messages.iter().map(chat_message).collect();
-            hearth_text::render_tokens(model.template(), model.tokenizer(), &messages, true)
+            let chat = Chat { messages: &messages, add_generation_prompt: true, ..Chat::default() };
+            hearth_text::render_tokens(model.template(), model.tokenizer(), &chat)
+                .map(|prompt| prompt.ids)
                 .map_err(wrong)
         }
     }

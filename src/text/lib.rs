@@ -14,10 +14,10 @@ mod tokenizer;
 
 pub use detokenizer::{Detokenizer, decode};
 pub use error::{Error, Result};
-pub use message::ChatMessage;
-pub use render::render_tokens;
+pub use message::{ChatMessage, ToolCall};
+pub use render::{Chat, Prompt, render_tokens};
 pub use stop::{StopMatcher, StopStep};
-pub use template::{ChatTemplate, RenderInput};
+pub use template::{CallStyle, ChatTemplate, RenderInput};
 pub use tokenizer::{MAX_TEXT_BYTES, Specials, Tokenizer};
 
 #[cfg(test)]
