@@ -4,6 +4,7 @@
 //! for a chat or [`Tokenizer::encode_prompt`] for plain text. The way out: [`Detokenizer`], then
 //! [`StopMatcher`]. This crate runs no model and knows no HTTP.
 
+mod answer;
 mod detokenizer;
 mod error;
 mod message;
@@ -12,6 +13,7 @@ mod stop;
 mod template;
 mod tokenizer;
 
+pub use answer::{AnswerFormat, AnswerParser, AnswerPiece, AnswerStart, CallSyntax};
 pub use detokenizer::{Detokenizer, decode};
 pub use error::{Error, Result};
 pub use message::{ChatMessage, ToolCall};
