@@ -7,6 +7,7 @@
 mod answer;
 mod detokenizer;
 mod error;
+mod grammar;
 mod message;
 mod render;
 mod stop;
@@ -16,6 +17,7 @@ mod tokenizer;
 pub use answer::{AnswerFormat, AnswerParser, AnswerPiece, AnswerStart, CallSyntax};
 pub use detokenizer::{Detokenizer, decode};
 pub use error::{Error, Result};
+pub use grammar::{CallGrammar, Grammar, GrammarBody, GrammarSource, Mask, Thinking};
 pub use message::{ChatMessage, ToolCall};
 pub use render::{Chat, Prompt, render_tokens};
 pub use stop::{StopMatcher, StopStep};

@@ -241,7 +241,7 @@ fn tag_bytes(tag: &str) -> (usize, usize) {
 /// Runs some work on a thread of its own with [`STACK_BYTES`], for [`TIME_LIMIT`] at most.
 ///
 /// After a timeout the thread is left behind; `Disconnected` means that the work panicked.
-fn on_large_stack<T: Send + 'static>(
+pub(crate) fn on_large_stack<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> std::result::Result<T, RecvTimeoutError> {
     let (sender, receiver) = mpsc::channel();

@@ -12,10 +12,12 @@ mod scored;
 mod words;
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use hearth_formats::{ModelFile, TokenizerSource};
 
 use crate::error::{Error, Result};
+use crate::grammar::{Grammar, GrammarSource, Grammars};
 use added::AddedTokens;
 use pairs::PairModel;
 use scored::ScoredModel;
@@ -42,6 +44,8 @@ pub struct Tokenizer {
     ends: Ends,
     /// The maker's chat template, if the model came with one.
     chat_template: Option<String>,
+    /// Built when the first grammar is asked for.
+    pub(crate) grammars: OnceLock<std::result::Result<Grammars, String>>,
 }
 
 /// How ordinary text is cut into tokens.
@@ -165,6 +169,15 @@ impl Tokenizer {
     /// The template that the model's maker wrote for chats.
     pub fn chat_template(&self) -> Option<&str> {
         self.chat_template.as_deref()
+    }
+
+    /// What holds an answer to a grammar. A new one is compiled, which may take seconds.
+    pub fn grammar(&self, source: &GrammarSource) -> Result<Grammar> {
+        let make = || Grammars::new(self).map_err(|problem| problem.to_string());
+        match self.grammars.get_or_init(make) {
+            Ok(grammars) => grammars.compile(source),
+            Err(problem) => Err(Error::Unsupported(problem.clone())),
+        }
     }
 
     /// What `bos_token` prints in a template; empty without such a token.

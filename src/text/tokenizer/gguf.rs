@@ -3,6 +3,7 @@
 mod families;
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use hearth_formats::Error as FormatError;
 use hearth_formats::gguf::Metadata;
@@ -88,6 +89,7 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer> {
         tokens,
         ends,
         chat_template: metadata.str("tokenizer.chat_template")?.map(str::to_string),
+        grammars: OnceLock::new(),
     })
 }
 

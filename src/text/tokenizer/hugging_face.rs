@@ -5,6 +5,7 @@
 //! the vocabulary that ordinary text can reach.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::OnceLock;
 
 use hearth_formats::HuggingFaceTexts;
 use serde::Deserialize;
@@ -133,6 +134,7 @@ pub(super) fn build(texts: &HuggingFaceTexts) -> Result<Tokenizer> {
         tokens,
         ends,
         chat_template: chat_template(texts.chat_template.as_deref(), config)?,
+        grammars: OnceLock::new(),
         model: file.model(vocab, &control)?,
     })
 }
