@@ -3,12 +3,15 @@
 //! The texts and ids are in `tests/vectors/tokenizers`; the vocabularies are megabytes each and are
 //! fetched by `tests/vectors/fetch.py`, which `make test` runs.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hearth_formats::TokenizerSource;
 use hearth_formats::gguf::Header;
+use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::testing::stories;
 
 /// Vocabulary → the file of its texts.
 const VECTORS: [(&str, &str); 15] = [
@@ -84,4 +87,32 @@ fn real_vocabularies_give_their_makers_ids() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_corpus_of_all_sorts_gives_the_ids_of_hugging_faces_own_library() {
+    let Some(models) = fetched() else { return };
+    let read = |name: &str| std::fs::read_to_string(folder().join(name)).unwrap();
+    let corpus: Vec<String> = serde_json::from_str(&read("corpus.json")).unwrap();
+    let golden: BTreeMap<String, Vec<String>> =
+        serde_json::from_str(&read("corpus_ids.json")).unwrap();
+    assert!(corpus.len() > 40 && golden.len() > 5);
+    let mut wrong = Vec::new();
+    for (name, digests) in golden {
+        let tokenizer = match name.as_str() {
+            "stories260k" => stories("hf"),
+            name => tokenizer(&models, name),
+        };
+        assert_eq!(digests.len(), corpus.len(), "{name}");
+        for (text, wanted) in corpus.iter().zip(digests) {
+            let ids = tokenizer.encode(text, Specials::AsText).unwrap();
+            let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+            let digest = Sha256::digest(ids.join(","));
+            let found: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+            if found != wanted {
+                wrong.push(format!("{name} {text:?}: {}", ids.join(",")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
