@@ -71,10 +71,10 @@ enum Mode {
 impl AnswerParser {
     /// A parser for an answer in this format.
     pub fn new(format: AnswerFormat, start: AnswerStart) -> AnswerParser {
-        let mode = match () {
-            () if start.in_thoughts && format.thoughts.is_some() => Mode::Thoughts,
-            () if start.only_calls && format.thoughts.is_none() => Mode::Calls,
-            () => Mode::Text,
+        let mode = match &format.thoughts {
+            Some(_) if start.in_thoughts => Mode::Thoughts,
+            None if start.only_calls => Mode::Calls,
+            _ => Mode::Text,
         };
         AnswerParser {
             format,

@@ -141,6 +141,11 @@ impl Tokenizer {
         self.token(id).is_some_and(|token| token.control)
     }
 
+    /// The control token of this text.
+    pub fn control_id(&self, text: &str) -> Option<u32> {
+        self.added.control_id(text)
+    }
+
     /// Tokens in the vocabulary; the model's embedding table may have more rows.
     pub fn vocab(&self) -> usize {
         self.tokens.len()
