@@ -3,5 +3,6 @@
 mod answers;
 mod batching;
 mod failures;
+mod grammars;
 mod kinds;
 pub(crate) mod support;
