@@ -12,6 +12,7 @@ pub mod config;
 mod legacy;
 pub mod local;
 mod local_events;
+mod local_rules;
 pub mod lock;
 mod logs;
 pub mod model_commands;

@@ -11,14 +11,14 @@ use hearth_engine::{CallerKey, Model, Pool, Sequence, SequenceRequest};
 use hearth_gateway::backend::{Activity, Backend, ModelState, ServedModel};
 use hearth_gateway::error::sentence;
 use hearth_gateway::event::EventStream;
-use hearth_gateway::request::{GenerateRequest, Input, Message, Priority, Role};
+use hearth_gateway::request::{GenerateRequest, Input, Priority};
 use hearth_gateway::{Error, Result};
 use hearth_hub::{Entry, Library, ModelName, Origin};
 use hearth_store::UserId;
-use hearth_text::{ChatMessage, Specials};
 use tokio::sync::mpsc;
 
 use crate::local_events::Answer;
+use crate::local_rules::Plan;
 
 /// Events that may wait for the gateway; the engine's own buffer stands behind it.
 const EVENT_BUFFER: usize = 16;
@@ -98,22 +98,23 @@ impl Backend for Local {
             request.sampling.temperature.get_or_insert(GUIDE_TEMPERATURE);
         }
         let model = self.model(&entry.name).await?;
-        let (model, request, prompt) = run_blocking(move || {
-            let prompt = prompt_tokens(&model, &request.input)?;
-            Ok((model, request, prompt))
+        let (model, request, plan) = run_blocking(move || {
+            let plan = Plan::new(&model, &request)?;
+            Ok((model, request, plan))
         })
         .await?;
-        let prompt_tokens = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
+        let prompt_tokens = u32::try_from(plan.prompt.len()).unwrap_or(u32::MAX);
         let caller = caller_key(user);
         let mut sequences = Vec::with_capacity(usize::from(request.choices));
         for choice in 0..request.choices {
-            let sequence = sequence_request(&request, prompt.clone(), choice);
+            let sequence = sequence_request(&request, &plan, choice);
             let sequence = SequenceRequest { caller, ..sequence };
             // A refusal drops the sequences before it, which cancels them.
             sequences.push(model.submit(sequence).map_err(run_error)?);
         }
         let echo = request.echo.then(|| echoed(&model, &request.input));
-        Ok(spawn(Answer::new(model, prompt_tokens, request.logprobs.is_some()), sequences, echo))
+        let answer = Answer::new(model, prompt_tokens, request.logprobs.is_some());
+        Ok(spawn(answer.reading(plan.reading), sequences, echo))
     }
 
     async fn load(&self, model: &str) -> Result<()> {
@@ -168,31 +169,6 @@ fn spawn(answer: Answer, sequences: Vec<Sequence>, echo: Option<String>) -> Even
     receiver
 }
 
-/// The prompt as the model's own tokens.
-fn prompt_tokens(model: &Model, input: &Input) -> Result<Vec<u32>> {
-    let wrong =
-        |error: hearth_text::Error| Error::Invalid { param: None, message: sentence(&error) };
-    match input {
-        Input::Tokens(ids) => Ok(ids.clone()),
-        Input::Text(text) => model.tokenizer().encode_prompt(text, Specials::AsText).map_err(wrong),
-        Input::Chat(messages) => {
-            let messages: Vec<ChatMessage> = messages.iter().map(chat_message).collect();
-            hearth_text::render_tokens(model.template(), model.tokenizer(), &messages, true)
-                .map_err(wrong)
-        }
-    }
-}
-
-fn chat_message(message: &Message) -> ChatMessage {
-    let role = match message.role {
-        Role::System => "system",
-        Role::User => "user",
-        Role::Assistant => "assistant",
-        Role::Tool => "tool",
-    };
-    ChatMessage { name: message.name.clone(), ..ChatMessage::new(role, message.joined_text()) }
-}
-
 /// The prompt as text, for an answer that begins with it.
 fn echoed(model: &Model, input: &Input) -> String {
     match input {
@@ -202,11 +178,13 @@ fn echoed(model: &Model, input: &Input) -> String {
     }
 }
 
-fn sequence_request(request: &GenerateRequest, prompt: Vec<u32>, choice: u16) -> SequenceRequest {
+fn sequence_request(request: &GenerateRequest, plan: &Plan, choice: u16) -> SequenceRequest {
     let default = hearth_engine::Sampling::default();
     let wanted = &request.sampling;
     SequenceRequest {
-        prompt,
+        prompt: plan.prompt.clone(),
+        grammar: plan.grammar.clone(),
+        shown_controls: Arc::clone(&plan.marks),
         sampling: hearth_engine::Sampling {
             temperature: wanted.temperature.unwrap_or(default.temperature),
             top_k: wanted.top_k.unwrap_or(default.top_k),
@@ -277,7 +255,9 @@ pub(crate) fn run_error(error: hearth_engine::Error) -> Error {
         E::CallerBusy { retry_after } => Error::Busy { retry_after },
         E::Busy { retry_after } => Error::Overloaded { retry_after },
         E::Unloaded => Error::Overloaded { retry_after: UNLOADED_RETRY },
-        E::InvalidRequest(_) => Error::Invalid { param: None, message: sentence(&error) },
+        E::InvalidRequest(_) | E::Text(_) | E::GrammarStuck => {
+            Error::Invalid { param: None, message: sentence(&error) }
+        }
         other => Error::Internal(other.to_string()),
     }
 }

@@ -1,10 +1,13 @@
 //! Merges the events of one request's sequences into one neutral stream.
 
+use std::hash::{BuildHasher, RandomState};
+
 use futures_util::StreamExt;
 use futures_util::stream::{select_all, unfold};
 use hearth_engine::{Finished, Model, Sequence};
-use hearth_gateway::event::{Event, FinishReason, TokenLogprob, Usage};
+use hearth_gateway::event::{Aside, Event, FinishReason, TokenLogprob, Usage};
 use hearth_gateway::{Error, Result};
+use hearth_text::{AnswerFormat, AnswerParser, AnswerPiece, AnswerStart};
 use tokio::sync::mpsc::Sender;
 
 use crate::local::run_error;
@@ -13,12 +16,22 @@ use crate::local::run_error;
 pub(crate) struct Answer {
     model: Model,
     has_logprobs: bool,
+    /// How each choice is told apart, if it is.
+    reading: Option<(AnswerFormat, AnswerStart)>,
+    /// Makes the ids of calls.
+    ids: RandomState,
     usage: Usage,
 }
 
 impl Answer {
     pub(crate) fn new(model: Model, prompt_tokens: u32, has_logprobs: bool) -> Answer {
-        Answer { model, has_logprobs, usage: Usage { prompt_tokens, ..Usage::default() } }
+        let usage = Usage { prompt_tokens, ..Usage::default() };
+        Answer { model, has_logprobs, reading: None, ids: RandomState::new(), usage }
+    }
+
+    /// The same, told apart into text, thoughts and calls.
+    pub(crate) fn reading(self, reading: Option<(AnswerFormat, AnswerStart)>) -> Answer {
+        Answer { reading, ..self }
     }
 
     /// Sends everything that happens, up to `Done` or the first error.
@@ -43,6 +56,12 @@ impl Answer {
         let prompt_tokens = self.usage.prompt_tokens;
         sender.send(Ok(Event::Started { prompt_tokens })).await.ok()?;
         let mut left = sequences.len();
+        let mut parsers: Vec<AnswerParser> = match self.reading.take() {
+            Some((format, start)) => {
+                (0..left).map(|_| AnswerParser::new(format.clone(), start)).collect()
+            }
+            None => Vec::new(),
+        };
         for choice in 0..if echo.is_some() { left } else { 0 } {
             let (choice, text) = (choice as u16, echo.clone().unwrap_or_default());
             sender.send(Ok(Event::Text { choice, text, tokens: Vec::new() })).await.ok()?;
@@ -58,10 +77,23 @@ impl Answer {
             match event {
                 Ok(hearth_engine::Event::Text { text, tokens }) => {
                     let tokens = self.named(tokens);
-                    sender.send(Ok(Event::Text { choice, text, tokens })).await.ok()?;
+                    match parsers.get_mut(usize::from(choice)) {
+                        None => sender.send(Ok(Event::Text { choice, text, tokens })).await.ok()?,
+                        Some(parser) => {
+                            let pieces = parser.push(&text);
+                            self.tell(sender, choice, pieces, tokens).await?;
+                        }
+                    }
                 }
                 Ok(hearth_engine::Event::Finished(finished)) => {
-                    let reason = self.count(&finished);
+                    let mut reason = self.count(&finished);
+                    if let Some(parser) = parsers.get_mut(usize::from(choice)) {
+                        let pieces = parser.finish();
+                        self.tell(sender, choice, pieces, Vec::new()).await?;
+                        if reason == FinishReason::Stop && parser.calls() > 0 {
+                            reason = FinishReason::ToolCalls;
+                        }
+                    }
                     sender.send(Ok(Event::Finished { choice, reason })).await.ok()?;
                     left -= 1;
                 }
@@ -73,6 +105,48 @@ impl Answer {
             _ => Err(Error::Internal("a sequence ended without its last event".to_owned())),
         };
         sender.send(last).await.ok()
+    }
+
+    /// Sends the pieces of one choice; the first carries the tokens, which are told in any case.
+    async fn tell(
+        &self,
+        sender: &Sender<Result<Event>>,
+        choice: u16,
+        pieces: Vec<AnswerPiece>,
+        mut tokens: Vec<TokenLogprob>,
+    ) -> Option<()> {
+        if pieces.is_empty() && !tokens.is_empty() {
+            let event = Event::Text { choice, text: String::new(), tokens };
+            return sender.send(Ok(event)).await.ok();
+        }
+        for piece in pieces {
+            let tokens = std::mem::take(&mut tokens);
+            let aside = match piece {
+                AnswerPiece::Text(text) => {
+                    sender.send(Ok(Event::Text { choice, text, tokens })).await.ok()?;
+                    continue;
+                }
+                AnswerPiece::Reasoning(text) => Aside::Reasoning(text),
+                AnswerPiece::CallStart { index, name } => {
+                    Aside::CallStart { index, id: self.call_id(choice, index), name }
+                }
+                AnswerPiece::CallArguments { index, text } => Aside::CallArguments { index, text },
+            };
+            sender.send(Ok(Event::Aside { choice, aside, tokens })).await.ok()?;
+        }
+        Some(())
+    }
+
+    /// A call's id: nine letters and digits, which is what some chat templates insist on.
+    fn call_id(&self, choice: u16, index: u32) -> String {
+        let mut number = self.ids.hash_one((choice, index));
+        let letters = b"0123456789abcdefghijklmnopqrstuvwxyz";
+        let mut id = String::new();
+        for _ in 0..9 {
+            id.push(char::from(letters[(number % 36) as usize]));
+            number /= 36;
+        }
+        id
     }
 
     /// Adds one choice to the usage.

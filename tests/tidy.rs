@@ -19,13 +19,14 @@ const MAY_IMPORT: [(&str, &[&str]); 8] = [
 ];
 
 /// Heavy dependency → its one owner.
-const OWNERS: [(&str, &str); 10] = [
+const OWNERS: [(&str, &str); 11] = [
     ("candle-core", "engine"),
     ("candle-nn", "engine"),
     ("nvml-wrapper", "engine"),
     ("sysinfo", "engine"),
     ("tokenizers", "text"),
     ("minijinja", "text"),
+    ("llguidance", "text"),
     ("rusqlite", "store"),
     ("argon2", "gateway"),
     ("hyper", "server"),

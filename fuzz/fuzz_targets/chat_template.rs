@@ -12,5 +12,6 @@ fuzz_target!(|source: &str| {
         add_generation_prompt: true,
         bos_token: "<s>",
         eos_token: "</s>",
+        ..RenderInput::default()
     });
 });

@@ -38,6 +38,9 @@ pub enum Error {
     /// The model computed something that is not a number; the sequence has ended.
     #[error("the model's output is not a number")]
     NotANumber,
+    /// All tokens that the grammar allows are impossible for the model or forbidden by biases.
+    #[error("no token is left that the grammar allows and the model can write")]
+    GrammarStuck,
     /// Nobody took the sequence's events for too long; it has ended.
     #[error("the answer was not read for {seconds} s")]
     ReaderStalled { seconds: u64 },

@@ -1,5 +1,9 @@
 //! What a caller asks of a model.
 
+use std::sync::Arc;
+
+use hearth_text::Grammar;
+
 use crate::error::{Error, Result};
 
 /// Stands for whoever asks, without saying who that is. Sequences of one caller share what they
@@ -37,6 +41,10 @@ pub struct SequenceRequest {
     pub stop: Vec<String>,
     /// `Some(k)`: report each token's log probability and the `k` likeliest.
     pub logprobs: Option<u8>,
+    /// What the answer is held to, at its beginning.
+    pub grammar: Option<Box<Grammar>>,
+    /// Control tokens whose text is part of the answer's text: marks of thoughts and calls.
+    pub shown_controls: Arc<[u32]>,
 }
 
 /// How the next token is drawn. The default is the model's own distribution.

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use hearth_text::Mask;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
@@ -41,8 +42,13 @@ impl Sampler {
         Sampler { sampling, logprobs, random, seen, logits: Vec::new(), candidates: Vec::new() }
     }
 
-    /// The next token, and its log probabilities if they were asked for.
-    pub(crate) fn sample(&mut self, logits: &[f32]) -> Result<(u32, Option<TokenLogprob>)> {
+    /// The next token, among those that a mask allows, and its log probabilities if they were asked
+    /// for.
+    pub(crate) fn sample(
+        &mut self,
+        logits: &[f32],
+        mask: Option<&Mask>,
+    ) -> Result<(u32, Option<TokenLogprob>)> {
         // A sum meets every NaN; +∞ cannot be compared with, −∞ everywhere leaves nothing.
         let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         if !highest.is_finite() || logits.iter().any(|logit| logit.is_nan()) {
@@ -51,6 +57,9 @@ impl Sampler {
         self.logits.clear();
         self.logits.extend_from_slice(logits);
         self.change_logits();
+        if let Some(mask) = mask {
+            self.hide(mask)?;
+        }
         let token = match self.sampling.temperature {
             0.0 => likeliest(&self.logits),
             temperature => self.draw(temperature),
@@ -60,6 +69,19 @@ impl Sampler {
         }
         let report = self.logprobs.map(|count| report(logits, highest, token, count));
         Ok((token, report))
+    }
+
+    /// Takes what a mask forbids out of the draw.
+    fn hide(&mut self, mask: &Mask) -> Result<()> {
+        let mut highest = f32::NEG_INFINITY;
+        for (id, logit) in (0u32..).zip(&mut self.logits) {
+            if mask.allows(id) {
+                highest = highest.max(*logit);
+            } else {
+                *logit = f32::NEG_INFINITY;
+            }
+        }
+        if highest.is_finite() { Ok(()) } else { Err(Error::GrammarStuck) }
     }
 
     fn change_logits(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hearth_text::{Detokenizer, StopMatcher, Tokenizer};
+use hearth_text::{Detokenizer, Grammar, Mask, StopMatcher, Tokenizer};
 use tokio::sync::mpsc;
 
 use crate::error::Result;
@@ -28,6 +28,7 @@ pub(crate) struct ActiveSequence {
     most_tokens: usize,
     detokenizer: Detokenizer,
     stops: StopMatcher,
+    grammar: Option<Box<Grammar>>,
     events: mpsc::Sender<Result<Event>>,
     /// Until the first step that runs it.
     ticket: Option<Ticket>,
@@ -61,10 +62,12 @@ impl ActiveSequence {
         let most_tokens = request.max_tokens.map_or(context_tokens, |most| {
             prompt_tokens.saturating_add(most as usize).min(context_tokens)
         });
-        let detokenizer = match request.continues_text {
+        // What a grammar admits is shown as it is, a space at its beginning too.
+        let detokenizer = match request.continues_text || request.grammar.is_some() {
             true => Detokenizer::continuing(),
             false => Detokenizer::new(),
         };
+        let detokenizer = detokenizer.showing(request.shown_controls);
         ActiveSequence {
             sampler: Sampler::new(request.sampling, request.logprobs, &request.prompt),
             tokens: request.prompt,
@@ -76,6 +79,7 @@ impl ActiveSequence {
             most_tokens,
             detokenizer,
             stops: StopMatcher::new(request.stop),
+            grammar: request.grammar,
             events,
             ticket: Some(ticket),
             submitted: Instant::now(),
@@ -118,6 +122,19 @@ impl ActiveSequence {
             return Reader::Listens;
         }
         Reader::Lags(self.lagging.get_or_insert_with(Instant::now).elapsed())
+    }
+
+    /// Draws the next token, of those that the grammar allows.
+    pub(crate) fn draw(&mut self, logits: &[f32]) -> Result<(u32, Option<TokenLogprob>)> {
+        let Some(grammar) = &mut self.grammar else { return self.sampler.sample(logits, None) };
+        let left = self.most_tokens - self.tokens.len();
+        let mut drawn = self.sampler.sample(logits, Some(&grammar.mask()?))?;
+        let settled = grammar.settle(drawn.0, left)?;
+        if settled != drawn.0 {
+            drawn = self.sampler.sample(logits, Some(&Mask::only(settled)))?;
+        }
+        grammar.accept(drawn.0)?;
+        Ok(drawn)
     }
 
     /// Adds a drawn token and tells the reader its text. If the sequence has ended with it, gives

@@ -3,6 +3,7 @@
 mod answers;
 mod batching;
 mod failures;
+mod grammars;
 mod kinds;
 mod queueing;
 mod reuse;

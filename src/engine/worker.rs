@@ -212,7 +212,7 @@ impl Run {
             for (work, logits) in sampling.zip(logits.chunks_exact(vocab)) {
                 let id = work.sequence;
                 let sequence = self.sequences.get_mut(&id).expect("scheduled ones live");
-                let last = match sequence.sampler.sample(logits) {
+                let last = match sequence.draw(logits) {
                     Ok((token, logprob)) => {
                         self.scheduler.push_token(id, token);
                         self.worker.shared.completion_tokens.fetch_add(1, Relaxed);

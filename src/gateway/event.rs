@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 
 use crate::error::Result;
 
-/// What happens to a request, in order: `Started`, then `Text` and `Finished` of each choice
+/// What happens to a request, in order: `Started`, then `Text`, `Aside` and `Finished` of each choice
 /// (choices may interleave), then `Done` once. After an `Err` nothing follows.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -14,10 +14,23 @@ pub enum Event {
     /// `tokens` has news. One per generated token where possible: of a request that its client
     /// stopped, the gateway counts these.
     Text { choice: u16, text: String, tokens: Vec<TokenLogprob> },
+    /// More of what a choice thinks or calls, in the same way.
+    Aside { choice: u16, aside: Aside, tokens: Vec<TokenLogprob> },
     /// One choice has ended; exactly once per choice.
     Finished { choice: u16, reason: FinishReason },
     /// Everything has ended; exactly once, last.
     Done(Usage),
+}
+
+/// What an answer has besides its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Aside {
+    /// What the model thinks before it speaks.
+    Reasoning(String),
+    /// A call of a tool begins; calls of a choice are counted from 0.
+    CallStart { index: u32, id: String, name: String },
+    /// More of the arguments of this call: JSON text.
+    CallArguments { index: u32, text: String },
 }
 
 /// Why a choice ended.
@@ -27,6 +40,8 @@ pub enum FinishReason {
     Stop,
     /// `max_tokens` or the context was reached.
     Length,
+    /// The model has called tools and waits for what they give.
+    ToolCalls,
 }
 
 /// A generated token with its log probability, natural logarithm.

@@ -4,6 +4,7 @@
 //! [`GenerateRequest`] exists, so a backend need not look again.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// Names one request from its first byte to its ledger row; also the `x-request-id` header.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,7 +29,75 @@ pub struct GenerateRequest {
     pub logprobs: Option<u8>,
     /// Whether the answer starts with the prompt itself (`/v1/completions` only).
     pub echo: bool,
+    pub rules: AnswerRules,
 }
+
+/// What the answer is made of, beyond plain text. The default is plain text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AnswerRules {
+    /// Chats only.
+    pub tools: Option<Tools>,
+    /// Not beside tools that may be called.
+    pub format: Option<AnswerFormat>,
+    /// What else the model's chat template may look at, such as `enable_thinking`: true, false or
+    /// numbers. At most [`MAX_TEMPLATE_OPTIONS`].
+    pub template_options: Map<String, Value>,
+}
+
+/// Tools that the model may call; the caller runs them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tools {
+    /// Never empty, at most [`MAX_TOOLS`]; no two of one name.
+    pub list: Vec<Tool>,
+    pub choice: ToolChoice,
+    /// Whether one answer may make several calls.
+    pub is_parallel: bool,
+}
+
+/// One tool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tool {
+    /// 1 to 64 letters, digits, `_`, `-` or `.`.
+    pub name: String,
+    /// The JSON schema of its arguments.
+    pub parameters: Value,
+    /// All that the caller wrote of it, for the model to read.
+    pub description: Value,
+}
+
+/// Which tools an answer calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToolChoice {
+    /// What the model likes.
+    Auto,
+    None,
+    /// One or more.
+    Required,
+    /// This one.
+    Named(String),
+}
+
+/// What the whole text of an answer is held to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnswerFormat {
+    /// Any JSON object.
+    JsonObject,
+    /// JSON that this schema admits.
+    JsonSchema(Value),
+    /// A text that this expression matches.
+    Regex(String),
+    /// A text of this grammar, in Lark's notation.
+    Lark(String),
+    /// One of these texts.
+    Choice(Vec<String>),
+}
+
+/// Most tools in one request.
+pub const MAX_TOOLS: usize = 128;
+/// Most calls in one message.
+pub const MAX_CALLS: usize = 128;
+/// Most options for the chat template.
+pub const MAX_TEMPLATE_OPTIONS: usize = 16;
 
 /// Most stop texts in one request.
 pub const MAX_STOPS: usize = 16;
@@ -63,8 +132,24 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     pub role: Role,
+    /// Empty only beside calls.
     pub parts: Vec<Part>,
     pub name: Option<String>,
+    /// What the assistant thought before it spoke.
+    pub reasoning: Option<String>,
+    /// What the assistant called; at most [`MAX_CALLS`].
+    pub calls: Vec<ToolCall>,
+    /// The call that a message of [`Role::Tool`] answers.
+    pub call_id: Option<String>,
+}
+
+/// One call of a tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolCall {
+    pub id: String,
+    pub name: String,
+    /// JSON, as text.
+    pub arguments: String,
 }
 
 /// Who speaks. The OpenAI role `developer` is [`Role::System`].
@@ -86,7 +171,14 @@ pub enum Part {
 impl Message {
     /// A message of one text.
     pub fn text(role: Role, text: impl Into<String>) -> Message {
-        Message { role, parts: vec![Part::Text(text.into())], name: None }
+        Message {
+            role,
+            parts: vec![Part::Text(text.into())],
+            name: None,
+            reasoning: None,
+            calls: Vec::new(),
+            call_id: None,
+        }
     }
 
     /// All text parts, joined without a separator.

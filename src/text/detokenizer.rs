@@ -1,5 +1,7 @@
 //! Turns generated ids into text, one at a time, without ever cutting a character in two.
 
+use std::sync::Arc;
+
 use crate::tokenizer::Tokenizer;
 
 /// Holds the bytes of a character whose rest has not come yet.
@@ -9,23 +11,30 @@ pub struct Detokenizer {
     pending: Vec<u8>,
     /// The next text token is the first of a sentencepiece text, whose leading space is not real.
     at_start: bool,
+    /// Control tokens whose text counts.
+    shown: Arc<[u32]>,
 }
 
 impl Detokenizer {
     /// For text from its beginning. Sentencepiece models put a space before the first word that
     /// the writer never typed; it is dropped.
     pub fn new() -> Detokenizer {
-        Detokenizer { pending: Vec::new(), at_start: true }
+        Detokenizer { pending: Vec::new(), at_start: true, shown: Arc::default() }
     }
 
     /// For text that goes on after a prompt: a leading space is real and is kept.
     pub fn continuing() -> Detokenizer {
-        Detokenizer { pending: Vec::new(), at_start: false }
+        Detokenizer { at_start: false, ..Detokenizer::new() }
+    }
+
+    /// The same, with the texts of these control tokens.
+    pub fn showing(self, controls: Arc<[u32]>) -> Detokenizer {
+        Detokenizer { shown: controls, ..self }
     }
 
     /// The text that this id completes; empty for control tokens and for parts of a character.
     pub fn push(&mut self, tokenizer: &Tokenizer, id: u32) -> String {
-        if tokenizer.is_control(id) {
+        if tokenizer.is_control(id) && !self.shown.contains(&id) {
             return String::new();
         }
         let mut bytes = tokenizer.token_bytes(id);

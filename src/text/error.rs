@@ -21,6 +21,9 @@ pub enum Error {
     /// The chat template used up its allowance of work or output.
     #[error("the model's chat template does too much work or writes too much text")]
     TemplateLimit,
+    /// The grammar or schema cannot be compiled, or nothing is left that it admits.
+    #[error("the grammar cannot be used: {0}")]
+    Grammar(String),
     /// A message that cannot be written into any template safely.
     #[error("{0}")]
     BadMessage(String),

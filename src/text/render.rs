@@ -10,54 +10,142 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::{Range, RangeInclusive};
 
+use serde_json::{Map, Value};
+
 use crate::error::{Error, Result};
-use crate::message::ChatMessage;
-use crate::template::{ChatTemplate, RenderInput};
+use crate::message::{ChatMessage, ToolCall};
+use crate::template::{CallStyle, ChatTemplate, RenderInput};
 use crate::tokenizer::{MAX_TEXT_BYTES, Tokenizer};
 
 /// Plane 16, a private-use area that no writing system and no vocabulary uses.
 const PLACEHOLDERS: RangeInclusive<char> = '\u{100000}'..='\u{10fffd}';
+/// Characters of a prompt's end that are reported.
+const ENDING_CHARS: usize = 64;
 /// Longest role or name, in bytes.
 const MAX_LABEL_BYTES: usize = 256;
+
+/// A chat that is to be continued.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Chat<'a> {
+    pub messages: &'a [ChatMessage],
+    /// Descriptions of the tools that the assistant may call, as callers wrote them.
+    pub tools: &'a [Value],
+    /// What else the template may look at, such as `enable_thinking`.
+    pub options: Option<&'a Map<String, Value>>,
+    /// Ends with the words after which the assistant speaks.
+    pub add_generation_prompt: bool,
+}
+
+/// A chat as the model expects it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompt {
+    pub ids: Vec<u32>,
+    /// The last characters of its text: some prompts end inside of what the assistant says.
+    pub ending: String,
+}
+
+/// Words of tools' descriptions that mean the same to every caller.
+const SCHEMA_WORDS: [&str; 32] = [
+    "additionalProperties",
+    "anyOf",
+    "array",
+    "boolean",
+    "const",
+    "default",
+    "definitions",
+    "description",
+    "enum",
+    "examples",
+    "format",
+    "function",
+    "id",
+    "integer",
+    "items",
+    "maximum",
+    "minimum",
+    "name",
+    "null",
+    "number",
+    "object",
+    "oneOf",
+    "parameters",
+    "pattern",
+    "properties",
+    "required",
+    "response",
+    "return",
+    "strict",
+    "string",
+    "title",
+    "type",
+];
 
 /// The ids of a chat as the model expects them.
 pub fn render_tokens(
     template: &ChatTemplate,
     tokenizer: &Tokenizer,
-    messages: &[ChatMessage],
-    add_generation_prompt: bool,
-) -> Result<Vec<u32>> {
-    check(messages)?;
-    let mut disguise = Disguise::new(tokenizer, messages);
-    let messages: Vec<ChatMessage> = messages
-        .iter()
-        .map(|message| {
-            Ok(ChatMessage {
-                role: message.role.clone(),
-                content: disguise.cover(&message.content)?,
-                name: message.name.as_deref().map(|name| disguise.cover(name)).transpose()?,
-            })
-        })
-        .collect::<Result<_>>()?;
-    let rendered = template.render(&RenderInput {
+    chat: &Chat,
+) -> Result<Prompt> {
+    check(chat)?;
+    let mut disguise = Disguise::new(tokenizer, chat);
+    let messages: Vec<ChatMessage> =
+        chat.messages.iter().map(|message| disguise.message(message)).collect::<Result<_>>()?;
+    let tools: Vec<Value> =
+        chat.tools.iter().map(|tool| disguise.value(tool)).collect::<Result<_>>()?;
+    let input = RenderInput {
         messages: &messages,
-        add_generation_prompt,
+        tools: &tools,
+        options: chat.options,
+        add_generation_prompt: chat.add_generation_prompt,
         bos_token: &tokenizer.bos_text(),
         eos_token: &tokenizer.eos_text(),
-    })?;
-    let (text, places) = disguise.uncover(&rendered);
+        style: CallStyle::default(),
+    };
+    let (text, places) = disguise.uncover(&render(template, input)?);
     let mut ids = Vec::new();
     tokenizer.encode_into(&text, &mut ids, |start, end| !touches(&places, start, end))?;
-    Ok(ids)
+    let ending = text.char_indices().rev().nth(ENDING_CHARS - 1).map_or(0, |(at, _)| at);
+    Ok(Prompt { ids, ending: text[ending..].to_string() })
+}
+
+/// Renders with the first form of calls that the template takes, and in which it leaves none out.
+fn render(template: &ChatTemplate, input: RenderInput) -> Result<String> {
+    let names: Vec<&str> =
+        input.messages.iter().flat_map(|m| &m.tool_calls).map(|call| call.name.as_str()).collect();
+    if names.is_empty() {
+        return template.render(&input);
+    }
+    let mut fallback = None;
+    for style in CallStyle::ALL {
+        match template.render(&RenderInput { style, ..input }) {
+            Ok(text) if names.iter().all(|name| text.contains(name)) => return Ok(text),
+            other @ (Ok(_) | Err(Error::TemplateRefused(_))) => {
+                if fallback.as_ref().is_none_or(Result::is_err) {
+                    fallback = Some(other);
+                }
+            }
+            Err(problem) => return Err(problem),
+        }
+    }
+    fallback.unwrap_or(Err(Error::TemplateLimit))
 }
 
 /// Roles come from a closed set and are safe; this holds the callers to it.
-fn check(messages: &[ChatMessage]) -> Result<()> {
-    let total_bytes: usize = messages.iter().map(|message| message.content.len()).sum();
+fn check(chat: &Chat) -> Result<()> {
+    let words: usize = chat.messages.iter().flat_map(ChatMessage::texts).map(str::len).sum();
+    let mut total_bytes = words;
+    for tool in chat.tools {
+        each_text(tool, &mut |text| total_bytes += text.len());
+    }
     if total_bytes > MAX_TEXT_BYTES {
         return Err(Error::TextTooLong { bytes: total_bytes, limit_bytes: MAX_TEXT_BYTES });
     }
-    for message in messages {
+    let plain = |value: &Value| value.is_boolean() || value.is_number();
+    if chat.options.is_some_and(|options| !options.values().all(plain)) {
+        let problem = "an option of the template must be true, false or a number";
+        return Err(Error::BadMessage(problem.into()));
+    }
+    for message in chat.messages {
         let plain = |letter: char| letter.is_ascii_lowercase() || letter == '_';
         if message.role.len() < 2
             || message.role.len() > MAX_LABEL_BYTES
@@ -85,18 +173,70 @@ struct Disguise<'a> {
 }
 
 impl Disguise<'_> {
-    fn new<'a>(tokenizer: &'a Tokenizer, messages: &[ChatMessage]) -> Disguise<'a> {
-        let texts = messages
-            .iter()
-            .flat_map(|message| [Some(message.content.as_str()), message.name.as_deref()]);
-        let letters = texts.flatten().flat_map(str::chars);
+    fn new<'a>(tokenizer: &'a Tokenizer, chat: &Chat) -> Disguise<'a> {
+        let mut taken = HashSet::new();
+        let mut note = |text: &str| {
+            taken.extend(text.chars().filter(|letter| PLACEHOLDERS.contains(letter)));
+        };
+        chat.messages.iter().flat_map(ChatMessage::texts).for_each(&mut note);
+        chat.tools.iter().for_each(|tool| each_text(tool, &mut note));
         Disguise {
             tokenizer,
-            taken: letters.filter(|letter| PLACEHOLDERS.contains(letter)).collect(),
+            taken,
             unused: PLACEHOLDERS,
             placeholders: HashMap::new(),
             originals: HashMap::new(),
         }
+    }
+
+    fn message(&mut self, message: &ChatMessage) -> Result<ChatMessage> {
+        let mut cover =
+            |text: &Option<String>| text.as_deref().map(|text| self.cover(text)).transpose();
+        let content = cover(&message.content)?;
+        let name = cover(&message.name)?;
+        let reasoning = cover(&message.reasoning)?;
+        let tool_call_id = cover(&message.tool_call_id)?;
+        let calls = message.tool_calls.iter().map(|call| {
+            Ok(ToolCall {
+                id: self.cover(&call.id)?,
+                name: self.cover(&call.name)?,
+                arguments: self.arguments(&call.arguments)?,
+            })
+        });
+        let tool_calls = calls.collect::<Result<_>>()?;
+        let role = message.role.clone();
+        Ok(ChatMessage { role, content, name, reasoning, tool_calls, tool_call_id })
+    }
+
+    /// Arguments are covered text by text, so that they stay the JSON that they are.
+    fn arguments(&mut self, arguments: &str) -> Result<String> {
+        match serde_json::from_str::<Value>(arguments) {
+            Ok(value @ Value::Object(_)) => Ok(self.value(&value)?.to_string()),
+            _ => self.cover(arguments),
+        }
+    }
+
+    /// A JSON value with all its texts covered, but the words that its kind of JSON is made of:
+    /// templates look for those.
+    fn value(&mut self, value: &Value) -> Result<Value> {
+        Ok(match value {
+            Value::String(text) => Value::String(self.word(text)?),
+            Value::Array(list) => {
+                Value::Array(list.iter().map(|value| self.value(value)).collect::<Result<_>>()?)
+            }
+            Value::Object(members) => {
+                let members = members
+                    .iter()
+                    .map(|(key, value)| Ok((self.word(key)?, self.value(value)?)))
+                    .collect::<Result<_>>()?;
+                Value::Object(members)
+            }
+            other => other.clone(),
+        })
+    }
+
+    fn word(&mut self, text: &str) -> Result<String> {
+        if SCHEMA_WORDS.contains(&text) { Ok(text.to_string()) } else { self.cover(text) }
     }
 
     /// A text of a person, with placeholders for its dangerous parts.
@@ -166,6 +306,21 @@ impl Disguise<'_> {
             places.push(start..text.len());
         }
         (text, places)
+    }
+}
+
+/// Calls `visit` with every text in a JSON value, keys too.
+fn each_text(value: &Value, visit: &mut impl FnMut(&str)) {
+    match value {
+        Value::String(text) => visit(text),
+        Value::Array(list) => list.iter().for_each(|value| each_text(value, visit)),
+        Value::Object(members) => {
+            for (key, value) in members {
+                visit(key);
+                each_text(value, visit);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -45,7 +45,7 @@ impl StopMatcher {
 }
 
 /// Bytes of the longest end of `text` that is a beginning of `stop`, shorter than `stop` itself.
-fn overlap_bytes(text: &str, stop: &str) -> usize {
+pub(crate) fn overlap_bytes(text: &str, stop: &str) -> usize {
     stop.char_indices().map(|(at, _)| at).rev().find(|&at| text.ends_with(&stop[..at])).unwrap_or(0)
 }
 

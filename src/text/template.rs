@@ -6,32 +6,39 @@
 //! the same bound holds for its memory.
 
 mod functions;
+mod python;
 
 use std::io;
+use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, Value, context};
+use serde_json::{Map, Value as Json};
 
 use crate::error::{Error, Result};
-use crate::message::ChatMessage;
+use crate::message::{ChatMessage, ToolCall};
 use crate::tokenizer::{MAX_TEXT_BYTES, Tokenizer};
 
 /// Longest template source; the longest in the wild have 30 KiB.
 const MAX_SOURCE_BYTES: usize = 64 << 10;
-/// Longest tag. Parsing a chain such as `1~1~1…` takes quadratic time before fuel counts.
+/// Longest tag, without its strings. Parsing a chain such as `1~1~1…` takes quadratic time before fuel counts.
 const MAX_TAG_BYTES: usize = 4 << 10;
 /// Work for one render: as many instructions, or 64 times as many bytes copied. ChatML takes about
 /// 20 for a message.
 const FUEL: u64 = 100_000;
 /// Bytes of messages that earn one fuel more: enough to copy each byte sixteen times.
 const BYTES_PER_FUEL: usize = 4;
+/// Fuel that each value in the descriptions of tools earns.
+const FUEL_PER_TOOL_VALUE: u64 = 200;
 /// Longest rendered text: the most that can be encoded.
 const MAX_OUTPUT_BYTES: usize = MAX_TEXT_BYTES;
 /// How deep macros may call each other.
-const RECURSION: usize = 64;
+const RECURSION: usize = 256;
 
 /// Stack for parsing and rendering, which both follow a template's nesting by recursion and know no
 /// bound for some of it (`----1`, lists in lists). 2 MiB overflow on what the tests write; 256 MiB
@@ -59,13 +66,39 @@ pub struct ChatTemplate {
 }
 
 /// What a template is given.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct RenderInput<'a> {
     pub messages: &'a [ChatMessage],
+    /// Descriptions of the tools that the assistant may call, as callers wrote them.
+    pub tools: &'a [Json],
+    /// What else the template may look at, such as `enable_thinking`.
+    pub options: Option<&'a Map<String, Json>>,
     /// Ends with the words after which the assistant speaks.
     pub add_generation_prompt: bool,
     pub bos_token: &'a str,
     pub eos_token: &'a str,
+    /// In which form the assistant's calls are given.
+    pub style: CallStyle,
+}
+
+/// The forms in which templates expect an assistant's calls; the default is what Hugging Face
+/// documents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallStyle {
+    /// The content beside calls is an empty text instead of none.
+    pub empty_content: bool,
+    /// Arguments are JSON as text instead of an object.
+    pub text_arguments: bool,
+}
+
+impl CallStyle {
+    /// All forms, in the order in which they are tried.
+    pub(crate) const ALL: [CallStyle; 4] = [
+        CallStyle { empty_content: true, text_arguments: false },
+        CallStyle { empty_content: false, text_arguments: false },
+        CallStyle { empty_content: true, text_arguments: true },
+        CallStyle { empty_content: false, text_arguments: true },
+    ];
 }
 
 impl ChatTemplate {
@@ -76,7 +109,7 @@ impl ChatTemplate {
             return Err(Error::BrokenTemplate(problem));
         }
         check_tags(source)?;
-        let source = source.to_owned();
+        let source = python::without_generation_tags(source);
         let environment = on_large_stack(move || environment(source))
             .unwrap_or_else(|_| Err(Error::BrokenTemplate("the parser failed on it".into())))?;
         Ok(ChatTemplate { environment, is_runaway: AtomicBool::new(false) })
@@ -99,19 +132,31 @@ impl ChatTemplate {
     /// The text of a chat. Use [`crate::render_tokens`] for anything that goes to a model: in text,
     /// nobody can tell a control token from a user's words any more.
     pub fn render(&self, input: &RenderInput) -> Result<String> {
+        self.render_at(input, Timestamp::now())
+    }
+
+    /// [`ChatTemplate::render`] at another time than now.
+    fn render_at(&self, input: &RenderInput, now: Timestamp) -> Result<String> {
         if self.is_runaway.load(Relaxed) {
             return Err(Error::TemplateLimit);
         }
-        let bytes: usize = input.messages.iter().map(|message| message.content.len()).sum();
+        let words: usize = input.messages.iter().flat_map(ChatMessage::texts).map(str::len).sum();
+        let tools = Value::from(Serde(input.tools));
+        let tool_values = values_in(input.tools) * FUEL_PER_TOOL_VALUE;
         let mut environment = self.environment.clone();
-        environment.set_fuel(Some(FUEL + (bytes / BYTES_PER_FUEL) as u64));
+        environment.set_fuel(Some(FUEL + (words / BYTES_PER_FUEL) as u64 + tool_values));
+        environment
+            .add_function("strftime_now", move |pattern: &str| functions::strftime(pattern, now));
+        let message = |message| message_value(message, input.style);
+        let options = input.options.map(|options| Value::from(Serde(options))).unwrap_or_default();
         let values = context! {
-            messages => input.messages.iter().map(message_value).collect::<Value>(),
+            messages => input.messages.iter().map(message).collect::<Value>(),
             add_generation_prompt => input.add_generation_prompt,
             bos_token => input.bos_token,
             eos_token => input.eos_token,
-            tools => (),
+            tools => if input.tools.is_empty() { Value::from(()) } else { tools },
             documents => (),
+            ..options
         };
         match on_large_stack(move || render(&environment, &values)) {
             Ok(rendered) => rendered,
@@ -145,9 +190,8 @@ fn environment(source: String) -> Result<Environment<'static>> {
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     environment.set_syntax(syntax.map_err(broken)?);
     environment.set_recursion_limit(RECURSION);
-    environment.set_unknown_method_callback(functions::python_method);
+    python::adapt(&mut environment);
     environment.add_function("raise_exception", functions::raise_exception);
-    environment.add_function("strftime_now", functions::strftime_now);
     environment.add_filter("tojson", functions::tojson);
     environment.add_template_owned(NAME, source).map_err(broken)?;
     Ok(environment)
@@ -163,8 +207,8 @@ fn check_tags(source: &str) -> Result<()> {
         if tag.starts_with("{%") && name.starts_with("raw") {
             return Err(Error::BrokenTemplate("raw blocks are not supported".into()));
         }
-        let end = tag_bytes(tag);
-        if end > MAX_TAG_BYTES {
+        let (end, code_bytes) = tag_bytes(tag);
+        if code_bytes > MAX_TAG_BYTES {
             return Err(Error::BrokenTemplate(format!("a tag is over {MAX_TAG_BYTES} bytes long")));
         }
         rest = &tag[end..];
@@ -172,28 +216,32 @@ fn check_tags(source: &str) -> Result<()> {
     Ok(())
 }
 
-/// Bytes of the tag that `tag` begins with; ends in its strings do not count.
-fn tag_bytes(tag: &str) -> usize {
+/// Bytes of the tag that `tag` begins with, and those of them that are not inside its strings; ends
+/// in its strings do not count.
+fn tag_bytes(tag: &str) -> (usize, usize) {
     let bytes = tag.as_bytes();
     let mut quote = None;
-    let mut at = 2;
+    let (mut at, mut code_bytes) = (2, 2);
     while at < bytes.len() {
+        code_bytes += usize::from(quote.is_none());
         match (quote, bytes[at]) {
             (Some(_), b'\\') => at += 1,
             (Some(open), byte) if byte == open => quote = None,
             (None, byte @ (b'"' | b'\'')) => quote = Some(byte),
-            (None, b'}' | b'%') if bytes.get(at + 1) == Some(&b'}') => return at + 2,
+            (None, b'}' | b'%') if bytes.get(at + 1) == Some(&b'}') => {
+                return (at + 2, code_bytes + 1);
+            }
             _ => {}
         }
         at += 1;
     }
-    tag.len()
+    (tag.len(), code_bytes)
 }
 
 /// Runs some work on a thread of its own with [`STACK_BYTES`], for [`TIME_LIMIT`] at most.
 ///
 /// After a timeout the thread is left behind; `Disconnected` means that the work panicked.
-fn on_large_stack<T: Send + 'static>(
+pub(crate) fn on_large_stack<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> std::result::Result<T, RecvTimeoutError> {
     let (sender, receiver) = mpsc::channel();
@@ -208,11 +256,54 @@ fn on_large_stack<T: Send + 'static>(
     }
 }
 
-/// A message as templates see it: a name is there only when there is one.
-fn message_value(message: &ChatMessage) -> Value {
-    let fields = [("role", &message.role), ("content", &message.content)];
-    let name = message.name.as_ref().map(|name| ("name", name));
-    Value::from_pairs(fields.into_iter().chain(name).map(|(key, text)| (key, text.as_str())))
+/// A message as templates see it: what it has not is not there.
+fn message_value(message: &ChatMessage, style: CallStyle) -> Value {
+    let mut fields = vec![("role", Value::from(message.role.as_str()))];
+    let content = match &message.content {
+        None if style.empty_content => Value::from(""),
+        content => content.as_deref().map_or(Value::from(()), Value::from),
+    };
+    fields.push(("content", content));
+    let optional = [
+        ("name", &message.name),
+        ("reasoning_content", &message.reasoning),
+        ("tool_call_id", &message.tool_call_id),
+    ];
+    for (key, text) in optional {
+        fields.extend(text.as_ref().map(|text| (key, Value::from(text.as_str()))));
+    }
+    if !message.tool_calls.is_empty() {
+        let calls = message.tool_calls.iter().map(|call| call_value(call, style));
+        fields.push(("tool_calls", calls.collect()));
+    }
+    Value::from_pairs(fields)
+}
+
+fn call_value(call: &ToolCall, style: CallStyle) -> Value {
+    let text = || Value::from(call.arguments.as_str());
+    let arguments = match serde_json::from_str::<Json>(&call.arguments) {
+        Ok(arguments) if !style.text_arguments => Value::from(Serde(arguments)),
+        _ => text(),
+    };
+    let name = Value::from(call.name.as_str());
+    let function = Value::from_pairs([("name", name), ("arguments", arguments)]);
+    Value::from_pairs([
+        ("id", Value::from(call.id.as_str())),
+        ("type", Value::from("function")),
+        ("function", function),
+    ])
+}
+
+/// How many values a list holds at all its depths.
+fn values_in(list: &[Json]) -> u64 {
+    let inside = |value: &Json| match value {
+        Json::Array(list) => values_in(list),
+        Json::Object(members) => {
+            members.values().map(|value| values_in(slice::from_ref(value))).sum()
+        }
+        _ => 0,
+    };
+    list.iter().map(|value| 1 + inside(value)).sum()
 }
 
 /// Collects output up to the limit.
@@ -249,5 +340,7 @@ fn refused(problem: &minijinja::Error) -> Error {
     Error::TemplateRefused(problem.to_string())
 }
 
+#[cfg(test)]
+mod goldens;
 #[cfg(test)]
 mod tests;

@@ -9,15 +9,19 @@ mod gguf;
 mod hugging_face;
 mod pairs;
 mod scored;
+mod words;
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use hearth_formats::{ModelFile, TokenizerSource};
 
 use crate::error::{Error, Result};
+use crate::grammar::{Grammar, GrammarSource, Grammars};
 use added::AddedTokens;
 use pairs::PairModel;
 use scored::ScoredModel;
+use words::WordModel;
 
 /// Longest text that is encoded at once; a context of a million tokens has about half of this.
 pub const MAX_TEXT_BYTES: usize = 8 << 20;
@@ -40,6 +44,8 @@ pub struct Tokenizer {
     ends: Ends,
     /// The maker's chat template, if the model came with one.
     chat_template: Option<String>,
+    /// Built when the first grammar is asked for.
+    pub(crate) grammars: OnceLock<std::result::Result<Grammars, String>>,
 }
 
 /// How ordinary text is cut into tokens.
@@ -47,6 +53,7 @@ pub struct Tokenizer {
 enum Model {
     Scored(ScoredModel),
     Pairs(Box<PairModel>),
+    Words(Box<WordModel>),
 }
 
 /// One row of the vocabulary.
@@ -66,6 +73,8 @@ struct Ends {
     /// Every id that ends an answer, ascending.
     stop_ids: Vec<u32>,
     add_bos: bool,
+    /// What encoder models have behind a text.
+    separator: Option<u32>,
 }
 
 /// Control tokens that end an answer in the models of these families, whatever their metadata say.
@@ -114,6 +123,13 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// The ids of a text for an encoder model: between the tokens that begin and end one.
+    pub fn encode_framed(&self, text: &str, specials: Specials) -> Result<Vec<u32>> {
+        let mut ids = self.encode_prompt(text, specials)?;
+        ids.extend(self.ends.separator);
+        Ok(ids)
+    }
+
     /// The bytes that an id stands for; none for ids beyond the vocabulary. A control token gives
     /// its name, such as `</s>`.
     pub fn token_bytes(&self, id: u32) -> &[u8] {
@@ -123,6 +139,11 @@ impl Tokenizer {
     /// Whether an id steers the model and is never part of its text.
     pub fn is_control(&self, id: u32) -> bool {
         self.token(id).is_some_and(|token| token.control)
+    }
+
+    /// The control token of this text.
+    pub fn control_id(&self, text: &str) -> Option<u32> {
+        self.added.control_id(text)
     }
 
     /// Tokens in the vocabulary; the model's embedding table may have more rows.
@@ -140,6 +161,11 @@ impl Tokenizer {
         self.ends.add_bos
     }
 
+    /// The token behind each text that an encoder model reads.
+    pub fn separator_id(&self) -> Option<u32> {
+        self.ends.separator
+    }
+
     /// Every id that ends an answer, ascending.
     pub fn eos_ids(&self) -> &[u32] {
         &self.ends.stop_ids
@@ -148,6 +174,15 @@ impl Tokenizer {
     /// The template that the model's maker wrote for chats.
     pub fn chat_template(&self) -> Option<&str> {
         self.chat_template.as_deref()
+    }
+
+    /// What holds an answer to a grammar. A new one is compiled, which may take seconds.
+    pub fn grammar(&self, source: &GrammarSource) -> Result<Grammar> {
+        let make = || Grammars::new(self).map_err(|problem| problem.to_string());
+        match self.grammars.get_or_init(make) {
+            Ok(grammars) => grammars.compile(source),
+            Err(problem) => Err(Error::Unsupported(problem.clone())),
+        }
     }
 
     /// What `bos_token` prints in a template; empty without such a token.
@@ -165,6 +200,7 @@ impl Tokenizer {
         match &self.model {
             Model::Scored(model) => model.prefixes_space(),
             Model::Pairs(model) => model.prefixes_space(),
+            Model::Words(_) => false,
         }
     }
 
@@ -206,6 +242,7 @@ impl Tokenizer {
                 Ok(())
             }
             Model::Pairs(model) => model.encode(text, first, ids),
+            Model::Words(model) => model.encode(text, ids),
         }
     }
 
@@ -228,7 +265,7 @@ impl Ends {
         self.stop_ids.retain(|&id| (id as usize) < tokens.len());
         self.stop_ids.sort_unstable();
         self.stop_ids.dedup();
-        for id in self.stop_ids.iter().copied().chain(self.bos) {
+        for id in self.stop_ids.iter().copied().chain(self.bos).chain(self.separator) {
             if let Some(token) = tokens.get_mut(id as usize) {
                 token.control = true;
             }
@@ -238,3 +275,5 @@ impl Ends {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

@@ -4,3 +4,4 @@
 mod bad_models;
 mod engine_stories;
 mod story;
+mod structured;

@@ -4,7 +4,7 @@ use super::*;
 
 fn draws(sampling: Sampling, logits: &[f32], count: usize) -> Vec<u32> {
     let mut sampler = Sampler::new(Sampling { seed: Some(7), ..sampling }, None, &[]);
-    (0..count).map(|_| sampler.sample(logits).expect("numbers").0).collect()
+    (0..count).map(|_| sampler.sample(logits, None).expect("numbers").0).collect()
 }
 
 fn logs(probabilities: &[f32]) -> Vec<f32> {
@@ -89,10 +89,10 @@ fn penalties_and_bias_change_the_choice() {
     // The prompt counts for repetition, and for nothing else.
     let repetition = Sampling { repetition_penalty: 3.0, ..greedy.clone() };
     let mut sampler = Sampler::new(repetition, None, &[0]);
-    assert_eq!(sampler.sample(&[2.0, 1.0]).expect("numbers").0, 1);
+    assert_eq!(sampler.sample(&[2.0, 1.0], None).expect("numbers").0, 1);
     let presence = Sampling { presence_penalty: 2.0, ..greedy };
     let mut sampler = Sampler::new(presence, None, &[0]);
-    assert_eq!(sampler.sample(&[2.0, 1.0]).expect("numbers").0, 0);
+    assert_eq!(sampler.sample(&[2.0, 1.0], None).expect("numbers").0, 0);
 }
 
 #[test]
@@ -102,7 +102,8 @@ fn the_same_seed_draws_the_same() {
     assert_eq!(first, draws(Sampling::default(), &logits, 100));
     let other = Sampling { seed: Some(8), ..Sampling::default() };
     let mut sampler = Sampler::new(other, None, &[]);
-    let second: Vec<u32> = (0..100).map(|_| sampler.sample(&logits).expect("numbers").0).collect();
+    let second: Vec<u32> =
+        (0..100).map(|_| sampler.sample(&logits, None).expect("numbers").0).collect();
     assert_ne!(first, second);
 }
 
@@ -111,7 +112,7 @@ fn logprobs_are_the_models_own_whatever_the_sampling_does() {
     let sampling =
         Sampling { temperature: 0.0, logit_bias: vec![(2, 100.0)], ..Sampling::default() };
     let mut sampler = Sampler::new(sampling, Some(2), &[]);
-    let (token, report) = sampler.sample(&logs(&[0.5, 0.2, 0.3])).expect("numbers");
+    let (token, report) = sampler.sample(&logs(&[0.5, 0.2, 0.3]), None).expect("numbers");
     let report = report.expect("asked for");
     assert_eq!((token, report.id), (2, 2));
     assert!((report.logprob - 0.3f32.ln()).abs() < 1e-6);
@@ -123,9 +124,23 @@ fn logprobs_are_the_models_own_whatever_the_sampling_does() {
 fn what_is_not_a_number_is_an_error() {
     let mut sampler = Sampler::new(Sampling::default(), None, &[]);
     for bad in [f32::NAN, f32::INFINITY] {
-        assert!(matches!(sampler.sample(&[0.0, bad, 1.0]), Err(Error::NotANumber)));
+        assert!(matches!(sampler.sample(&[0.0, bad, 1.0], None), Err(Error::NotANumber)));
     }
     let nothing = [f32::NEG_INFINITY; 3];
-    assert!(matches!(sampler.sample(&nothing), Err(Error::NotANumber)));
-    assert_eq!(sampler.sample(&[f32::NEG_INFINITY, 0.0]).expect("one token").0, 1);
+    assert!(matches!(sampler.sample(&nothing, None), Err(Error::NotANumber)));
+    assert_eq!(sampler.sample(&[f32::NEG_INFINITY, 0.0], None).expect("one token").0, 1);
+}
+
+#[test]
+fn a_mask_leaves_only_what_it_allows() {
+    for temperature in [0.0, 1.0] {
+        let sampling = Sampling { temperature, top_k: 1, seed: Some(1), ..Sampling::default() };
+        let mut sampler = Sampler::new(sampling, Some(1), &[1]);
+        let (token, report) = sampler.sample(&[1.0, 2.0, 3.0], Some(&Mask::only(0))).expect("one");
+        assert_eq!(token, 0);
+        // What is reported is the model's own distribution.
+        assert_eq!(report.expect("asked for").top[0].0, 2);
+        let stuck = sampler.sample(&[f32::NEG_INFINITY, 1.0], Some(&Mask::only(0)));
+        assert!(matches!(stuck, Err(Error::GrammarStuck)));
+    }
 }

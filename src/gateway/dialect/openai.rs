@@ -10,7 +10,9 @@ mod collect;
 mod completion;
 mod fields;
 mod logprobs;
+mod message;
 mod print;
+mod rules;
 
 pub use chat::parse_chat;
 pub use collect::Collector;

@@ -55,6 +55,10 @@ impl Merge {
                     let choice = self.choice(index, choice)?;
                     send(outer, Event::Text { choice, text, tokens }).await?;
                 }
+                Event::Aside { choice, aside, tokens } => {
+                    let choice = self.choice(index, choice)?;
+                    send(outer, Event::Aside { choice, aside, tokens }).await?;
+                }
                 Event::Finished { choice, reason } => {
                     let choice = self.choice(index, choice)?;
                     send(outer, Event::Finished { choice, reason }).await?;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::books::{Account, Books};
 use super::running::Slot;
 use crate::error::{Error, Result};
-use crate::event::{Event, EventStream, Usage};
+use crate::event::{Aside, Event, EventStream, Usage};
 
 /// How long the end of a request waits for a client that does not read.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(10);
@@ -114,7 +114,9 @@ impl Tally {
         match event {
             Event::Started { prompt_tokens } => self.usage.prompt_tokens = *prompt_tokens,
             Event::Text { .. } if self.echoes > 0 => self.echoes -= 1,
-            Event::Text { tokens, .. } => {
+            // Its token is the one that begins the arguments.
+            Event::Aside { aside: Aside::CallStart { .. }, .. } => {}
+            Event::Text { tokens, .. } | Event::Aside { tokens, .. } => {
                 if self.usage.completion_tokens == 0 {
                     self.usage.first_token_ms = millis(started);
                 }

@@ -14,7 +14,7 @@ use crate::caller::{Caller, Via};
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::event::{Event, EventStream, FinishReason, Usage};
-use crate::request::{GenerateRequest, Input, Priority, RequestId, Sampling};
+use crate::request::{AnswerRules, GenerateRequest, Input, Priority, RequestId, Sampling};
 
 use scripted::Scripted;
 
@@ -78,6 +78,7 @@ fn request(id: &str) -> GenerateRequest {
         choices: 1,
         logprobs: None,
         echo: false,
+        rules: AnswerRules::default(),
     }
 }
 

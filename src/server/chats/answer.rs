@@ -131,9 +131,11 @@ impl Answer {
                 said.content.push_str(&text);
                 Some(Frame::named("delta", &json!({ "text": text })))
             }
+            // A chat offers no tools, and shows what is said, not what is thought.
+            Event::Aside { .. } => None,
             Event::Finished { reason, .. } => {
                 said.finish_reason = Some(match reason {
-                    FinishReason::Stop => "stop",
+                    FinishReason::Stop | FinishReason::ToolCalls => "stop",
                     FinishReason::Length => "length",
                 });
                 None

@@ -6,7 +6,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use hearth_gateway::caller::Caller;
 use hearth_gateway::request::{
-    GenerateRequest, Input, Message as PromptMessage, Priority, RequestId, Role, Sampling,
+    AnswerRules, GenerateRequest, Input, Message as PromptMessage, Priority, RequestId, Role,
+    Sampling,
 };
 use hearth_store::{
     Chat, ChatId, MessageId, MessageRole, MessageStatus, NewMessage, TurnStart, UserId,
@@ -170,6 +171,7 @@ fn generate_request(
         choices: 1,
         logprobs: None,
         echo: false,
+        rules: AnswerRules::default(),
     }
 }
 

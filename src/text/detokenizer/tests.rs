@@ -80,3 +80,11 @@ proptest! {
         prop_assert_eq!(streamed(&tokenizer, &ids).concat(), String::from_utf8_lossy(&bytes));
     }
 }
+
+#[test]
+fn control_tokens_that_mark_parts_are_shown_on_request() {
+    let tokenizer = stories("hf");
+    let mut detokenizer = Detokenizer::new().showing([2].into());
+    assert_eq!(detokenizer.push(&tokenizer, 2), "</s>");
+    assert_eq!(detokenizer.push(&tokenizer, 1), "");
+}

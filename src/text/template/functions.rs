@@ -26,35 +26,21 @@ pub(super) fn raise_exception(words: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, words))
 }
 
-/// The present time (UTC) by a pattern of C's `strftime`.
-pub(super) fn strftime_now(pattern: &str) -> Result<String, Error> {
+/// A time (UTC) by a pattern of C's `strftime`.
+pub(super) fn strftime(pattern: &str, now: Timestamp) -> Result<String, Error> {
     let wrong = |problem: &str| Error::new(ErrorKind::InvalidOperation, problem.to_string());
     if pattern.len() > MAX_PATTERN_BYTES {
         return Err(wrong("the date pattern is too long"));
     }
-    let now = Timestamp::now().to_zoned(TimeZone::UTC);
-    strtime::format(pattern, &now).map_err(|_| wrong("the date pattern is not valid"))
-}
-
-/// Python's methods, but `format`: it pads to any width before fuel is asked.
-pub(super) fn python_method(
-    state: &mut State,
-    value: &Value,
-    method: &str,
-    args: &[Value],
-) -> Result<Value, Error> {
-    if method == "format" {
-        return Err(Error::from(ErrorKind::UnknownMethod));
-    }
-    minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args)
+    strtime::format(pattern, &now.to_zoned(TimeZone::UTC))
+        .map_err(|_| wrong("the date pattern is not valid"))
 }
 
 /// JSON as Python's `json.dumps(value, ensure_ascii=False)` writes it, which is what models saw in
 /// training: a space after commas and colons, and nothing escaped for HTML.
 pub(super) fn tojson(state: &State, value: &Value, options: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent")?;
-    // Python's other options change nothing for the values that templates have.
-    let _ = options.get::<Option<bool>>("ensure_ascii")?;
+    let is_ascii = options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false);
     options.assert_all_used()?;
     check_size(value, &mut { MAX_JSON_VALUES }, MAX_JSON_DEPTH)?;
     let mut output = BoundedJson { bytes: Vec::new() };
@@ -72,8 +58,24 @@ pub(super) fn tojson(state: &State, value: &Value, options: Kwargs) -> Result<St
     };
     state.consume_fuel(output.bytes.len() as u64 / 16)?;
     done.map_err(|_| Error::new(ErrorKind::BadSerialization, "the value is no JSON or too long"))?;
-    String::from_utf8(output.bytes)
-        .map_err(|_| Error::new(ErrorKind::BadSerialization, "the JSON is not UTF-8"))
+    let text = String::from_utf8(output.bytes)
+        .map_err(|_| Error::new(ErrorKind::BadSerialization, "the JSON is not UTF-8"))?;
+    Ok(if is_ascii { ascii(&text) } else { text })
+}
+
+/// JSON with every other letter written as an escape.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if letter.is_ascii() {
+            text.push(letter);
+            continue;
+        }
+        for unit in letter.encode_utf16(&mut [0; 2]) {
+            text.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    text
 }
 
 /// Lists may be lazy and stand for more values than any machine holds: counts before walking.

@@ -6,8 +6,13 @@ use super::*;
 use crate::testing::{CHATML, stories};
 
 fn render(source: &str, messages: &[ChatMessage]) -> Result<String> {
-    let input =
-        RenderInput { messages, add_generation_prompt: true, bos_token: "<s>", eos_token: "</s>" };
+    let input = RenderInput {
+        messages,
+        add_generation_prompt: true,
+        bos_token: "<s>",
+        eos_token: "</s>",
+        ..RenderInput::default()
+    };
     ChatTemplate::new(source)?.render(&input)
 }
 
@@ -208,6 +213,7 @@ fn the_template_comes_from_the_model_or_is_the_plain_one() {
             add_generation_prompt: true,
             bos_token: &tokenizer.bos_text(),
             eos_token: &tokenizer.eos_text(),
+            ..RenderInput::default()
         };
         assert_eq!(template.render(&input).unwrap(), "<s>ab");
         let plain = ChatTemplate::plain().render(&input).unwrap();
@@ -227,6 +233,7 @@ fn a_template_whose_work_fuel_does_not_count_is_stopped_and_not_tried_again() {
         add_generation_prompt: true,
         bos_token: "<s>",
         eos_token: "</s>",
+        ..RenderInput::default()
     };
     assert!(matches!(template.render(&input), Err(Error::TemplateLimit)));
     let started = Instant::now();

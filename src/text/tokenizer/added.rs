@@ -74,6 +74,11 @@ impl AddedTokens {
         self.tokens.iter().filter(|token| token.control).map(|token| token.text.as_str())
     }
 
+    /// The control token of this text.
+    pub(super) fn control_id(&self, text: &str) -> Option<u32> {
+        self.tokens.iter().find(|token| token.control && token.text == text).map(|token| token.id)
+    }
+
     /// Where the texts of control tokens stand in a text, from left to right.
     pub(super) fn control_spans(&self, text: &str) -> Vec<Range<usize>> {
         self.control.find_iter(text).map(|hit| hit.range()).collect()

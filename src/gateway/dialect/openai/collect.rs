@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::print::{Shape, print_usage, reason_name};
 use super::{Heading, logprobs};
-use crate::event::{Event, FinishReason, TokenLogprob, Usage};
+use crate::event::{Aside, Event, FinishReason, TokenLogprob, Usage};
+use crate::request::ToolCall;
 
 /// Gathers the events of one answer that is not streamed.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Collector {
 #[derive(Debug, Default)]
 struct Choice {
     text: String,
+    reasoning: String,
+    calls: Vec<ToolCall>,
     tokens: Vec<TokenLogprob>,
     reason: Option<FinishReason>,
 }
@@ -37,6 +40,14 @@ impl Collector {
             Event::Text { choice, text, tokens } => {
                 if let Some(choice) = self.choices.get_mut(usize::from(choice)) {
                     choice.text.push_str(&text);
+                    if self.has_logprobs {
+                        choice.tokens.extend(tokens);
+                    }
+                }
+            }
+            Event::Aside { choice, aside, tokens } => {
+                if let Some(choice) = self.choices.get_mut(usize::from(choice)) {
+                    choice.note(aside);
                     if self.has_logprobs {
                         choice.tokens.extend(tokens);
                     }
@@ -79,6 +90,38 @@ impl Collector {
 }
 
 impl Choice {
+    fn note(&mut self, aside: Aside) {
+        match aside {
+            Aside::Reasoning(text) => self.reasoning.push_str(&text),
+            Aside::CallStart { id, name, .. } => {
+                self.calls.push(ToolCall { id, name, arguments: String::new() });
+            }
+            Aside::CallArguments { index, text } => {
+                if let Some(call) = self.calls.get_mut(index as usize) {
+                    call.arguments.push_str(&text);
+                }
+            }
+        }
+    }
+
+    /// The `message` of a chat: fields that have nothing to say are left out, but for the content,
+    /// which is null beside calls alone.
+    fn message(&self) -> Value {
+        let content = (!self.text.is_empty() || self.calls.is_empty()).then_some(&self.text);
+        let mut message = json!({ "role": "assistant", "content": content, "refusal": null });
+        if !self.reasoning.is_empty() {
+            message["reasoning_content"] = self.reasoning.as_str().into();
+        }
+        if !self.calls.is_empty() {
+            let print = |call: &ToolCall| {
+                let function = json!({ "name": call.name, "arguments": call.arguments });
+                json!({ "id": call.id, "type": "function", "function": function })
+            };
+            message["tool_calls"] = self.calls.iter().map(print).collect();
+        }
+        message
+    }
+
     fn print(&self, shape: Shape, index: usize, has_logprobs: bool) -> Value {
         let logprobs =
             if has_logprobs { logprobs::print(shape, &self.tokens, &mut 0) } else { Value::Null };
@@ -86,7 +129,7 @@ impl Choice {
         match shape {
             Shape::Chat => json!({
                 "index": index,
-                "message": { "role": "assistant", "content": self.text, "refusal": null },
+                "message": self.message(),
                 "logprobs": logprobs,
                 "finish_reason": reason,
             }),

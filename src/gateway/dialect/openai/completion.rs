@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::fields::{Fields, must};
-use super::{Call, Tier};
+use super::{Call, Tier, rules};
 use crate::error::{Error, Result};
-use crate::request::{GenerateRequest, Input, RequestId};
+use crate::request::{AnswerRules, GenerateRequest, Input, RequestId};
 
 /// Most prompts of one call.
 const MAX_PROMPTS: usize = 64;
@@ -45,6 +45,7 @@ pub fn parse_completion(body: &[u8], id: RequestId) -> Result<Call> {
         choices,
         logprobs: logprobs.and_then(|top| u8::try_from(top).ok()),
         echo,
+        rules: AnswerRules { format: rules::guided(&fields)?, ..AnswerRules::default() },
     };
     let prompts = parse_prompts(fields.take("prompt"))?;
     if prompts.len() * usize::from(choices) > MAX_ANSWERS {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use super::{Heading, StreamOptions, logprobs};
-use crate::event::{Event, FinishReason, TokenLogprob, Usage};
+use crate::event::{Aside, Event, FinishReason, TokenLogprob, Usage};
 
 /// Which of the two routes an answer belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,13 @@ impl Printer {
             Event::Text { choice, text, tokens } => {
                 let mut payloads = self.begin(*choice);
                 payloads.push(self.piece(*choice, text, tokens));
+                payloads
+            }
+            Event::Aside { choice, aside, tokens } => {
+                let mut payloads = self.begin(*choice);
+                if self.shape == Shape::Chat {
+                    payloads.push(self.delta(*choice, &print_aside(aside), tokens));
+                }
                 payloads
             }
             Event::Finished { choice, reason } => {
@@ -90,22 +97,31 @@ impl Printer {
     }
 
     fn piece(&mut self, choice: u16, text: &str, tokens: &[TokenLogprob]) -> String {
-        let printed = self.begun.entry(choice).or_default();
-        let logprobs = if self.has_logprobs {
-            logprobs::print(self.shape, tokens, printed)
-        } else {
-            Value::Null
-        };
-        let choice = match self.shape {
-            Shape::Chat => json!({
-                "index": choice, "delta": { "content": text }, "logprobs": logprobs,
-                "finish_reason": null,
-            }),
-            Shape::Text => json!({
-                "index": choice, "text": text, "logprobs": logprobs, "finish_reason": null,
-            }),
-        };
+        if self.shape == Shape::Chat {
+            return self.delta(choice, &json!({ "content": text }), tokens);
+        }
+        let logprobs = self.logprobs(choice, tokens);
+        let choice = json!({
+            "index": choice, "text": text, "logprobs": logprobs, "finish_reason": null,
+        });
         self.chunk(vec![choice], None)
+    }
+
+    /// A chunk of a chat's choice.
+    fn delta(&mut self, choice: u16, delta: &Value, tokens: &[TokenLogprob]) -> String {
+        let logprobs = self.logprobs(choice, tokens);
+        let choice = json!({
+            "index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": null,
+        });
+        self.chunk(vec![choice], None)
+    }
+
+    fn logprobs(&mut self, choice: u16, tokens: &[TokenLogprob]) -> Value {
+        let printed = self.begun.entry(choice).or_default();
+        match self.has_logprobs {
+            true => logprobs::print(self.shape, tokens, printed),
+            false => Value::Null,
+        }
     }
 
     fn chunk(&self, choices: Vec<Value>, usage: Option<&Usage>) -> String {
@@ -141,10 +157,25 @@ pub(super) fn print_usage(usage: &Usage) -> Value {
     })
 }
 
+/// The `delta` of what a choice thinks or calls.
+fn print_aside(aside: &Aside) -> Value {
+    match aside {
+        Aside::Reasoning(text) => json!({ "reasoning_content": text }),
+        Aside::CallStart { index, id, name } => json!({ "tool_calls": [{
+            "index": index, "id": id, "type": "function",
+            "function": { "name": name, "arguments": "" },
+        }] }),
+        Aside::CallArguments { index, text } => json!({ "tool_calls": [{
+            "index": index, "function": { "arguments": text },
+        }] }),
+    }
+}
+
 /// `finish_reason`.
 pub(super) fn reason_name(reason: FinishReason) -> &'static str {
     match reason {
         FinishReason::Stop => "stop",
         FinishReason::Length => "length",
+        FinishReason::ToolCalls => "tool_calls",
     }
 }

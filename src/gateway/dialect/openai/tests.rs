@@ -19,6 +19,12 @@ fn completion(change: Value) -> crate::Result<Call> {
     parse_completion(body.to_string().as_bytes(), RequestId("r".into()))
 }
 
+fn tool(name: &str) -> Value {
+    json!({ "type": "function", "function": {
+        "name": name, "parameters": { "type": "object", "properties": {} },
+    } })
+}
+
 fn heading() -> Heading {
     Heading { id: "id".into(), model: "m".into(), created: 1, tier: None }
 }
@@ -150,9 +156,46 @@ fn each_wrong_chat_field_is_refused_by_its_name() {
         (json!({ "stream": 1 }), "stream"),
         (json!({ "stream_options": [] }), "stream_options"),
         (json!({ "stream_options": { "include_usage": 1 } }), "stream_options.include_usage"),
-        (json!({ "tools": [{}] }), "tools"),
+        (json!({ "tools": [{}] }), "tools[0].type"),
+        (json!({ "tools": 1 }), "tools"),
+        (json!({ "tools": vec![json!({}); 129] }), "tools"),
+        (json!({ "tools": [tool("a b")] }), "tools[0].function.name"),
+        (json!({ "tools": [tool("a"), tool("a")] }), "tools[1].function.name"),
+        (
+            json!({ "tools": [{ "type": "function", "function": { "name": "a", "parameters": 1 } }] }),
+            "tools[0].function.parameters",
+        ),
+        (json!({ "tool_choice": "required" }), "tool_choice"),
+        (json!({ "tool_choice": "any", "tools": [tool("a")] }), "tool_choice"),
+        (
+            json!({ "tool_choice": { "function": { "name": "b" } }, "tools": [tool("a")] }),
+            "tool_choice",
+        ),
+        (json!({ "parallel_tool_calls": 1, "tools": [tool("a")] }), "parallel_tool_calls"),
+        (
+            json!({ "messages": [{ "role": "assistant", "tool_calls": [{ "id": "1" }] }] }),
+            "messages[0].tool_calls[0].function.arguments",
+        ),
+        (
+            json!({ "messages": [{ "role": "user", "content": "x", "tool_calls": [
+                { "id": "1", "function": { "name": "a", "arguments": "{}" } }] }] }),
+            "messages[0].tool_calls",
+        ),
+        (json!({ "response_format": { "type": "xml" } }), "response_format.type"),
+        (
+            json!({ "response_format": { "type": "json_schema" } }),
+            "response_format.json_schema.schema",
+        ),
+        (
+            json!({ "response_format": { "type": "json_object" }, "tools": [tool("a")] }),
+            "response_format",
+        ),
+        (json!({ "guided_regex": 1 }), "guided_regex"),
+        (json!({ "guided_regex": "a", "guided_choice": ["a"] }), "guided_json"),
+        (json!({ "guided_choice": [] }), "guided_choice"),
+        (json!({ "guided_json": "{" }), "guided_json"),
+        (json!({ "chat_template_kwargs": { "a": "text" } }), "chat_template_kwargs"),
         (json!({ "functions": [{}] }), "functions"),
-        (json!({ "response_format": { "type": "json_object" } }), "response_format"),
     ] {
         match chat(change.clone()) {
             Err(Error::Invalid { param: Some(found), message }) => {
@@ -326,4 +369,124 @@ fn text_logprobs_name_broken_characters_by_their_bytes_and_count_offsets() {
     assert_eq!(logprobs["text_offset"], json!([0, 1]));
     assert_eq!(logprobs["token_logprobs"], json!([-9999.0, -0.5]));
     assert_eq!(logprobs["top_logprobs"][1], json!({ "bytes:\\xe4": -0.5 }));
+}
+
+mod rules {
+    use super::*;
+    use crate::event::Aside;
+    use crate::request::{AnswerFormat, ToolCall, ToolChoice};
+
+    #[test]
+    fn tools_and_the_choice_among_them_are_understood() {
+        let named = json!({ "type": "function", "function": { "name": "b" } });
+        for (choice, expected) in [
+            (json!(null), ToolChoice::Auto),
+            (json!("none"), ToolChoice::None),
+            (json!("required"), ToolChoice::Required),
+            (named, ToolChoice::Named("b".into())),
+        ] {
+            let change = json!({ "tools": [tool("a"), tool("b")], "tool_choice": choice });
+            let call = chat(change).unwrap();
+            let tools = call.requests[0].rules.tools.clone().unwrap();
+            assert_eq!((tools.choice, tools.is_parallel), (expected, true));
+            assert_eq!(tools.list[1].name, "b");
+            assert_eq!(tools.list[1].description, tool("b"));
+        }
+        let call = chat(json!({ "tools": [tool("a")], "parallel_tool_calls": false })).unwrap();
+        assert!(!call.requests[0].rules.tools.clone().unwrap().is_parallel);
+    }
+
+    #[test]
+    fn calls_their_results_and_thoughts_are_understood() {
+        let call = chat(json!({ "messages": [
+            { "role": "user", "content": "x" },
+            { "role": "assistant", "content": null, "reasoning_content": "hm", "tool_calls": [
+                { "id": "1", "type": "function", "function": { "name": "a", "arguments": "{\"b\":1}" } },
+                { "id": "2", "type": "function", "function": { "name": "a", "arguments": { "b": 2 } } }] },
+            { "role": "tool", "tool_call_id": "1", "content": "done" },
+        ]}))
+        .unwrap();
+        let Input::Chat(messages) = &call.requests[0].input else { panic!("a chat") };
+        let made = |id: &str, arguments: &str| ToolCall {
+            id: id.into(),
+            name: "a".into(),
+            arguments: arguments.into(),
+        };
+        assert_eq!(messages[1].calls, [made("1", "{\"b\":1}"), made("2", "{\"b\":2}")]);
+        assert_eq!((messages[1].parts.len(), messages[1].reasoning.as_deref()), (0, Some("hm")));
+        assert_eq!(messages[2].call_id.as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn formats_are_understood_by_their_names() {
+        let format = |change: Value| chat(change).unwrap().requests[0].rules.format.clone();
+        let schema = json!({ "type": "object", "properties": { "z": {}, "a": {} } });
+        let wanted = Some(AnswerFormat::JsonSchema(schema.clone()));
+        let asked =
+            json!({ "type": "json_schema", "json_schema": { "name": "n", "schema": schema } });
+        assert_eq!(format(json!({ "response_format": asked })), wanted);
+        assert_eq!(format(json!({ "guided_json": schema.to_string() })), wanted);
+        let Some(AnswerFormat::JsonSchema(found)) = wanted else { panic!("a schema") };
+        assert_eq!(found["properties"].to_string(), r#"{"z":{},"a":{}}"#, "the order is kept");
+        let object = json!({ "response_format": { "type": "json_object" } });
+        assert_eq!(format(object), Some(AnswerFormat::JsonObject));
+        let regex = AnswerFormat::Regex("a+".into());
+        assert_eq!(format(json!({ "guided_regex": "a+" })), Some(regex.clone()));
+        let call = completion(json!({ "guided_regex": "a+" })).unwrap();
+        assert_eq!(call.requests[0].rules.format, Some(regex));
+        let lark = json!({ "guided_grammar": "start: \"a\"" });
+        assert_eq!(format(lark), Some(AnswerFormat::Lark("start: \"a\"".into())));
+        let choice = AnswerFormat::Choice(vec!["a".into(), "b".into()]);
+        assert_eq!(format(json!({ "guided_choice": ["a", "b"] })), Some(choice));
+        assert_eq!(format(json!({ "response_format": { "type": "text" } })), None);
+    }
+
+    fn asides() -> Vec<Event> {
+        let aside = |aside| Event::Aside { choice: 0, aside, tokens: Vec::new() };
+        let arguments = |text: &str| Aside::CallArguments { index: 0, text: text.into() };
+        vec![
+            aside(Aside::Reasoning("h".into())),
+            aside(Aside::Reasoning("m".into())),
+            aside(Aside::CallStart { index: 0, id: "call_1".into(), name: "a".into() }),
+            aside(arguments("{\"b\"")),
+            aside(arguments(": 1}")),
+            Event::Finished { choice: 0, reason: FinishReason::ToolCalls },
+        ]
+    }
+
+    #[test]
+    fn a_stream_tells_thoughts_and_calls_as_they_come() {
+        let mut printer = Printer::new(Shape::Chat, heading(), StreamOptions::default(), false);
+        let payloads: Vec<String> =
+            asides().iter().flat_map(|event| printer.payloads(event)).collect();
+        let deltas: Vec<Value> = payloads
+            .iter()
+            .map(|payload| serde_json::from_str::<Value>(payload).unwrap()["choices"][0].take())
+            .collect();
+        assert_eq!(deltas[1]["delta"], json!({ "reasoning_content": "h" }));
+        assert_eq!(
+            deltas[3]["delta"],
+            json!({ "tool_calls": [{ "index": 0, "id": "call_1", "type": "function",
+                "function": { "name": "a", "arguments": "" } }] })
+        );
+        let more = json!({ "tool_calls": [{ "index": 0, "function": { "arguments": ": 1}" } }] });
+        assert_eq!(deltas[5]["delta"], more);
+        assert_eq!(deltas[6]["finish_reason"], "tool_calls");
+    }
+
+    #[test]
+    fn a_whole_answer_has_thoughts_and_calls_in_its_message() {
+        let mut collector = Collector::new(Shape::Chat, heading(), 1, false);
+        asides().into_iter().for_each(|event| collector.push(event));
+        let choice = &collector.finish()["choices"][0];
+        assert_eq!(
+            choice["message"],
+            json!({
+                "role": "assistant", "content": null, "refusal": null, "reasoning_content": "hm",
+                "tool_calls": [{ "id": "call_1", "type": "function",
+                    "function": { "name": "a", "arguments": "{\"b\": 1}" } }],
+            })
+        );
+        assert_eq!(choice["finish_reason"], "tool_calls");
+    }
 }

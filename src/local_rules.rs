@@ -1,0 +1,181 @@
+//! What a request's rules mean for one model: its prompt, its grammar, how its answer is read.
+
+use std::sync::Arc;
+
+use hearth_engine::Model;
+use hearth_gateway::error::sentence;
+use hearth_gateway::request::{self, GenerateRequest, Input, Message, Role, ToolChoice, Tools};
+use hearth_gateway::{Error, Result};
+use hearth_text::{
+    AnswerFormat, AnswerStart, CallGrammar, Chat, ChatMessage, Grammar, GrammarBody, GrammarSource,
+    Prompt, Specials, Thinking, ToolCall,
+};
+use serde_json::Value;
+
+/// A request as one model takes it.
+pub(crate) struct Plan {
+    pub(crate) prompt: Vec<u32>,
+    pub(crate) grammar: Option<Box<Grammar>>,
+    /// Control tokens that mark parts of the answer.
+    pub(crate) marks: Arc<[u32]>,
+    /// How the answer is told apart; `None` when all of it is text.
+    pub(crate) reading: Option<(AnswerFormat, AnswerStart)>,
+}
+
+impl Plan {
+    /// Plans a request; takes a while, for a new grammar up to seconds.
+    pub(crate) fn new(model: &Model, request: &GenerateRequest) -> Result<Plan> {
+        match &request.input {
+            Input::Tokens(ids) => Plan::of_text(model, request, ids.clone()),
+            Input::Text(text) => {
+                let ids = model.tokenizer().encode_prompt(text, Specials::AsText);
+                Plan::of_text(model, request, ids.map_err(wrong)?)
+            }
+            Input::Chat(messages) => Plan::of_chat(model, request, messages),
+        }
+    }
+
+    fn of_text(model: &Model, request: &GenerateRequest, prompt: Vec<u32>) -> Result<Plan> {
+        let grammar = grammar(model, body(request, None), Thinking::Never)?;
+        Ok(Plan { prompt, grammar, marks: Arc::default(), reading: None })
+    }
+
+    fn of_chat(model: &Model, request: &GenerateRequest, messages: &[Message]) -> Result<Plan> {
+        let source = model.tokenizer().chat_template().unwrap_or_default();
+        let format = AnswerFormat::of_template(source);
+        let tools = request.rules.tools.as_ref().filter(|tools| tools.choice != ToolChoice::None);
+        if tools.is_some() {
+            check_tools(&request.model, source, &format)?;
+        }
+        let prompt = render(model, request, messages, tools)?;
+        let in_thoughts = format.is_in_thoughts(&prompt.ending);
+        let body = body(request, tools);
+        let thinking = match &format.thoughts {
+            Some(thoughts) if body.is_some() => thinking(model, thoughts, in_thoughts)?,
+            _ => Thinking::Never,
+        };
+        let marks =
+            format.markers().filter_map(|text| model.tokenizer().control_id(text)).collect();
+        let start = AnswerStart {
+            in_thoughts,
+            has_tools: tools.is_some(),
+            only_calls: matches!(body, Some(GrammarBody::Calls(_))),
+            one_call: tools.is_some_and(is_single),
+        };
+        let is_plain = format.thoughts.is_none() && tools.is_none();
+        Ok(Plan {
+            prompt: prompt.ids,
+            grammar: grammar(model, body, thinking)?,
+            marks,
+            reading: (!is_plain).then_some((format, start)),
+        })
+    }
+}
+
+/// Refuses tools that the model could not be told of, or whose calls nobody could read.
+fn check_tools(model: &str, source: &str, format: &AnswerFormat) -> Result<()> {
+    let problem = if !source.contains("tools") {
+        "takes no tools: its chat template has no place for them"
+    } else if format.calls.is_none() {
+        "calls tools in a way that this version of Hearth cannot read"
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid("tools", format!("The model `{model}` {problem}.")))
+}
+
+fn render(
+    model: &Model,
+    request: &GenerateRequest,
+    messages: &[Message],
+    tools: Option<&Tools>,
+) -> Result<Prompt> {
+    let messages: Vec<ChatMessage> = messages.iter().map(chat_message).collect();
+    let list = tools.map_or(&[][..], |tools| tools.list.as_slice());
+    let tools: Vec<Value> = list.iter().map(|tool| tool.description.clone()).collect();
+    let chat = Chat {
+        messages: &messages,
+        tools: &tools,
+        options: Some(&request.rules.template_options),
+        add_generation_prompt: true,
+    };
+    hearth_text::render_tokens(model.template(), model.tokenizer(), &chat).map_err(wrong)
+}
+
+fn chat_message(message: &Message) -> ChatMessage {
+    let role = match message.role {
+        Role::System => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+        Role::Tool => "tool",
+    };
+    let call = |call: &request::ToolCall| ToolCall {
+        id: call.id.clone(),
+        name: call.name.clone(),
+        arguments: call.arguments.clone(),
+    };
+    ChatMessage {
+        role: role.to_owned(),
+        content: (!message.parts.is_empty()).then(|| message.joined_text()),
+        name: message.name.clone(),
+        reasoning: message.reasoning.clone(),
+        tool_calls: message.calls.iter().map(call).collect(),
+        tool_call_id: message.call_id.clone(),
+    }
+}
+
+/// What the answer is held to; free text and calls as the model likes have no grammar.
+fn body(request: &GenerateRequest, tools: Option<&Tools>) -> Option<GrammarBody> {
+    if let Some(tools) = tools {
+        let list = tools.list.iter().filter(|tool| match &tools.choice {
+            ToolChoice::Named(name) => tool.name == *name,
+            ToolChoice::Required => true,
+            ToolChoice::Auto | ToolChoice::None => false,
+        });
+        let tools_given = list.map(|tool| (tool.name.clone(), tool.parameters.clone()));
+        let call = CallGrammar { tools: tools_given.collect(), is_list: !is_single(tools) };
+        return (!call.tools.is_empty()).then_some(GrammarBody::Calls(call));
+    }
+    Some(match request.rules.format.clone()? {
+        request::AnswerFormat::JsonObject => GrammarBody::JsonObject,
+        request::AnswerFormat::JsonSchema(schema) => GrammarBody::JsonSchema(schema),
+        request::AnswerFormat::Regex(text) => GrammarBody::Regex(text),
+        request::AnswerFormat::Lark(text) => GrammarBody::Lark(text),
+        request::AnswerFormat::Choice(texts) => GrammarBody::Choice(texts),
+    })
+}
+
+/// Whether one call is all that is wanted.
+fn is_single(tools: &Tools) -> bool {
+    !tools.is_parallel || matches!(tools.choice, ToolChoice::Named(_))
+}
+
+/// Which thoughts a grammar lets come first.
+fn thinking(model: &Model, thoughts: &(String, String), is_begun: bool) -> Result<Thinking> {
+    let (open, close) = thoughts.clone();
+    let has_text = |text: &str| model.tokenizer().control_id(text).is_none();
+    match (is_begun, has_text(&open) && has_text(&close)) {
+        (true, true) => Ok(Thinking::Begun { close }),
+        (false, true) => Ok(Thinking::Optional { open, close }),
+        (false, false) => Ok(Thinking::Never),
+        (true, false) => {
+            let message = "This model always thinks first, in a way that no grammar can hold; \
+                           leave out the format of the answer.";
+            Err(Error::Invalid { param: None, message: message.to_owned() })
+        }
+    }
+}
+
+fn grammar(
+    model: &Model,
+    body: Option<GrammarBody>,
+    thinking: Thinking,
+) -> Result<Option<Box<Grammar>>> {
+    let Some(body) = body else { return Ok(None) };
+    let grammar = model.tokenizer().grammar(&GrammarSource { body, thinking }).map_err(wrong)?;
+    Ok(Some(Box::new(grammar)))
+}
+
+fn wrong(error: hearth_text::Error) -> Error {
+    Error::Invalid { param: None, message: sentence(&error) }
+}

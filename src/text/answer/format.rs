@@ -1,0 +1,80 @@
+//! How a family of models writes its thoughts and calls, as its chat template shows.
+
+/// A family's way of answering.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AnswerFormat {
+    /// What opens and closes its thoughts.
+    pub thoughts: Option<(String, String)>,
+    /// How it calls tools.
+    pub calls: Option<CallSyntax>,
+}
+
+/// How calls of tools are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallSyntax {
+    /// `<tool_call>{"name": …, "arguments": {…}}</tool_call>`: Hermes and qwen.
+    Hermes,
+    /// `{"name": …, "parameters": {…}}` as the whole answer, or behind `<|python_tag|>`.
+    Llama3,
+    /// `[TOOL_CALLS]` and a list of objects, or `name[ARGS]{…}`.
+    Mistral,
+}
+
+/// What opens and closes thoughts in the families that have them.
+const THOUGHTS: [(&str, &str); 4] = [
+    ("<think>", "</think>"),
+    ("[THINK]", "[/THINK]"),
+    ("<seed:think>", "</seed:think>"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+];
+
+impl AnswerFormat {
+    /// The format that a template's own text gives away.
+    pub fn of_template(source: &str) -> AnswerFormat {
+        let thoughts = THOUGHTS.iter().find(|(_, close)| source.contains(close));
+        let has = |text: &str| source.contains(text);
+        let calls = if has("[TOOL_CALLS]") {
+            Some(CallSyntax::Mistral)
+        } else if has("<tool_call>") && !has("<function=") && !has("<arg_key>") {
+            Some(CallSyntax::Hermes)
+        } else if has("<|python_tag|>") || (has("<|start_header_id|>") && has("\"parameters\"")) {
+            Some(CallSyntax::Llama3)
+        } else {
+            None
+        };
+        let thoughts = thoughts.map(|(open, close)| (open.to_string(), close.to_string()));
+        AnswerFormat { thoughts, calls }
+    }
+
+    /// Whether a prompt that ends so leaves the model inside its thoughts.
+    pub fn is_in_thoughts(&self, ending: &str) -> bool {
+        self.thoughts.as_ref().is_some_and(|(open, _)| ending.trim_end().ends_with(open.as_str()))
+    }
+
+    /// Texts that mark parts of an answer. In some vocabularies they are control tokens.
+    pub fn markers(&self) -> impl Iterator<Item = &str> {
+        let thoughts = self.thoughts.iter().flat_map(|(open, close)| [open.as_str(), close]);
+        let calls = self.calls.into_iter().flat_map(|calls| [Some(calls.marker()), calls.end()]);
+        // What stands between a call's name and its arguments.
+        thoughts.chain(calls.flatten()).chain(["[ARGS]", "[CALL_ID]"])
+    }
+}
+
+impl CallSyntax {
+    /// What comes before calls.
+    pub(super) fn marker(self) -> &'static str {
+        match self {
+            CallSyntax::Hermes => "<tool_call>",
+            CallSyntax::Llama3 => "<|python_tag|>",
+            CallSyntax::Mistral => "[TOOL_CALLS]",
+        }
+    }
+
+    /// What comes behind a call.
+    pub(super) fn end(self) -> Option<&'static str> {
+        match self {
+            CallSyntax::Hermes => Some("</tool_call>"),
+            CallSyntax::Llama3 | CallSyntax::Mistral => None,
+        }
+    }
+}
