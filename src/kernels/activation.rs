@@ -8,7 +8,7 @@ use crate::lanes::{Level, PORTABLE_FMA, exp};
 pub fn swiglu(gate: &mut [f32], up: &[f32]) {
     assert_eq!(gate.len(), up.len(), "one gate per value");
     match Level::detect() {
-        // SAFETY: `detect` has seen AVX-512F and FMA on this machine.
+        // SAFETY: `detect` has seen AVX-512F with VL, and FMA, on this machine.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { avx512(gate, up) },
         // SAFETY: `detect` has seen AVX2 and FMA on this machine.

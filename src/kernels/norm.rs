@@ -9,7 +9,7 @@ pub fn rms_norm(x: &[f32], w: &[f32], eps: f32, y: &mut [f32]) {
     assert!(!w.is_empty() && x.len().is_multiple_of(w.len()), "whole rows");
     assert_eq!(x.len(), y.len(), "one output per input");
     match Level::detect() {
-        // SAFETY: `detect` has seen AVX-512F and FMA on this machine.
+        // SAFETY: `detect` has seen AVX-512F with VL, and FMA, on this machine.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { avx512(x, w, eps, y) },
         // SAFETY: `detect` has seen AVX2 and FMA on this machine.

@@ -111,7 +111,7 @@ struct Part<'a> {
 impl Part<'_> {
     fn quantize(&mut self, sizes: Sizes) {
         match Level::detect() {
-            // SAFETY: `detect` has seen AVX-512F and FMA on this machine.
+            // SAFETY: `detect` has seen AVX-512F with BW and VL, and FMA, on this machine.
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => unsafe { avx512(self, sizes) },
             // SAFETY: `detect` has seen AVX2 and FMA on this machine.

@@ -156,6 +156,14 @@ fn each_wrong_chat_field_is_refused_by_its_name() {
         (json!({ "stream": 1 }), "stream"),
         (json!({ "stream_options": [] }), "stream_options"),
         (json!({ "stream_options": { "include_usage": 1 } }), "stream_options.include_usage"),
+    ] {
+        refused(&change, param);
+    }
+}
+
+#[test]
+fn each_wrong_field_that_rules_an_answer_is_refused_by_its_name() {
+    for (change, param) in [
         (json!({ "tools": [{}] }), "tools[0].type"),
         (json!({ "tools": 1 }), "tools"),
         (json!({ "tools": vec![json!({}); 129] }), "tools"),
@@ -197,13 +205,18 @@ fn each_wrong_chat_field_is_refused_by_its_name() {
         (json!({ "chat_template_kwargs": { "a": "text" } }), "chat_template_kwargs"),
         (json!({ "functions": [{}] }), "functions"),
     ] {
-        match chat(change.clone()) {
-            Err(Error::Invalid { param: Some(found), message }) => {
-                assert_eq!(found, param, "{change}");
-                assert!(message.ends_with('.'), "{message}");
-            }
-            other => panic!("{change}: {other:?}"),
+        refused(&change, param);
+    }
+}
+
+/// Holds that a chat with this change is refused by the name of its field, in a sentence.
+fn refused(change: &Value, param: &str) {
+    match chat(change.clone()) {
+        Err(Error::Invalid { param: Some(found), message }) => {
+            assert_eq!(found, param, "{change}");
+            assert!(message.ends_with('.'), "{message}");
         }
+        other => panic!("{change}: {other:?}"),
     }
 }
 
