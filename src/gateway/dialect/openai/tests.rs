@@ -125,54 +125,20 @@ fn each_wrong_chat_field_is_refused_by_its_name() {
         (json!({ "stream": 1 }), "stream"),
         (json!({ "stream_options": [] }), "stream_options"),
         (json!({ "stream_options": { "include_usage": 1 } }), "stream_options.include_usage"),
-        (json!({ "tools": [{}] }), "tools[0].type"),
-        (json!({ "tools": 1 }), "tools"),
-        (json!({ "tools": vec![json!({}); 129] }), "tools"),
-        (json!({ "tools": [tool("a b")] }), "tools[0].function.name"),
-        (json!({ "tools": [tool("a"), tool("a")] }), "tools[1].function.name"),
-        (
-            json!({ "tools": [{ "type": "function", "function": { "name": "a", "parameters": 1 } }] }),
-            "tools[0].function.parameters",
-        ),
-        (json!({ "tool_choice": "required" }), "tool_choice"),
-        (json!({ "tool_choice": "any", "tools": [tool("a")] }), "tool_choice"),
-        (
-            json!({ "tool_choice": { "function": { "name": "b" } }, "tools": [tool("a")] }),
-            "tool_choice",
-        ),
-        (json!({ "parallel_tool_calls": 1, "tools": [tool("a")] }), "parallel_tool_calls"),
-        (
-            json!({ "messages": [{ "role": "assistant", "tool_calls": [{ "id": "1" }] }] }),
-            "messages[0].tool_calls[0].function.arguments",
-        ),
-        (
-            json!({ "messages": [{ "role": "user", "content": "x", "tool_calls": [
-                { "id": "1", "function": { "name": "a", "arguments": "{}" } }] }] }),
-            "messages[0].tool_calls",
-        ),
-        (json!({ "response_format": { "type": "xml" } }), "response_format.type"),
-        (
-            json!({ "response_format": { "type": "json_schema" } }),
-            "response_format.json_schema.schema",
-        ),
-        (
-            json!({ "response_format": { "type": "json_object" }, "tools": [tool("a")] }),
-            "response_format",
-        ),
-        (json!({ "guided_regex": 1 }), "guided_regex"),
-        (json!({ "guided_regex": "a", "guided_choice": ["a"] }), "guided_json"),
-        (json!({ "guided_choice": [] }), "guided_choice"),
-        (json!({ "guided_json": "{" }), "guided_json"),
-        (json!({ "chat_template_kwargs": { "a": "text" } }), "chat_template_kwargs"),
         (json!({ "functions": [{}] }), "functions"),
     ] {
-        match chat(change.clone()) {
-            Err(Error::Invalid { param: Some(found), message }) => {
-                assert_eq!(found, param, "{change}");
-                assert!(message.ends_with('.'), "{message}");
-            }
-            other => panic!("{change}: {other:?}"),
+        refused(&change, param);
+    }
+}
+
+/// Holds a chat to be refused for the field of this name.
+fn refused(change: &Value, param: &str) {
+    match chat(change.clone()) {
+        Err(Error::Invalid { param: Some(found), message }) => {
+            assert_eq!(found, param, "{change}");
+            assert!(message.ends_with('.'), "{message}");
         }
+        other => panic!("{change}: {other:?}"),
     }
 }
 
@@ -344,6 +310,53 @@ mod rules {
     use super::*;
     use crate::event::Aside;
     use crate::request::{AnswerFormat, ToolCall, ToolChoice};
+
+    #[test]
+    fn each_wrong_rule_is_refused_by_its_name() {
+        for (change, param) in [
+            (json!({ "tools": [{}] }), "tools[0].type"),
+            (json!({ "tools": 1 }), "tools"),
+            (json!({ "tools": vec![json!({}); 129] }), "tools"),
+            (json!({ "tools": [tool("a b")] }), "tools[0].function.name"),
+            (json!({ "tools": [tool("a"), tool("a")] }), "tools[1].function.name"),
+            (
+                json!({ "tools": [{ "type": "function", "function": { "name": "a", "parameters": 1 } }] }),
+                "tools[0].function.parameters",
+            ),
+            (json!({ "tool_choice": "required" }), "tool_choice"),
+            (json!({ "tool_choice": "any", "tools": [tool("a")] }), "tool_choice"),
+            (
+                json!({ "tool_choice": { "function": { "name": "b" } }, "tools": [tool("a")] }),
+                "tool_choice",
+            ),
+            (json!({ "parallel_tool_calls": 1, "tools": [tool("a")] }), "parallel_tool_calls"),
+            (
+                json!({ "messages": [{ "role": "assistant", "tool_calls": [{ "id": "1" }] }] }),
+                "messages[0].tool_calls[0].function.arguments",
+            ),
+            (
+                json!({ "messages": [{ "role": "user", "content": "x", "tool_calls": [
+                { "id": "1", "function": { "name": "a", "arguments": "{}" } }] }] }),
+                "messages[0].tool_calls",
+            ),
+            (json!({ "response_format": { "type": "xml" } }), "response_format.type"),
+            (
+                json!({ "response_format": { "type": "json_schema" } }),
+                "response_format.json_schema.schema",
+            ),
+            (
+                json!({ "response_format": { "type": "json_object" }, "tools": [tool("a")] }),
+                "response_format",
+            ),
+            (json!({ "guided_regex": 1 }), "guided_regex"),
+            (json!({ "guided_regex": "a", "guided_choice": ["a"] }), "guided_json"),
+            (json!({ "guided_choice": [] }), "guided_choice"),
+            (json!({ "guided_json": "{" }), "guided_json"),
+            (json!({ "chat_template_kwargs": { "a": "text" } }), "chat_template_kwargs"),
+        ] {
+            refused(&change, param);
+        }
+    }
 
     #[test]
     fn tools_and_the_choice_among_them_are_understood() {
