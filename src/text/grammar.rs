@@ -304,7 +304,11 @@ impl Drop for Place {
 /// A refusal in one short line: the library's texts may go on with traces and the whole grammar.
 fn refused(problem: impl fmt::Display) -> Error {
     let text = problem.to_string();
-    let line = text.lines().next().unwrap_or_default();
+    let line = match text.lines().next().unwrap_or_default() {
+        // The library's word for a start from which no text can follow.
+        line if line.contains("NoExtensionBias") => "it admits no text at all",
+        line => line,
+    };
     Error::Grammar(line.chars().take(300).collect())
 }
 

@@ -187,6 +187,14 @@ fn bombs_and_nonsense_are_refused_in_bounded_time() {
 }
 
 #[test]
+fn a_grammar_that_admits_nothing_is_refused_in_plain_words() {
+    let body = GrammarBody::Lark("start: start \"a\"".into());
+    let problem = stories("hf").grammar(&GrammarSource::new(body)).expect_err("endless");
+    let text = problem.to_string();
+    assert!(text.contains("admits no text"), "{text}");
+}
+
+#[test]
 fn repetitions_without_measure_take_bounded_time() {
     let tokenizer = stories("hf");
     let pattern = "((((a{1,1000}){1,1000}){1,1000}){1,1000})";
