@@ -40,7 +40,11 @@ rust-check: web
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-rust-test: web
+tests/vectors/.cache/done: tests/vectors/fetch.py $(VENV)/done
+	$(VENV)/bin/python tests/vectors/fetch.py
+	@touch $@
+
+rust-test: web tests/vectors/.cache/done
 	cargo test --locked --workspace --exclude hearth-benches
 
 $(HEARTH_BIN): web FORCE

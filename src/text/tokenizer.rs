@@ -9,6 +9,7 @@ mod gguf;
 mod hugging_face;
 mod pairs;
 mod scored;
+mod words;
 
 use std::ops::Range;
 
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 use added::AddedTokens;
 use pairs::PairModel;
 use scored::ScoredModel;
+use words::WordModel;
 
 /// Longest text that is encoded at once; a context of a million tokens has about half of this.
 pub const MAX_TEXT_BYTES: usize = 8 << 20;
@@ -47,6 +49,7 @@ pub struct Tokenizer {
 enum Model {
     Scored(ScoredModel),
     Pairs(Box<PairModel>),
+    Words(Box<WordModel>),
 }
 
 /// One row of the vocabulary.
@@ -66,6 +69,8 @@ struct Ends {
     /// Every id that ends an answer, ascending.
     stop_ids: Vec<u32>,
     add_bos: bool,
+    /// What encoder models have behind a text.
+    separator: Option<u32>,
 }
 
 /// Control tokens that end an answer in the models of these families, whatever their metadata say.
@@ -114,6 +119,13 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// The ids of a text for an encoder model: between the tokens that begin and end one.
+    pub fn encode_framed(&self, text: &str, specials: Specials) -> Result<Vec<u32>> {
+        let mut ids = self.encode_prompt(text, specials)?;
+        ids.extend(self.ends.separator);
+        Ok(ids)
+    }
+
     /// The bytes that an id stands for; none for ids beyond the vocabulary. A control token gives
     /// its name, such as `</s>`.
     pub fn token_bytes(&self, id: u32) -> &[u8] {
@@ -138,6 +150,11 @@ impl Tokenizer {
     /// Whether plain text prompts start with [`Tokenizer::bos_id`].
     pub fn add_bos(&self) -> bool {
         self.ends.add_bos
+    }
+
+    /// The token behind each text that an encoder model reads.
+    pub fn separator_id(&self) -> Option<u32> {
+        self.ends.separator
     }
 
     /// Every id that ends an answer, ascending.
@@ -165,6 +182,7 @@ impl Tokenizer {
         match &self.model {
             Model::Scored(model) => model.prefixes_space(),
             Model::Pairs(model) => model.prefixes_space(),
+            Model::Words(_) => false,
         }
     }
 
@@ -206,6 +224,7 @@ impl Tokenizer {
                 Ok(())
             }
             Model::Pairs(model) => model.encode(text, first, ids),
+            Model::Words(model) => model.encode(text, ids),
         }
     }
 
@@ -228,7 +247,7 @@ impl Ends {
         self.stop_ids.retain(|&id| (id as usize) < tokens.len());
         self.stop_ids.sort_unstable();
         self.stop_ids.dedup();
-        for id in self.stop_ids.iter().copied().chain(self.bos) {
+        for id in self.stop_ids.iter().copied().chain(self.bos).chain(self.separator) {
             if let Some(token) = tokens.get_mut(id as usize) {
                 token.control = true;
             }
@@ -238,3 +257,5 @@ impl Ends {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

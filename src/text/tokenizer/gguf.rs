@@ -1,20 +1,24 @@
 //! Builds a tokenizer from the `tokenizer.ggml.*` keys of a GGUF file.
 
+mod families;
+
 use std::collections::HashMap;
 
 use hearth_formats::Error as FormatError;
 use hearth_formats::gguf::Metadata;
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{PreTokenizerWrapper, SplitDelimiterBehavior};
+use tokenizers::normalizers::bert::BertNormalizer;
+use tokenizers::normalizers::replace::Replace;
+use tokenizers::normalizers::unicode::NFC;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 
 use crate::error::{Error, Result};
 use crate::tokenizer::added::{AddedToken, AddedTokens};
 use crate::tokenizer::byte_level;
 use crate::tokenizer::pairs::{PairModel, PairParts};
 use crate::tokenizer::scored::{Piece, SPACE_MARK, ScoredModel};
+use crate::tokenizer::words::{WordModel, WordParts};
 use crate::tokenizer::{Ends, Model, Token, Tokenizer};
+use families::Family;
 
 /// What `tokenizer.ggml.token_type` says of a token (`enum llama_token_type`).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,10 +37,6 @@ struct Vocabulary<'a> {
     kinds: Vec<Kind>,
 }
 
-// How text is cut before merging. The expressions are part of the models' definition.
-const SPLIT_LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const SPLIT_QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-
 pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer> {
     let vocabulary = Vocabulary::read(metadata)?;
     let kind = metadata.str("tokenizer.ggml.model")?.unwrap_or("");
@@ -47,14 +47,21 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer> {
             true,
         ),
         "gpt2" => {
-            let variant = Variant::read(metadata)?;
-            let model = PairModel::new(variant.parts(metadata, &vocabulary)?)?;
-            let add_bos = variant == Variant::Llama3;
-            (Model::Pairs(model), vocabulary.byte_level_tokens()?, add_bos)
+            let family = Family::find(metadata.str("tokenizer.ggml.pre")?.unwrap_or("default"))?;
+            let model = PairModel::new(byte_level_parts(&family, metadata, &vocabulary)?)?;
+            (Model::Pairs(model), vocabulary.byte_level_tokens()?, family.add_bos)
+        }
+        "gemma4" => {
+            let model = PairModel::new(spelled_parts(metadata, &vocabulary)?)?;
+            (Model::Pairs(model), vocabulary.sentencepiece_tokens()?, true)
+        }
+        "bert" => {
+            let model = WordModel::new(word_parts(metadata, &vocabulary)?)?;
+            (Model::Words(model), vocabulary.sentencepiece_tokens()?, true)
         }
         other => {
             let problem = format!(
-                "the tokenizer kind `{}` is not supported; supported are llama and gpt2",
+                "the tokenizer kind `{}` is not supported; supported are llama, gpt2, gemma4, bert",
                 other.escape_debug()
             );
             return Err(Error::Unsupported(problem));
@@ -62,10 +69,15 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer> {
     };
     let mut tokens = tokens;
     let mut ends = Ends {
-        bos: id(metadata, "bos", tokens.len())?,
+        bos: first(metadata, &["bos", "cls"], tokens.len())?,
         eos: id(metadata, "eos", tokens.len())?,
         add_bos: metadata.bool("tokenizer.ggml.add_bos_token")?.unwrap_or(add_bos),
         stop_ids: Vec::new(),
+        separator: match model {
+            // The first spelling is what most files have.
+            Model::Words(_) => first(metadata, &["seperator", "separator", "eos"], tokens.len())?,
+            Model::Scored(_) | Model::Pairs(_) => None,
+        },
     };
     ends.stop_ids.extend(id(metadata, "eot", tokens.len())?);
     ends.stop_ids.extend(id(metadata, "eom", tokens.len())?);
@@ -91,6 +103,16 @@ fn id(metadata: &Metadata, name: &str, tokens: usize) -> Result<Option<u32>> {
         Some(id) if id as usize >= tokens => Err(broken(&key, "is beyond the vocabulary")),
         id => Ok(id),
     }
+}
+
+/// The first id among several names.
+fn first(metadata: &Metadata, names: &[&str], tokens: usize) -> Result<Option<u32>> {
+    for name in names {
+        if let Some(id) = id(metadata, name, tokens)? {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
 }
 
 fn broken(key: &str, problem: &str) -> Error {
@@ -127,6 +149,13 @@ impl<'a> Vocabulary<'a> {
             }
         }
         vocab
+    }
+
+    /// The ids of all tokens of one kind.
+    fn of_kind(&self, wanted: Kind) -> impl Iterator<Item = (String, u32)> {
+        self.rows()
+            .filter(move |&(_, _, kind)| kind == wanted)
+            .map(|(id, text, _)| (text.clone(), id))
     }
 
     fn sentencepiece_tokens(&self) -> Result<Vec<Token>> {
@@ -223,61 +252,80 @@ pub(super) fn byte_value(text: &str) -> Result<u8> {
         })
 }
 
-/// The families of byte-level BPE that differ in how text is cut before merging.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Variant {
-    Gpt2,
-    Llama3,
-    Qwen2,
+/// The parts of a byte-level BPE.
+fn byte_level_parts(
+    family: &Family,
+    metadata: &Metadata,
+    vocabulary: &Vocabulary,
+) -> Result<PairParts> {
+    Ok(PairParts {
+        vocab: vocabulary.ordinary(),
+        merges: merges(metadata)?,
+        normalizer: family.composes.then(|| NFC.into()),
+        pre_tokenizer: Some(family.pre_tokenizer()?),
+        ignore_merges: family.ignore_merges,
+        ..PairParts::default()
+    })
 }
 
-impl Variant {
-    fn read(metadata: &Metadata) -> Result<Variant> {
-        match metadata.str("tokenizer.ggml.pre")?.unwrap_or("default") {
-            "gpt-2" | "default" => Ok(Variant::Gpt2),
-            "llama-bpe" | "llama3" | "llama-v3" => Ok(Variant::Llama3),
-            "qwen2" => Ok(Variant::Qwen2),
-            other => Err(Error::Unsupported(format!(
-                "the pre-tokenizer `{}` is not supported; supported are llama-bpe, qwen2, gpt-2",
-                other.escape_debug()
-            ))),
-        }
-    }
-
-    fn parts(self, metadata: &Metadata, vocabulary: &Vocabulary) -> Result<PairParts> {
-        let key = "tokenizer.ggml.merges";
-        let merges = metadata.strings(key)?.ok_or_else(|| broken(key, "is missing"))?;
-        let merges = merges
-            .iter()
-            .map(|merge| merge.split_once(' ').map(|(a, b)| (a.to_string(), b.to_string())))
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| broken(key, "holds an entry that is not two tokens"))?;
-        Ok(PairParts {
-            vocab: vocabulary.ordinary(),
-            merges,
-            // Qwen's own tokenizer composes characters first.
-            normalizer: (self == Variant::Qwen2)
-                .then(|| tokenizers::normalizers::unicode::NFC.into()),
-            pre_tokenizer: Some(self.pre_tokenizer()?),
-            ignore_merges: self == Variant::Llama3,
-            ..PairParts::default()
-        })
-    }
-
-    fn pre_tokenizer(self) -> Result<PreTokenizerWrapper> {
-        let expression = match self {
-            // The expression of GPT-2 is built into the library.
-            Variant::Gpt2 => return Ok(ByteLevel::new(false, true, true).into()),
-            Variant::Llama3 => SPLIT_LLAMA3,
-            Variant::Qwen2 => SPLIT_QWEN2,
-        };
-        let split = Split::new(
-            SplitPattern::Regex(expression.to_string()),
-            SplitDelimiterBehavior::Isolated,
-            false,
-        )
+/// The parts of a BPE over the letters themselves, as gemma 4 has it: spaces are marked, and what
+/// the vocabulary lacks is spelled in bytes.
+fn spelled_parts(metadata: &Metadata, vocabulary: &Vocabulary) -> Result<PairParts> {
+    let mark = Replace::new(" ", SPACE_MARK.to_string())
         .map_err(|problem| Error::BrokenTokenizer(problem.to_string()))?;
-        let bytes = ByteLevel::new(false, true, false);
-        Ok(Sequence::new(vec![split.into(), bytes.into()]).into())
+    let mut vocab = vocabulary.ordinary();
+    vocab.extend(vocabulary.of_kind(Kind::Byte));
+    Ok(PairParts {
+        vocab,
+        merges: merges(metadata)?,
+        normalizer: Some(mark.into()),
+        pre_tokenizer: Some(families::split(r"[^\n]+|\n+")?),
+        byte_fallback: true,
+        ..PairParts::default()
+    })
+}
+
+/// The parts of a WordPiece. Files mark where words begin; the library wants to see where they go
+/// on.
+fn word_parts(metadata: &Metadata, vocabulary: &Vocabulary) -> Result<WordParts> {
+    let unknown = id(metadata, "unknown", vocabulary.texts.len())?;
+    let unknown = unknown.map_or("[UNK]", |id| vocabulary.texts[id as usize].as_str());
+    let mut vocab = HashMap::new();
+    for (id, text, kind) in vocabulary.rows() {
+        let text = match text.strip_prefix(SPACE_MARK) {
+            _ if text == unknown => text.clone(),
+            _ if kind != Kind::Normal => continue,
+            Some(word) => word.to_string(),
+            None => format!("##{text}"),
+        };
+        vocab.entry(text).or_insert(id);
     }
+    let flag = |name: &str| metadata.bool(&format!("tokenizer.ggml.normalizer.{name}"));
+    let lowercase = flag("lowercase")?.unwrap_or(true);
+    let strip_accents = flag("strip_accents")?.unwrap_or(lowercase);
+    Ok(WordParts {
+        vocab,
+        prefix: "##".into(),
+        unknown: unknown.into(),
+        max_word_chars: 100,
+        normalizer: Some(BertNormalizer::new(true, true, Some(strip_accents), lowercase).into()),
+        pre_tokenizer: Some(BertPreTokenizer.into()),
+    })
+}
+
+/// The pairs of tokens that are joined, the most important first.
+fn merges(metadata: &Metadata) -> Result<Vec<(String, String)>> {
+    let key = "tokenizer.ggml.merges";
+    let merges = metadata.strings(key)?.ok_or_else(|| broken(key, "is missing"))?;
+    // A token may begin with a space, and then so does its merge.
+    let cut = |merge: &String| {
+        let first = merge.chars().next()?.len_utf8();
+        let at = merge[first..].find(' ')? + first;
+        Some((merge[..at].to_string(), merge[at + 1..].to_string()))
+    };
+    merges
+        .iter()
+        .map(cut)
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| broken(key, "holds an entry that is not two tokens"))
 }

@@ -16,6 +16,7 @@ use crate::tokenizer::byte_level;
 use crate::tokenizer::gguf::byte_value;
 use crate::tokenizer::pairs::{PairModel, PairParts};
 use crate::tokenizer::scored::SPACE_MARK;
+use crate::tokenizer::words::{WordModel, WordParts};
 use crate::tokenizer::{Ends, Model, Token, Tokenizer};
 
 /// Highest id that is accepted: the table of tokens has that many rows.
@@ -23,10 +24,22 @@ const MAX_ID: u32 = 1 << 21;
 /// How many times longer all normalisers together may make a text.
 const MAX_EXPANSION: usize = 64;
 
-const NORMALIZERS: [&str; 9] =
-    ["Sequence", "NFC", "NFD", "NFKC", "NFKD", "Prepend", "Replace", "Lowercase", "Strip"];
-const PRE_TOKENIZERS: [&str; 8] = [
+const NORMALIZERS: [&str; 11] = [
     "Sequence",
+    "NFC",
+    "NFD",
+    "NFKC",
+    "NFKD",
+    "Prepend",
+    "Replace",
+    "Lowercase",
+    "Strip",
+    "StripAccents",
+    "BertNormalizer",
+];
+const PRE_TOKENIZERS: [&str; 9] = [
+    "Sequence",
+    "BertPreTokenizer",
     "ByteLevel",
     "Split",
     "Metaspace",
@@ -83,6 +96,7 @@ struct ModelPart {
     ignore_merges: bool,
     dropout: Option<f32>,
     continuing_subword_prefix: Option<String>,
+    max_input_chars_per_word: Option<usize>,
     end_of_word_suffix: Option<String>,
 }
 
@@ -119,16 +133,20 @@ pub(super) fn build(texts: &HuggingFaceTexts) -> Result<Tokenizer> {
         tokens,
         ends,
         chat_template: chat_template(texts.chat_template.as_deref(), config)?,
-        model: Model::Pairs(PairModel::new(file.parts(vocab, &control)?)?),
+        model: file.model(vocab, &control)?,
     })
 }
 
 impl ModelPart {
     fn check(&self) -> Result<()> {
         let kind = self.kind.as_deref().unwrap_or("BPE");
+        if kind == "WordPiece" {
+            return Ok(());
+        }
         if kind != "BPE" {
+            let kind = kind.escape_debug();
             let problem =
-                format!("the tokenizer kind `{}` is not supported, only BPE", kind.escape_debug());
+                format!("the tokenizer kind `{kind}` is not supported, only BPE and WordPiece");
             return Err(Error::Unsupported(problem));
         }
         let affix = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
@@ -177,36 +195,75 @@ impl TokenizerFile {
             let row = self.added_tokens.iter().find(|row| row.content == text)?;
             Some(row.id)
         };
-        let bos = id("bos_token");
+        let (begin, separator) = self.frame();
+        let bos = id("bos_token").or(begin);
         let eos = id("eos_token").or(texts.eos_ids.first().copied());
         if let Some(id) = texts.eos_ids.iter().find(|&&id| id as usize >= tokens.len()) {
             let problem = format!("the end token {id} is beyond the vocabulary");
             return Err(Error::BrokenTokenizer(problem));
         }
         let stated = config.get("add_bos_token").and_then(Value::as_bool);
-        let add_bos = stated.unwrap_or_else(|| self.processor_adds(bos, tokens));
-        Ok(Ends { bos, eos, stop_ids: texts.eos_ids.clone(), add_bos })
+        let add_bos = stated.unwrap_or(begin.is_some() && begin == bos);
+        Ok(Ends { bos, eos, stop_ids: texts.eos_ids.clone(), add_bos, separator })
     }
 
-    /// Whether the post-processor puts the token `bos` before a single text.
-    fn processor_adds(&self, bos: Option<u32>, tokens: &[Token]) -> bool {
-        let Some(bos) = bos.and_then(|id| tokens.get(id as usize)) else { return false };
+    /// The tokens that the post-processor puts before and behind a single text.
+    fn frame(&self) -> (Option<u32>, Option<u32>) {
+        let id = |text: &str| {
+            let row = self.added_tokens.iter().find(|row| row.content == text)?;
+            Some(row.id)
+        };
+        for kind in ["BertProcessing", "RobertaProcessing"] {
+            if let Some(processor) = find_type(&self.post_processor, kind) {
+                let token = |name: &str| processor.pointer(name)?.as_str().and_then(id);
+                return (token("/cls/0"), token("/sep/0"));
+            }
+        }
         let single = find_type(&self.post_processor, "TemplateProcessing")
-            .and_then(|processor| processor.pointer("/single/0/SpecialToken/id"))
-            .and_then(Value::as_str);
-        single.is_some_and(|text| text.as_bytes() == bos.bytes)
+            .and_then(|processor| processor.get("single")?.as_array());
+        let token = |part: Option<&Value>| part?.pointer("/SpecialToken/id")?.as_str().and_then(id);
+        (
+            token(single.and_then(|parts| parts.first())),
+            token(single.and_then(|parts| parts.last())),
+        )
     }
 
-    fn parts(
-        self,
-        mut vocab: HashMap<String, u32>,
-        control: &HashSet<String>,
-    ) -> Result<PairParts> {
+    fn model(self, vocab: HashMap<String, u32>, control: &HashSet<String>) -> Result<Model> {
         check_types(&self.normalizer, &NORMALIZERS, "normaliser")?;
         check_types(&self.pre_tokenizer, &PRE_TOKENIZERS, "pre-tokenizer")?;
         if expansion(&self.normalizer) > MAX_EXPANSION {
             return Err(Error::BrokenTokenizer("the normaliser multiplies the text".into()));
         }
+        match self.model.kind.as_deref() {
+            Some("WordPiece") => {
+                Ok(Model::Words(WordModel::new(self.word_parts(vocab, control)?)?))
+            }
+            _ => Ok(Model::Pairs(PairModel::new(self.pair_parts(vocab, control)?)?)),
+        }
+    }
+
+    fn word_parts(
+        self,
+        mut vocab: HashMap<String, u32>,
+        control: &HashSet<String>,
+    ) -> Result<WordParts> {
+        let unknown = self.model.unk_token.unwrap_or_else(|| "[UNK]".into());
+        vocab.retain(|text, _| *text == unknown || !control.contains(text));
+        Ok(WordParts {
+            vocab,
+            prefix: self.model.continuing_subword_prefix.unwrap_or_else(|| "##".into()),
+            unknown,
+            max_word_chars: self.model.max_input_chars_per_word.unwrap_or(100),
+            normalizer: part(self.normalizer, "normaliser")?,
+            pre_tokenizer: part(self.pre_tokenizer, "pre-tokenizer")?,
+        })
+    }
+
+    fn pair_parts(
+        self,
+        mut vocab: HashMap<String, u32>,
+        control: &HashSet<String>,
+    ) -> Result<PairParts> {
         let unknown = self.model.unk_token;
         vocab.retain(|text, _| Some(text) == unknown.as_ref() || !control.contains(text));
         let merges = self.model.merges.into_iter().map(Merge::pair).collect::<Result<_>>()?;

@@ -98,7 +98,7 @@ fn pre_tokenizers_differ_in_digits_and_unknown_ones_are_named() {
     assert_eq!(ids("qwen2").unwrap().len(), 3);
     assert_eq!(ids("llama-bpe").unwrap().len(), 1);
     assert_eq!(ids("gpt-2").unwrap().len(), 1);
-    assert!(ids("tekken").unwrap_err().to_string().contains("`tekken`"));
+    assert!(ids("made-up").unwrap_err().to_string().contains("`made-up`"));
 }
 
 #[test]
