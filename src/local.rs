@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hearth_engine::{CallerKey, Model, Pool, Sequence, SequenceRequest};
-use hearth_gateway::backend::{Activity, Backend, ModelState, ServedModel};
+use hearth_gateway::backend::{Activity, Backend, ModelState, ServedModel, no_vectors};
+use hearth_gateway::embedding::{EmbedInput, EmbedRequest, Embedding};
 use hearth_gateway::error::sentence;
 use hearth_gateway::event::EventStream;
 use hearth_gateway::request::{GenerateRequest, Input, Priority};
 use hearth_gateway::{Error, Result};
 use hearth_hub::{Entry, Library, ModelName, Origin};
 use hearth_store::UserId;
-use tokio::sync::mpsc;
+use hearth_text::Specials;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::local_events::Answer;
 use crate::local_rules::Plan;
@@ -98,6 +100,13 @@ impl Backend for Local {
             request.sampling.temperature.get_or_insert(GUIDE_TEMPERATURE);
         }
         let model = self.model(&entry.name).await?;
+        if model.is_encoder() {
+            let message = format!(
+                "The model `{}` makes embeddings and writes no text; use it with /v1/embeddings.",
+                entry.name
+            );
+            return Err(Error::invalid("model", message));
+        }
         let (model, request, plan) = run_blocking(move || {
             let plan = Plan::new(&model, &request)?;
             Ok((model, request, plan))
@@ -115,6 +124,35 @@ impl Backend for Local {
         let echo = request.echo.then(|| echoed(&model, &request.input));
         let answer = Answer::new(model, prompt_tokens, request.logprobs.is_some());
         Ok(spawn(answer.reading(plan.reading), sequences, echo))
+    }
+
+    async fn embed(&self, user: Option<UserId>, request: EmbedRequest) -> Result<Embedding> {
+        let entry = self.find(&request.model)?;
+        let model = self.model(&entry.name).await?;
+        if !model.is_encoder() {
+            return Err(no_vectors(&request.model));
+        }
+        let (model, texts) = run_blocking(move || {
+            let texts = request.inputs.into_iter().map(|input| text_tokens(&model, input));
+            let texts = texts.collect::<Result<Vec<_>>>()?;
+            Ok((model, texts))
+        })
+        .await?;
+        let embedding = model.embed(caller_key(user), texts).map_err(run_error)?;
+        let prompt_tokens = embedding.tokens();
+        let (mut sender, vectors) = oneshot::channel();
+        tokio::spawn(async move {
+            // Held until the end: a model at work is not idle.
+            let _model = model;
+            tokio::select! {
+                // The reader is gone: leaving drops the texts, which cancels them.
+                () = sender.closed() => {}
+                ended = embedding.vectors() => {
+                    let _ = sender.send(ended.map_err(run_error));
+                }
+            }
+        });
+        Ok(Embedding { prompt_tokens, vectors })
     }
 
     async fn load(&self, model: &str) -> Result<()> {
@@ -167,6 +205,17 @@ fn spawn(answer: Answer, sequences: Vec<Sequence>, echo: Option<String>) -> Even
         }
     });
     receiver
+}
+
+/// A text as an encoder's own tokens; what a text says never becomes a control token.
+fn text_tokens(model: &Model, input: EmbedInput) -> Result<Vec<u32>> {
+    match input {
+        EmbedInput::Tokens(ids) => Ok(ids),
+        EmbedInput::Text(text) => model
+            .tokenizer()
+            .encode_framed(&text, Specials::AsText)
+            .map_err(|error| Error::Invalid { param: None, message: sentence(&error) }),
+    }
 }
 
 /// The prompt as text, for an answer that begins with it.

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use hearth_formats::{ModelFormat, ModelShape};
 use hearth_text::{ChatTemplate, Tokenizer};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
+use crate::embedder::{Embedding, EmbeddingJob};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::placement::DeviceChoice;
 use crate::queue::{Queue, QueuePlace};
-use crate::request::SequenceRequest;
+use crate::request::{CallerKey, SequenceRequest};
 use crate::sequence::ActiveSequence;
 use crate::worker::Shared;
 
@@ -29,11 +30,20 @@ pub(crate) struct Inner {
     pub(crate) info: ModelInfo,
     pub(crate) tokenizer: Arc<Tokenizer>,
     pub(crate) template: ChatTemplate,
-    pub(crate) commands: SyncSender<ActiveSequence>,
+    pub(crate) commands: Commands,
     pub(crate) shared: Arc<Shared>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) event_buffer: usize,
     pub(crate) thread: JoinHandle<()>,
+}
+
+/// What the model's thread takes.
+#[derive(Debug)]
+pub(crate) enum Commands {
+    /// A decoder's.
+    Sequences(SyncSender<ActiveSequence>),
+    /// An encoder's.
+    Texts(SyncSender<EmbeddingJob>),
 }
 
 /// What a model is, and what it takes.
@@ -106,6 +116,10 @@ impl Model {
     /// Queues a prompt. Returns at once; an error means that nothing was queued.
     pub fn submit(&self, request: SequenceRequest) -> Result<Sequence> {
         let Inner { info, shared, queue, commands, .. } = &*self.inner;
+        let Commands::Sequences(commands) = commands else {
+            let problem = "this model makes vectors of texts and writes none";
+            return Err(Error::InvalidRequest(problem.into()));
+        };
         request.check(info.shape.vocab, info.context_tokens)?;
         if shared.failure.get().is_some() {
             return Err(self.gone());
@@ -123,6 +137,35 @@ impl Model {
         }
         let shared = Arc::clone(shared);
         Ok(Sequence { events, shared, queue, position, prompt_tokens, is_over: false })
+    }
+
+    /// Whether the model makes vectors of texts, instead of writing texts.
+    pub fn is_encoder(&self) -> bool {
+        matches!(self.inner.commands, Commands::Texts(_))
+    }
+
+    /// Queues texts, each as this model's tokens, to be made vectors of: one place in the queue
+    /// for all of them. Returns at once; an error means that nothing was queued.
+    pub fn embed(&self, caller: CallerKey, texts: Vec<Vec<u32>>) -> Result<Embedding> {
+        let Inner { info, shared, queue, commands, .. } = &*self.inner;
+        let Commands::Texts(commands) = commands else {
+            let problem = "this model writes texts and makes no vectors of them";
+            return Err(Error::InvalidRequest(problem.into()));
+        };
+        check_texts(&texts, info)?;
+        if shared.failure.get().is_some() {
+            return Err(self.gone());
+        }
+        let tokens = texts.iter().fold(0u32, |sum, text| sum.saturating_add(text.len() as u32));
+        let ticket = queue.enter(caller)?;
+        let (sender, answer) = oneshot::channel();
+        shared.live.fetch_add(1, Relaxed);
+        // As many as have tickets fit the channel.
+        if commands.try_send(EmbeddingJob { texts, answer: sender, ticket }).is_err() {
+            shared.live.fetch_sub(1, Relaxed);
+            return Err(self.gone());
+        }
+        Ok(Embedding { answer, tokens, shared: Arc::clone(shared) })
     }
 
     /// What the model does now.
@@ -172,6 +215,23 @@ impl Model {
             None => Error::Unloaded,
         }
     }
+}
+
+fn check_texts(texts: &[Vec<u32>], info: &ModelInfo) -> Result<()> {
+    if texts.is_empty() || texts.iter().any(Vec::is_empty) {
+        return Err(Error::InvalidRequest("a text without tokens has no vector".into()));
+    }
+    for text in texts {
+        let (prompt_tokens, context_tokens) = (text.len() as u32, info.context_tokens);
+        if prompt_tokens > context_tokens {
+            return Err(Error::ContextFull { prompt_tokens, context_tokens });
+        }
+        if let Some(id) = text.iter().find(|&&id| id as usize >= info.shape.vocab) {
+            let problem = format!("the token id {id} is beyond the vocabulary");
+            return Err(Error::InvalidRequest(problem));
+        }
+    }
+    Ok(())
 }
 
 impl Sequence {

@@ -33,6 +33,14 @@ pub(crate) struct RmsNorm {
     pub(crate) eps: f32,
 }
 
+/// The norm of encoders: mean 0 and variance 1, then a weight and a bias.
+#[derive(Debug)]
+pub(crate) struct LayerNorm {
+    pub(crate) weight: Tensor,
+    pub(crate) bias: Tensor,
+    pub(crate) eps: f32,
+}
+
 /// Token ids to rows.
 #[derive(Debug)]
 pub(crate) struct Embedding {
@@ -90,6 +98,12 @@ impl RmsNorm {
     /// x + y, and the norm of that.
     pub(crate) fn after_adding(&self, x: &Tensor, y: &Tensor) -> Result<[Tensor; 2]> {
         tensors::add_rms_norm(x, y, &self.weight, self.eps)
+    }
+}
+
+impl LayerNorm {
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        candle_nn::ops::layer_norm(x, &self.weight, &self.bias, self.eps)
     }
 }
 

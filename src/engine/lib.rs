@@ -8,6 +8,8 @@
 mod batch;
 mod config;
 mod decoder;
+mod embedder;
+mod encoder;
 mod error;
 mod event;
 mod handle;
@@ -36,6 +38,7 @@ mod worker;
 mod tests;
 
 pub use config::{DevicePreference, EngineConfig};
+pub use embedder::{Embedding, Vectors};
 pub use error::{Error, Result};
 pub use event::{Event, FinishReason, Finished, TokenLogprob};
 pub use handle::{Model, ModelInfo, ModelStats, Sequence};

@@ -10,8 +10,10 @@ use hearth_text::{ChatTemplate, Tokenizer};
 
 use crate::config::EngineConfig;
 use crate::decoder::Decoder;
+use crate::embedder::Embedder;
+use crate::encoder::Encoder;
 use crate::error::{Error, Result};
-use crate::handle::{Inner, Model, ModelInfo};
+use crate::handle::{Commands, Inner, Model, ModelInfo};
 use crate::kv::{DeviceKv, HostKv, KvCache, KvShape};
 use crate::placement::{DeviceChoice, Placement};
 use crate::queue::{Queue, QueueLimits};
@@ -28,9 +30,17 @@ pub(crate) fn load(
     let begun = Instant::now();
     let tokenizer = Tokenizer::from_model(file)?;
     let template = ChatTemplate::from_tokenizer(&tokenizer)?;
-    let runner = decoder(file, placement, config)?;
     let info = info(name, file, placement);
-    let model = start(Parts { info, tokenizer, template, runner }, config)?;
+    let model = match file.shape.encoder {
+        Some(_) => {
+            let encoder = Encoder::load(file, &open_device(placement.device)?).map_err(loading)?;
+            start_encoder(info, (tokenizer, template), encoder, config)?
+        }
+        None => {
+            let runner = decoder(file, placement, config)?;
+            start(Parts { info, tokenizer, template, runner }, config)?
+        }
+    };
     let load_ms = begun.elapsed().as_millis() as u64;
     let memory_bytes = placement.memory_bytes;
     tracing::info!(model.name = %name, load_ms, memory_bytes, "loaded {name}");
@@ -85,7 +95,33 @@ pub(crate) fn start(parts: Parts, config: &EngineConfig) -> Result<Model> {
         .name(format!("model {}", info.name))
         .spawn(move || worker.work())
         .map_err(|error| Error::LoadFailed(error.to_string()))?;
-    let event_buffer = config.event_buffer;
+    let (event_buffer, commands) = (config.event_buffer, Commands::Sequences(commands));
+    let inner = Inner { info, tokenizer, template, commands, shared, queue, event_buffer, thread };
+    Ok(Model { inner: Arc::new(inner) })
+}
+
+/// Starts the thread of a model that makes vectors.
+fn start_encoder(
+    info: ModelInfo,
+    (tokenizer, template): (Tokenizer, ChatTemplate),
+    encoder: Encoder,
+    config: &EngineConfig,
+) -> Result<Model> {
+    let (tokenizer, shared) = (Arc::new(tokenizer), Arc::new(Shared::default()));
+    let queue = Queue::new(QueueLimits::of(config));
+    let (commands, jobs) = sync_channel(config.queue_sequences);
+    let embedder = Embedder {
+        encoder,
+        jobs,
+        shared: Arc::clone(&shared),
+        queue: Arc::clone(&queue),
+        budget_tokens: config.budget_tokens,
+    };
+    let thread = std::thread::Builder::new()
+        .name(format!("model {}", info.name))
+        .spawn(move || embedder.work())
+        .map_err(|error| Error::LoadFailed(error.to_string()))?;
+    let (event_buffer, commands) = (config.event_buffer, Commands::Texts(commands));
     let inner = Inner { info, tokenizer, template, commands, shared, queue, event_buffer, thread };
     Ok(Model { inner: Arc::new(inner) })
 }

@@ -74,6 +74,9 @@ impl Need {
         let row = 4 * shape.dim + 3 * shape.query_dim() + 3 * shape.kv_dim() + 4 * shape.ffn_dim;
         // Twice: a product is computed by output and then turned.
         let rows = 2 * 4 * (config.budget_tokens * row) as u64;
+        if shape.encoder.is_some() {
+            return Need::of_encoder(model, config, largest);
+        }
         let logits = 3 * 4 * (config.max_sequences * shape.vocab) as u64;
         let own_context = shape.context_tokens as u64;
         let context_tokens = match u64::from(config.context_tokens) {
@@ -93,6 +96,29 @@ impl Need {
 }
 
 impl Need {
+    /// An encoder keeps nothing between batches; a text's scores are all there at once.
+    fn of_encoder(model: &ModelFile, config: &EngineConfig, largest: u64) -> Need {
+        let shape = &model.shape;
+        let sum = |bytes: fn(&TensorLocation) -> u64| model.tensors.values().map(bytes).sum();
+        let context = shape.context_tokens as u64;
+        let context_tokens = match u64::from(config.context_tokens) {
+            0 => context,
+            limit => limit.min(context),
+        };
+        let rows = context_tokens.max(config.budget_tokens as u64);
+        // Live at once, per row: residual, projections, attended rows, sums; both sides of GELU.
+        let row = (8 * shape.dim + 3 * shape.ffn_dim) as u64;
+        // Scores, scaled ones, and their softmax.
+        let scores = 3 * shape.heads as u64 * context_tokens * context_tokens;
+        let footprint = |weights_bytes| Footprint { weights_bytes, kv_token_bytes: 0 };
+        Need {
+            on_host: footprint(sum(weights::host_bytes)),
+            on_gpu: footprint(sum(weights::gpu_bytes)),
+            workspace_bytes: 2 * 4 * rows * row + 4 * scores + largest,
+            context_tokens,
+        }
+    }
+
     fn on(&self, device: DeviceChoice) -> Footprint {
         match device {
             DeviceChoice::Cpu => self.on_host,
@@ -136,7 +162,8 @@ pub(crate) fn place(
     let tokens = pages * config.page_tokens as u64;
     Ok(Placement {
         device,
-        pages: pages as usize,
+        // A model that keeps no keys and values has none.
+        pages: if need.on(device).kv_token_bytes == 0 { 0 } else { pages as usize },
         // Bounded by formats far below u32.
         context_tokens: need.context_tokens.min(tokens) as u32,
         memory_bytes: need.on(device).weights_bytes
@@ -153,8 +180,11 @@ fn fit(need: &Need, device: DeviceChoice, usable_bytes: u64, config: &EngineConf
     let useful = pages_for(need.context_tokens, config).saturating_mul(config.max_sequences as u64);
     let least = least_pages(need, config);
     // The setting is a wish; the least context is a must.
-    let allowed = (config.kv_cache_bytes / page_bytes).max(least);
-    let pages = useful.min(allowed).min(room / page_bytes).min(u64::from(u32::MAX));
+    let allowed = config.kv_cache_bytes.checked_div(page_bytes).unwrap_or(u64::MAX).max(least);
+    let pages = useful
+        .min(allowed)
+        .min(room.checked_div(page_bytes).unwrap_or(u64::MAX))
+        .min(u64::from(u32::MAX));
     (pages >= least).then_some(pages)
 }
 

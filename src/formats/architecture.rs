@@ -4,11 +4,14 @@
 //! product of two of them overflows.
 
 mod config;
+mod encoder;
 mod metadata;
 
 use crate::error::{Error, Result, shown};
 
 pub(crate) use config::{eos_ids, from_config};
+pub(crate) use encoder::EncoderFiles;
+pub use encoder::{EncoderShape, Pooling};
 pub(crate) use metadata::{TensorFacts, from_metadata};
 
 /// The model families that can be run.
@@ -17,9 +20,11 @@ pub enum Architecture {
     Llama,
     Qwen2,
     Qwen3,
+    /// An encoder: it makes vectors of texts and writes none.
+    Bert,
 }
 
-/// The dimensions of a decoder-only transformer.
+/// The dimensions of a transformer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelShape {
     pub architecture: Architecture,
@@ -38,6 +43,7 @@ pub struct ModelShape {
     pub vocab: usize,
     /// Positions the model was trained for.
     pub context_tokens: usize,
+    /// Of every norm: RMS norms in decoders, layer norms in encoders.
     pub rms_eps: f32,
     /// The output matrix is the embedding table.
     pub tied_embeddings: bool,
@@ -46,12 +52,15 @@ pub struct ModelShape {
     /// Queries and keys are RMS-normed per head.
     pub qk_norm: bool,
     pub rope: Rope,
+    /// What encoders alone have; `None` for decoders.
+    pub encoder: Option<EncoderShape>,
 }
 
 /// Rotary position embedding.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rope {
-    /// Leading elements of each head that are rotated; even, at most `head_dim`.
+    /// Leading elements of each head that are rotated; even, at most `head_dim`. 0 where positions
+    /// have learned vectors instead.
     pub dim: usize,
     pub theta: f32,
     /// How the rows of this file's query and key weights pair up.
@@ -86,7 +95,10 @@ pub enum RopeScaling {
 
 impl Architecture {
     /// Every architecture that can be run.
-    pub const ALL: [Architecture; 3] =
+    pub const ALL: [Architecture; 4] =
+        [Architecture::Llama, Architecture::Qwen2, Architecture::Qwen3, Architecture::Bert];
+    /// Those that write text.
+    pub const DECODERS: [Architecture; 3] =
         [Architecture::Llama, Architecture::Qwen2, Architecture::Qwen3];
 
     /// GGUF's `general.architecture`.
@@ -95,6 +107,7 @@ impl Architecture {
             Architecture::Llama => "llama",
             Architecture::Qwen2 => "qwen2",
             Architecture::Qwen3 => "qwen3",
+            Architecture::Bert => "bert",
         }
     }
 }
@@ -148,10 +161,12 @@ pub mod limits {
     pub const FFN_DIM: RangeInclusive<u64> = 1..=1 << 20;
     pub const HEADS: RangeInclusive<u64> = 1..=1024;
     pub const HEAD_DIM: RangeInclusive<u64> = 2..=1024;
+    pub const TOKEN_TYPES: RangeInclusive<u64> = 1..=1024;
     pub const VOCAB: RangeInclusive<u64> = 1..=1 << 21;
     pub const CONTEXT_TOKENS: RangeInclusive<u64> = 1..=1 << 24;
     pub const ROPE_THETA: RangeInclusive<f32> = 1.0..=1e12;
-    pub const RMS_EPS: RangeInclusive<f32> = 1e-12..=0.1;
+    // Room for 1e-12 in single precision, which lies below its decimal twin.
+    pub const RMS_EPS: RangeInclusive<f32> = 9e-13..=0.1;
     pub const ROPE_FACTOR: RangeInclusive<f32> = 1e-3..=1e4;
 }
 

@@ -1,6 +1,8 @@
 //! The tensors that an architecture is made of, under one neutral name each, and the check that a
 //! file holds exactly these.
 
+mod encoder;
+
 use std::collections::{BTreeMap, HashMap};
 
 use crate::architecture::ModelShape;
@@ -18,6 +20,14 @@ pub enum TensorRole {
     Output,
     /// `[rope.dim / 2]`: frequency divisors that some GGUF files carry (Llama 3.1); optional.
     RopeFactors,
+    /// `[positions, dim]`; encoders.
+    PositionEmbedding,
+    /// `[token_types, dim]`; encoders.
+    TypeEmbedding,
+    /// `[dim]`; encoders.
+    EmbeddingNorm,
+    /// `[dim]`; encoders.
+    EmbeddingNormBias,
     Layer {
         layer: usize,
         part: LayerPart,
@@ -43,6 +53,14 @@ pub enum LayerPart {
     FfnGate,
     FfnUp,
     FfnDown,
+    // Encoders: biases everywhere, and norms behind each half of a layer.
+    AttentionOutputBias,
+    AttentionOutputNorm,
+    AttentionOutputNormBias,
+    FfnUpBias,
+    FfnDownBias,
+    LayerOutputNorm,
+    LayerOutputNormBias,
 }
 
 /// Whose names a file uses.
@@ -50,6 +68,8 @@ pub enum LayerPart {
 pub enum Naming {
     Gguf,
     HuggingFace,
+    /// Those of `BertModel`, without a `bert.` before them.
+    HuggingFaceBert,
 }
 
 /// One tensor that a model has, or may have.
@@ -65,6 +85,18 @@ impl TensorRole {
     /// The name in files of this naming; `None` where no such tensor exists there.
     pub fn file_name(self, naming: Naming) -> Option<String> {
         let fixed = match (self, naming) {
+            (role, Naming::HuggingFaceBert) => return encoder::hugging_face_name(role),
+            (TensorRole::PositionEmbedding, Naming::Gguf) => "position_embd.weight",
+            (TensorRole::TypeEmbedding, Naming::Gguf) => "token_types.weight",
+            (TensorRole::EmbeddingNorm, Naming::Gguf) => "token_embd_norm.weight",
+            (TensorRole::EmbeddingNormBias, Naming::Gguf) => "token_embd_norm.bias",
+            (
+                TensorRole::PositionEmbedding
+                | TensorRole::TypeEmbedding
+                | TensorRole::EmbeddingNorm
+                | TensorRole::EmbeddingNormBias,
+                Naming::HuggingFace,
+            ) => return None,
             (TensorRole::TokenEmbedding, Naming::Gguf) => "token_embd.weight",
             (TensorRole::TokenEmbedding, Naming::HuggingFace) => "model.embed_tokens.weight",
             (TensorRole::OutputNorm, Naming::Gguf) => "output_norm.weight",
@@ -102,12 +134,23 @@ impl LayerPart {
             LayerPart::FfnGate => ("ffn_gate.weight", "mlp.gate_proj.weight"),
             LayerPart::FfnUp => ("ffn_up.weight", "mlp.up_proj.weight"),
             LayerPart::FfnDown => ("ffn_down.weight", "mlp.down_proj.weight"),
+            LayerPart::AttentionOutputBias => ("attn_output.bias", "self_attn.o_proj.bias"),
+            LayerPart::FfnUpBias => ("ffn_up.bias", "mlp.up_proj.bias"),
+            LayerPart::FfnDownBias => ("ffn_down.bias", "mlp.down_proj.bias"),
+            // Encoders' own, whose other names are `encoder::hugging_face_name`.
+            LayerPart::AttentionOutputNorm => ("attn_output_norm.weight", ""),
+            LayerPart::AttentionOutputNormBias => ("attn_output_norm.bias", ""),
+            LayerPart::LayerOutputNorm => ("layer_output_norm.weight", ""),
+            LayerPart::LayerOutputNormBias => ("layer_output_norm.bias", ""),
         }
     }
 }
 
 /// Every tensor of a model of this shape, in the order in which a forward pass meets them.
 pub fn expected(shape: &ModelShape) -> Vec<Expected> {
+    if let Some(encoder) = &shape.encoder {
+        return encoder::expected(shape, encoder);
+    }
     let required = |role, shape: &[usize]| Expected {
         role,
         shape: shape.iter().map(|&dim| dim as u64).collect(),

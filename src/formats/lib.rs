@@ -15,10 +15,13 @@ mod tensor;
 #[cfg(test)]
 mod testing;
 
-pub use architecture::{Architecture, ModelShape, Rope, RopeScaling, RopeStyle};
+pub use architecture::{
+    Architecture, EncoderShape, ModelShape, Pooling, Rope, RopeScaling, RopeStyle,
+};
 pub use error::{Error, Result};
 pub use expected::{LayerPart, TensorRole};
 pub use model_file::{
-    HuggingFaceTexts, ModelFile, ModelFormat, TensorLocation, TokenizerSource, Weights,
+    FLAT_POOLING_FILE, HuggingFaceTexts, ModelFile, ModelFormat, TensorLocation, TokenizerSource,
+    Weights,
 };
 pub use tensor::TensorKind;

@@ -123,6 +123,11 @@ fn place_tensors(
             );
             return Err(Error::tensor(&name, problem));
         }
+        // Old exports of encoders carry the list 0, 1, 2, … beside the table of positions.
+        if name.ends_with("embeddings.position_ids") && row.dtype == "I64" {
+            covered = end;
+            continue;
+        }
         let kind = kind(&name, &row.dtype)?;
         if row.shape.len() > MAX_DIMENSIONS {
             return Err(Error::tensor(&name, format!("has {} dimensions", row.shape.len())));

@@ -165,6 +165,45 @@ pub(crate) fn tiny_llama() -> Gguf {
     file
 }
 
+/// The smallest honest bert: one layer, two heads, three tokens.
+pub(crate) fn tiny_bert() -> Gguf {
+    let tokens: Vec<u8> = ["[UNK]", "[CLS]", "[SEP]"].into_iter().flat_map(text).collect();
+    let mut file = Gguf::empty()
+        .set("general.architecture", string_value("bert"))
+        .set("tokenizer.ggml.tokens", array_value(STRING, 3, &tokens))
+        .set("tokenizer.ggml.token_type_count", u32_value(2))
+        .set("bert.attention.layer_norm_epsilon", f32_value(1e-12))
+        .set("bert.pooling_type", u32_value(2));
+    for (key, number) in [
+        ("block_count", 1),
+        ("embedding_length", 4),
+        ("feed_forward_length", 6),
+        ("context_length", 16),
+        ("attention.head_count", 2),
+    ] {
+        file = file.set(&format!("bert.{key}"), u32_value(number));
+    }
+    let matrices = [("token_embd", 3), ("position_embd", 16), ("token_types", 2)];
+    for (name, rows) in matrices {
+        file = file.tensor(&format!("{name}.weight"), &[4, rows]);
+    }
+    for (name, inputs, outputs) in [
+        ("attn_q", 4, 4),
+        ("attn_k", 4, 4),
+        ("attn_v", 4, 4),
+        ("attn_output", 4, 4),
+        ("ffn_up", 4, 6),
+        ("ffn_down", 6, 4),
+    ] {
+        file = file.tensor(&format!("blk.0.{name}.weight"), &[inputs, outputs]);
+        file = file.tensor(&format!("blk.0.{name}.bias"), &[outputs]);
+    }
+    for name in ["token_embd_norm", "blk.0.attn_output_norm", "blk.0.layer_output_norm"] {
+        file = file.tensor(&format!("{name}.weight"), &[4]).tensor(&format!("{name}.bias"), &[4]);
+    }
+    file
+}
+
 /// A safetensors file of a JSON header and so many bytes of data.
 pub(crate) fn safetensors(header: &str, data_bytes: usize) -> Vec<u8> {
     let mut file = (header.len() as u64).to_le_bytes().to_vec();

@@ -6,7 +6,8 @@
 use async_trait::async_trait;
 use hearth_store::UserId;
 
-use crate::error::Result;
+use crate::embedding::{EmbedRequest, Embedding};
+use crate::error::{Error, Result};
 use crate::event::EventStream;
 use crate::request::GenerateRequest;
 
@@ -30,6 +31,11 @@ pub trait Backend: Send + Sync {
     async fn generate(&self, user: Option<UserId>, request: GenerateRequest)
     -> Result<EventStream>;
 
+    /// Starts to make vectors for this user and returns once the texts are accepted (or refused).
+    async fn embed(&self, _user: Option<UserId>, request: EmbedRequest) -> Result<Embedding> {
+        Err(no_vectors(&request.model))
+    }
+
     /// Makes the model ready to answer; returns when it is.
     async fn load(&self, model: &str) -> Result<()>;
 
@@ -38,6 +44,15 @@ pub trait Backend: Send + Sync {
 
     /// What each loaded model does now.
     fn activity(&self) -> Vec<Activity>;
+}
+
+/// What a model that writes texts says when it is asked for vectors.
+pub fn no_vectors(model: &str) -> Error {
+    let message = format!(
+        "The model `{model}` does not make embeddings; choose an embedding model, such as one of \
+         the bert family."
+    );
+    Error::invalid("model", message)
 }
 
 /// A model on offer.

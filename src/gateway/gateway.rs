@@ -5,6 +5,7 @@
 
 mod books;
 mod config;
+mod embed;
 mod merge;
 mod pump;
 mod running;

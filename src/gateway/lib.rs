@@ -5,6 +5,7 @@ pub mod backend;
 pub mod caller;
 pub mod clock;
 pub mod dialect;
+pub mod embedding;
 pub mod error;
 pub mod event;
 pub mod gateway;

@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use hearth_formats::{ModelFile, TokenizerSource, Weights};
+use hearth_formats::{FLAT_POOLING_FILE, ModelFile, TokenizerSource, Weights};
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
@@ -34,14 +34,19 @@ pub(crate) struct Candidate {
 }
 
 /// Files of a Hugging Face folder that are kept if they are there, besides the weights.
-const FOLDER_FILES: [&str; 6] = [
+const FOLDER_FILES: [&str; 9] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "chat_template.jinja",
     "model.safetensors.index.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    FLAT_POOLING_FILE,
 ];
+/// The file in a folder of its own that is kept flat, as [`FLAT_POOLING_FILE`].
+const POOLING_FILE: &str = "1_Pooling/config.json";
 
 impl Candidate {
     /// Checks the file or folder without loading it.
@@ -64,7 +69,18 @@ impl Candidate {
                 let file = path.join(name);
                 file.is_file().then(|| (file, Some((*name).to_owned()), FOLDER_FILE_TYPE))
             });
-            others.chain(weights).collect()
+            let pooling = path.join(POOLING_FILE);
+            let pooling = pooling
+                .is_file()
+                .then(|| (pooling, Some(FLAT_POOLING_FILE.to_owned()), FOLDER_FILE_TYPE));
+            // Of two files of one name the folder's own counts, as it did in the check.
+            others
+                .filter(|(_, name, _)| {
+                    pooling.is_none() || name.as_deref() != Some(FLAT_POOLING_FILE)
+                })
+                .chain(pooling.clone())
+                .chain(weights)
+                .collect()
         } else {
             vec![(path.to_owned(), None, GGUF_TYPE)]
         };

@@ -10,7 +10,9 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use hearth_gateway::Error as GatewayError;
 use hearth_gateway::backend::ServedModel;
+use hearth_gateway::caller::Caller;
 use hearth_gateway::dialect::openai::{self, Call, Collector, Heading, Printer, Shape};
+use hearth_gateway::embedding::{EmbedRequest, Embedded};
 use hearth_gateway::event::{Event, EventStream};
 use hearth_gateway::request::RequestId;
 use serde_json::{Value, json};
@@ -62,13 +64,43 @@ pub(crate) async fn model(
     Ok(axum::Json(show(&state.gateway().model(&caller, &id)?)))
 }
 
+pub(crate) async fn embeddings(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+    Extension(id): Extension<RequestId>,
+    JsonBytes(body): JsonBytes,
+) -> Result<axum::Json<Value>> {
+    let call = parse(&state, body, id, openai::parse_embeddings).await?;
+    let embedded = embed(&state, &caller, call.request.clone()).await?;
+    Ok(axum::Json(call.print(&embedded)?))
+}
+
+pub(crate) async fn rerank(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+    Extension(id): Extension<RequestId>,
+    JsonBytes(body): JsonBytes,
+) -> Result<axum::Json<Value>> {
+    let call = parse(&state, body, id, openai::parse_rerank).await?;
+    let embedded = embed(&state, &caller, call.request.clone()).await?;
+    Ok(axum::Json(call.print(&embedded)?))
+}
+
+/// Asks the gateway for vectors and tells the metrics.
+async fn embed(state: &AppState, caller: &Caller, request: EmbedRequest) -> Result<Embedded> {
+    let served = state.gateway().model(caller, &request.model)?;
+    let embedded = state.gateway().embed(caller, request).await?;
+    state.metrics().count_generation(&served.name, &embedded.usage);
+    Ok(embedded)
+}
+
 /// Parses a body; a large one on a thread of its own, because it takes a while.
-async fn parse(
+async fn parse<C: Send + 'static>(
     state: &AppState,
     body: Bytes,
     id: RequestId,
-    parse: fn(&[u8], RequestId) -> hearth_gateway::Result<Call>,
-) -> Result<Call> {
+    parse: fn(&[u8], RequestId) -> hearth_gateway::Result<C>,
+) -> Result<C> {
     if body.len() <= LARGE_BODY_BYTES {
         return Ok(parse(&body, id)?);
     }

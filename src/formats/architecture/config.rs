@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value};
 
 use crate::architecture::{
-    Architecture, ModelShape, Rope, RopeScaling, RopeStyle, count, limits, real, unsupported,
+    Architecture, EncoderShape, ModelShape, Pooling, Rope, RopeScaling, RopeStyle, count, limits,
+    real, unsupported,
 };
 use crate::error::{Error, Result, shown};
 
@@ -13,6 +14,9 @@ use crate::error::{Error, Result, shown};
 pub(crate) fn from_config(config: &Map<String, Value>) -> Result<ModelShape> {
     let architecture = architecture(config)?;
     let keys = Keys { object: config, path: "" };
+    if architecture == Architecture::Bert {
+        return encoder(&keys);
+    }
     refuse_variants(&keys)?;
     let dim = keys.count("hidden_size", limits::DIM)?;
     let heads = keys.count("num_attention_heads", limits::HEADS)?;
@@ -34,8 +38,39 @@ pub(crate) fn from_config(config: &Map<String, Value>) -> Result<ModelShape> {
         qkv_bias: architecture == Architecture::Qwen2,
         qk_norm: architecture == Architecture::Qwen3,
         rope: rope(&keys, head_dim, context_tokens)?,
+        encoder: None,
     }
     .checked()
+}
+
+/// The shape of a `BertModel`. How its vectors are pooled stands in other files of the folder.
+fn encoder(keys: &Keys) -> Result<ModelShape> {
+    for (key, supported) in [("hidden_act", "gelu"), ("position_embedding_type", "absolute")] {
+        if let Some(other) = keys.text(key)?.filter(|found| *found != supported) {
+            let problem = format!("`{}` is not supported, only {supported}", shown(other));
+            return Err(Error::key(key, problem));
+        }
+    }
+    if keys.flag("is_decoder")?.unwrap_or(false) {
+        return Err(Error::key("is_decoder", "an encoder that looks back only is not supported"));
+    }
+    let positions = keys.count("max_position_embeddings", limits::CONTEXT_TOKENS)?;
+    EncoderShape {
+        positions,
+        token_types: keys.count_or("type_vocab_size", limits::TOKEN_TYPES, 2)?,
+        pooling: Pooling::Mean,
+        is_normalized: true,
+    }
+    .model(ModelShape {
+        architecture: Architecture::Bert,
+        layers: keys.count("num_hidden_layers", limits::LAYERS)?,
+        dim: keys.count("hidden_size", limits::DIM)?,
+        ffn_dim: keys.count("intermediate_size", limits::FFN_DIM)?,
+        heads: keys.count("num_attention_heads", limits::HEADS)?,
+        vocab: keys.count("vocab_size", limits::VOCAB)?,
+        rms_eps: keys.real("layer_norm_eps", limits::RMS_EPS, Some(1e-12))?,
+        ..EncoderShape::blank(positions)
+    })
 }
 
 /// The ids that end an answer, from `config.json` or `generation_config.json`: one number or a list.
@@ -65,6 +100,7 @@ fn architecture(config: &Map<String, Value>) -> Result<Architecture> {
         "LlamaForCausalLM" | "MistralForCausalLM" => Ok(Architecture::Llama),
         "Qwen2ForCausalLM" => Ok(Architecture::Qwen2),
         "Qwen3ForCausalLM" => Ok(Architecture::Qwen3),
+        "BertModel" => Ok(Architecture::Bert),
         other => Err(unsupported(other)),
     }
 }

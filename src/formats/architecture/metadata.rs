@@ -1,7 +1,8 @@
 //! Reads a [`ModelShape`] from GGUF metadata (`llama.block_count` and its like).
 
 use crate::architecture::{
-    Architecture, ModelShape, Rope, RopeScaling, RopeStyle, count, limits, real, unsupported,
+    Architecture, EncoderShape, ModelShape, Pooling, Rope, RopeScaling, RopeStyle, count, limits,
+    real, unsupported,
 };
 use crate::error::{Error, Result, shown};
 use crate::gguf::Metadata;
@@ -25,6 +26,9 @@ pub(crate) fn from_metadata(metadata: &Metadata, tensors: &TensorFacts) -> Resul
         .ok_or_else(|| unsupported(name))?;
     let keys = Keys { metadata, prefix: architecture.name() };
     keys.refuse_variants()?;
+    if architecture == Architecture::Bert {
+        return encoder(metadata, &keys);
+    }
 
     let dim = keys.count("embedding_length", limits::DIM)?;
     let heads = keys.count("attention.head_count", limits::HEADS)?;
@@ -55,12 +59,50 @@ pub(crate) fn from_metadata(metadata: &Metadata, tensors: &TensorFacts) -> Resul
             theta: keys.real("rope.freq_base", limits::ROPE_THETA, Some(10_000.0))?,
             style: match architecture {
                 Architecture::Llama => RopeStyle::Interleaved,
-                Architecture::Qwen2 | Architecture::Qwen3 => RopeStyle::Halved,
+                Architecture::Qwen2 | Architecture::Qwen3 | Architecture::Bert => RopeStyle::Halved,
             },
             scaling: keys.rope_scaling(context_tokens)?,
         },
+        encoder: None,
     }
     .checked()
+}
+
+/// The shape of a `bert` model, in llama.cpp's words.
+fn encoder(metadata: &Metadata, keys: &Keys) -> Result<ModelShape> {
+    let causal = keys.full("attention.causal");
+    if metadata.bool(&causal)?.unwrap_or(false) {
+        return Err(Error::key(&causal, "an encoder that looks back only is not supported"));
+    }
+    let pooling = keys.full("pooling_type");
+    // `enum llama_pooling_type`; files without it are averaged, as llama.cpp does.
+    let pooling = match metadata.u64(&pooling)? {
+        None | Some(1) => Pooling::Mean,
+        Some(2) => Pooling::First,
+        Some(other) => {
+            let problem = format!("is {other}; only 1 (mean) and 2 (first token) are supported");
+            return Err(Error::key(&pooling, problem));
+        }
+    };
+    let types_key = "tokenizer.ggml.token_type_count";
+    let positions = keys.count("context_length", limits::CONTEXT_TOKENS)?;
+    EncoderShape {
+        positions,
+        token_types: count(types_key, metadata.u64(types_key)?.or(Some(2)), limits::TOKEN_TYPES)?,
+        pooling,
+        // The format does not say; who computes with such files scales to length 1.
+        is_normalized: true,
+    }
+    .model(ModelShape {
+        architecture: Architecture::Bert,
+        layers: keys.count("block_count", limits::LAYERS)?,
+        dim: keys.count("embedding_length", limits::DIM)?,
+        ffn_dim: keys.count("feed_forward_length", limits::FFN_DIM)?,
+        heads: keys.count("attention.head_count", limits::HEADS)?,
+        vocab: vocabulary(metadata, keys)?,
+        rms_eps: keys.real("attention.layer_norm_epsilon", limits::RMS_EPS, None)?,
+        ..EncoderShape::blank(positions)
+    })
 }
 
 /// Rows of the vocabulary: the number of tokens, which a stated size must equal.

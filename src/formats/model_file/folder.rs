@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::architecture;
+use crate::architecture::{self, Architecture, EncoderFiles};
 use crate::error::{Error, Result, shown};
 use crate::expected::{self, Naming};
 use crate::gguf::MAX_TENSORS;
@@ -27,6 +27,11 @@ const MAX_INDEX_BYTES: u64 = 16 << 20;
 const MAX_TOKENIZER_BYTES: u64 = 64 << 20;
 const MAX_TOKENIZER_CONFIG_BYTES: u64 = 4 << 20;
 const MAX_TEMPLATE_BYTES: u64 = 1 << 20;
+
+/// Where sentence-transformers say how vectors are pooled: in `config.json` of this folder.
+const POOLING_FOLDER: &str = "1_Pooling";
+/// The same file where folders have no folders in them.
+pub const FLAT_POOLING_FILE: &str = "1_Pooling_config.json";
 
 const SINGLE_FILE: &str = "model.safetensors";
 const INDEX_FILE: &str = "model.safetensors.index.json";
@@ -58,9 +63,17 @@ pub(super) fn open(path: &Path) -> Result<ModelFile> {
     let root = path.canonicalize().map_err(|source| Error::io(path, source))?;
     let folder = Folder { root };
     let config = folder.json("config.json", MAX_CONFIG_BYTES)?;
-    let shape = architecture::from_config(&config)?;
-    let (files, found, size_bytes) = folder.weights()?;
-    let mut tensors = expected::check(&shape, Naming::HuggingFace, found)?;
+    let mut shape = architecture::from_config(&config)?;
+    let (files, mut found, size_bytes) = folder.weights()?;
+    let naming = match shape.architecture {
+        Architecture::Bert => {
+            folder.encoder_files()?.apply(&mut shape)?;
+            found = encoder_tensors(found)?;
+            Naming::HuggingFaceBert
+        }
+        _ => Naming::HuggingFace,
+    };
+    let mut tensors = expected::check(&shape, naming, found)?;
     if shape.tied_embeddings {
         tensors.remove(&expected::TensorRole::Output);
     }
@@ -72,6 +85,24 @@ pub(super) fn open(path: &Path) -> Result<ModelFile> {
         tokenizer: TokenizerSource::HuggingFace(folder.texts(&config)?),
         size_bytes,
     })
+}
+
+/// The tensors under the names of a bare `BertModel`, without the pooler, a layer for training
+/// whose output makes no vectors.
+fn encoder_tensors(
+    found: HashMap<String, TensorLocation>,
+) -> Result<HashMap<String, TensorLocation>> {
+    let mut bare = HashMap::new();
+    for (name, location) in found {
+        let short = name.strip_prefix("bert.").unwrap_or(&name).to_owned();
+        if short.starts_with("pooler.") {
+            continue;
+        }
+        if bare.insert(short, location).is_some() {
+            return Err(Error::tensor(&name, "appears with and without `bert.` before it"));
+        }
+    }
+    Ok(bare)
 }
 
 /// Paths of the weight files, their tensors by name, and their bytes together.
@@ -150,6 +181,36 @@ impl Folder {
             chat_template: self.optional_text("chat_template.jinja", MAX_TEMPLATE_BYTES)?,
             eos_ids,
         })
+    }
+
+    fn encoder_files(&self) -> Result<EncoderFiles> {
+        // The library keeps folders flat, under the second name.
+        let inner = self.inner(POOLING_FOLDER)?;
+        let pooling = match inner {
+            Some(inner) => inner.optional_json("config.json", MAX_CONFIG_BYTES)?,
+            None => self.optional_json(FLAT_POOLING_FILE, MAX_CONFIG_BYTES)?,
+        };
+        let modules = self.optional_text("modules.json", MAX_CONFIG_BYTES)?;
+        let modules = modules.map(|text| serde_json::from_str(&text)).transpose();
+        Ok(EncoderFiles {
+            modules: modules
+                .map_err(|problem| Error::Damaged(format!("modules.json: {problem}")))?,
+            pooling,
+            sentences: self.optional_json("sentence_bert_config.json", MAX_CONFIG_BYTES)?,
+        })
+    }
+
+    /// A folder that lies in this one, if it is there.
+    fn inner(&self, name: &str) -> Result<Option<Folder>> {
+        let path = self.root.join(name);
+        if path.symlink_metadata().is_err() {
+            return Ok(None);
+        }
+        let root = path.canonicalize().map_err(|source| Error::io(&path, source))?;
+        if root != path {
+            return Err(Error::Damaged(format!("`{name}` is a link that leads out of the folder")));
+        }
+        Ok(Some(Folder { root }))
     }
 
     /// The path of a file that lies in this folder, by its plain name.

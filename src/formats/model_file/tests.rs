@@ -54,6 +54,19 @@ fn the_real_folder_holds_the_same_model() {
 }
 
 #[test]
+fn a_tiny_honest_encoder_passes_and_names_what_it_lacks() {
+    let model = open(&tiny_bert().bytes()).unwrap();
+    assert_eq!(model.tensors.len(), 21);
+    let encoder = model.shape.encoder.unwrap();
+    assert_eq!((encoder.positions, encoder.token_types), (16, 2));
+    assert_eq!(encoder.pooling, crate::Pooling::First);
+    let renamed = tiny_bert().rename("blk.0.ffn_up.bias", "blk.0.ffn_gate.bias");
+    refused(&renamed, "`blk.0.ffn_up.bias`: is missing");
+    refused(&tiny_bert().set("bert.pooling_type", u32_value(4)), "only 1 (mean)");
+    refused(&tiny_bert().set("bert.attention.head_count", u32_value(3)), "3 heads");
+}
+
+#[test]
 fn a_tiny_honest_model_passes_with_every_tensor_in_place() {
     let model = open(&tiny_llama().bytes()).unwrap();
     assert_eq!(model.tensors.len(), 12);

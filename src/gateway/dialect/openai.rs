@@ -1,4 +1,5 @@
-//! The OpenAI dialect: `/v1/chat/completions` and `/v1/completions`.
+//! The OpenAI dialect: `/v1/chat/completions`, `/v1/completions` and `/v1/embeddings`; with
+//! `/v1/rerank`, which OpenAI does not have, in the shape of Jina and Cohere.
 //!
 //! [`parse_chat`] and [`parse_completion`] turn a body into a [`Call`]; [`Printer`] turns its
 //! events into the chunks of a stream, [`Collector`] into one answer. Fields that are not known
@@ -8,16 +9,20 @@
 mod chat;
 mod collect;
 mod completion;
+mod embeddings;
 mod fields;
 mod logprobs;
 mod message;
 mod print;
+mod rerank;
 mod rules;
 
 pub use chat::parse_chat;
 pub use collect::Collector;
 pub use completion::parse_completion;
+pub use embeddings::{EmbeddingCall, parse_embeddings};
 pub use print::{Printer, Shape};
+pub use rerank::{RerankCall, parse_rerank};
 
 use crate::request::{GenerateRequest, Priority};
 

@@ -6,6 +6,7 @@ use hearth_store::{Outcome, Store, UsageRow};
 
 use crate::caller::Caller;
 use crate::clock::Clock;
+use crate::embedding::EmbedRequest;
 use crate::event::Usage;
 use crate::request::GenerateRequest;
 
@@ -26,6 +27,15 @@ impl Account {
             caller: caller.clone(),
             model: request.model.clone(),
             echoes: if request.echo { request.choices } else { 0 },
+        }
+    }
+
+    pub(super) fn of_embedding(caller: &Caller, request: &EmbedRequest) -> Account {
+        Account {
+            request_id: request.id.0.clone(),
+            caller: caller.clone(),
+            model: request.model.clone(),
+            echoes: 0,
         }
     }
 }

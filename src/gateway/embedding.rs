@@ -1,0 +1,44 @@
+//! The neutral request for vectors of texts. Dialects parse into it, backends answer it.
+
+use tokio::sync::oneshot;
+
+use crate::error::Result;
+use crate::request::RequestId;
+
+/// Most texts of one request; OpenAI's own limit.
+pub const MAX_TEXTS: usize = 2048;
+
+/// A request for vectors.
+#[derive(Clone, Debug)]
+pub struct EmbedRequest {
+    pub id: RequestId,
+    /// The model's public name, as the caller wrote it.
+    pub model: String,
+    /// 1..=[`MAX_TEXTS`].
+    pub inputs: Vec<EmbedInput>,
+}
+
+/// What to make a vector of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EmbedInput {
+    /// The model's own first and last tokens are put around it.
+    Text(String),
+    /// Taken as they are; never empty.
+    Tokens(Vec<u32>),
+}
+
+/// Vectors under way: the texts were accepted. Dropping it cancels what has not run.
+#[derive(Debug)]
+pub struct Embedding {
+    /// Tokens of all texts.
+    pub prompt_tokens: u32,
+    pub vectors: oneshot::Receiver<Result<Vec<Vec<f32>>>>,
+}
+
+/// The answer to a request for vectors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embedded {
+    /// One per input, in their order, all of one length.
+    pub vectors: Vec<Vec<f32>>,
+    pub usage: crate::event::Usage,
+}

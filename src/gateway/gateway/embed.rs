@@ -1,0 +1,90 @@
+//! Requests for vectors: from the caller to the backend, recorded once however they end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearth_store::Outcome;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Gateway;
+use super::books::{Account, Books};
+use super::running::Slot;
+use crate::caller::Caller;
+use crate::embedding::{EmbedRequest, Embedded, Embedding};
+use crate::error::{Error, Result};
+use crate::event::Usage;
+
+/// One accepted request.
+struct Run {
+    embedding: Embedding,
+    account: Account,
+    books: Arc<Books>,
+    slot: Arc<Slot>,
+    started: Instant,
+    limit: Duration,
+    cut_off: CancellationToken,
+}
+
+impl Gateway {
+    /// Makes vectors. What was used is recorded before they are given; dropping the future
+    /// cancels the request, which is recorded all the same.
+    pub async fn embed(&self, caller: &Caller, mut request: EmbedRequest) -> Result<Embedded> {
+        let slot = self.admit(caller, 1)?;
+        let started = Instant::now();
+        let limit = Duration::from_secs(u64::from(self.inner.config.request_timeout_s));
+        let accepted = async {
+            let (backend, model) = self.find(caller, &request.model)?;
+            request.model = model.name;
+            let account = Account::of_embedding(caller, &request);
+            // A model that loads for long is part of the request's time.
+            let embedding = tokio::time::timeout(limit, backend.embed(caller.user_id, request))
+                .await
+                .map_err(|_| Error::TimedOut { limit })??;
+            Ok::<_, Error>((embedding, account))
+        };
+        let (embedding, account) =
+            accepted.await.inspect_err(|_| self.inner.books.count_refusal())?;
+        slot.begin();
+        let (sender, answer) = oneshot::channel();
+        let books = Arc::clone(&self.inner.books);
+        let cut_off = self.inner.cut_off.clone();
+        let run = Run { embedding, account, books, slot, started, limit, cut_off };
+        // A task of its own: it closes the books also for a client that goes away.
+        self.inner.tasks.spawn(run.carry(sender));
+        answer.await.unwrap_or(Err(Error::Draining))
+    }
+}
+
+impl Run {
+    async fn carry(self, mut answer: oneshot::Sender<Result<Embedded>>) {
+        let prompt_tokens = self.embedding.prompt_tokens;
+        let mut vectors = self.embedding.vectors;
+        let ended = tokio::select! {
+            biased;
+            () = answer.closed() => None,
+            () = self.cut_off.cancelled() => Some(Err(Error::Draining)),
+            () = tokio::time::sleep_until(self.started + self.limit) => {
+                Some(Err(Error::TimedOut { limit: self.limit }))
+            }
+            ended = &mut vectors => Some(ended.unwrap_or_else(|_| {
+                Err(Error::Internal("the backend dropped a request for vectors".to_owned()))
+            })),
+        };
+        drop(vectors);
+        let total_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let usage = Usage { prompt_tokens, total_ms, ..Usage::default() };
+        let outcome = match &ended {
+            None => Outcome::Stopped,
+            Some(Ok(_)) => Outcome::Complete,
+            Some(Err(_)) => Outcome::Failed,
+        };
+        self.books.record(self.account, usage, outcome).await;
+        drop(self.slot);
+        if let Some(ended) = ended {
+            // A client that has gone misses nothing.
+            let _ = answer.send(ended.map(|vectors| Embedded { vectors, usage }));
+        }
+    }
+}
