@@ -45,7 +45,7 @@ def post(server, body, path="/v1/chat/completions", token=ROOT_TOKEN, headers=()
     ({"logit_bias": {"1": 1000}}, "logit_bias"),
     ({"top_logprobs": 50, "logprobs": True}, "top_logprobs"),
     ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
-    ({"response_format": {"type": "json_object"}}, "response_format"),
+    ({"response_format": {"type": "xml"}}, "response_format"),
     ({"stream": "yes"}, "stream"),
 ])
 def test_a_wrong_field_is_named(server, change, word):

@@ -1,6 +1,7 @@
 """The real `openai` package against the real binary."""
 
 import concurrent.futures
+import json
 
 import openai
 import pytest
@@ -146,6 +147,22 @@ def test_logit_bias_forbids_a_token(client, golden):
     done = client.completions.create(
         model="stories260k", prompt=case["prompt"], max_tokens=4, temperature=0, logit_bias=banned)
     assert not case["greedy_text"].startswith(done.choices[0].text)
+
+
+def test_an_answer_keeps_the_schema_that_was_asked_for(client):
+    schema = {
+        "type": "object", "required": ["name", "age"], "additionalProperties": False,
+        "properties": {"name": {"enum": ["Lily", "Ben"]},
+                       "age": {"type": "integer", "minimum": 0, "maximum": 120}},
+    }
+    form = {"type": "json_schema", "json_schema": {"name": "child", "schema": schema, "strict": True}}
+    for seed in range(5):
+        done = client.chat.completions.create(
+            model="stories260k", messages=[{"role": "user", "content": "Who?"}], seed=seed,
+            max_tokens=60, response_format=form)
+        child = json.loads(done.choices[0].message.content)
+        assert child["name"] in ("Lily", "Ben") and 0 <= child["age"] <= 120
+        assert done.choices[0].finish_reason == "stop"
 
 
 def test_closing_a_stream_frees_the_engine(server, client):
