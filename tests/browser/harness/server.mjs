@@ -7,6 +7,9 @@ import { join } from 'node:path';
 
 const start_limit_ms = 30_000;
 const stop_limit_ms = 10_000;
+/** Of each turn of a slow machine the process runs so long and then stands so long. */
+const slow_run_ms = 4;
+const slow_stand_ms = 36;
 
 function binary() {
   const path = process.env.HEARTH_BIN;
@@ -32,7 +35,28 @@ function limited(promise, limit_ms, what) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** A running server: `url`, `setupCode`, what it printed so far, `stop()`. */
+/**
+ * Lets a process run a tenth of the time, as a slow machine would: the starter model is so small
+ * that its whole answer is there before a browser has drawn a word. Returns what ends it.
+ */
+function slowDown(child) {
+  let timer;
+  const stand = () => {
+    child.kill('SIGSTOP');
+    timer = setTimeout(run, slow_stand_ms);
+  };
+  const run = () => {
+    child.kill('SIGCONT');
+    timer = setTimeout(stand, slow_run_ms);
+  };
+  run();
+  return () => {
+    clearTimeout(timer);
+    child.kill('SIGCONT');
+  };
+}
+
+/** A running server: `url`, `setupCode`, what it printed so far, `stop()`, `slowDown()`. */
 export async function startServer() {
   const data = await mkdtemp(join(tmpdir(), 'hearth-browser-'));
   const child = spawn(binary(), ['serve', '--data', data, '--listen', '127.0.0.1:0'], {
@@ -61,6 +85,7 @@ export async function startServer() {
     'starting hearth',
   );
   await limited(Promise.race([becomesReady(server.url), ended]), start_limit_ms, '/readyz');
+  server.slowDown = () => slowDown(child);
   server.stop = async () => {
     const exit = child.exitCode === null ? once(child, 'exit') : Promise.resolve();
     child.kill('SIGTERM');

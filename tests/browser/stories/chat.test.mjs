@@ -45,8 +45,9 @@ test('a suggested question is answered, and the answer is seen growing', async (
   // The likeliest words, so that the picture below does not change from run to run.
   await sampleWith(page, { temperature: 0 });
   await watchGrowth(page);
+  const hurryUp = server.slowDown();
   await page.getByRole('button', { name: 'How do I add a model?' }).click();
-  await answered(page);
+  await answered(page).finally(hurryUp);
   const lengths = await lengthsSeen(page);
   assert.ok(lengths.length >= 3, `the answer appeared in ${lengths.length} steps`);
   assert.ok(lengths.at(-1) > 20, 'the answer says something');
@@ -73,10 +74,11 @@ test('answering again adds a sibling, and the arrows walk between both', async (
 
 test('a stopped answer keeps what was said, here and on the server', async () => {
   // So random that the answer hardly finds its end: there is time to stop it.
-  await sampleWith(page, { temperature: 2, top_k: 1_000_000, top_p: 1, min_p: 0, seed: 1 });
+  await sampleWith(page, { temperature: 2, top_k: 1_000_000, top_p: 1, min_p: 0, seed: 5 });
   await stopAtFirstWord(page);
+  const hurryUp = server.slowDown();
   await answers(page).last().getByRole('button', { name: 'Answer again' }).click();
-  await page.getByText('Stopped', { exact: true }).waitFor();
+  await page.getByText('Stopped', { exact: true }).waitFor().finally(hurryUp);
   await page.unroute('**/turns');
   await page.getByRole('group', { name: 'Version 3 of 3' }).waitFor();
   const said = await answers(page).last().locator('.prose').textContent();
