@@ -187,7 +187,7 @@ mod tests {
         let mut matrix = PackedMatrix::zeroed(encoding, outputs, inputs).expect("memory");
         let bytes: Vec<u8> =
             values(w).expect("host").iter().flat_map(|value| value.to_le_bytes()).collect();
-        matrix.pack(0, &bytes);
+        matrix.pack(&bytes);
         matrix
     }
 

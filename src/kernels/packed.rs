@@ -87,17 +87,10 @@ impl PackedMatrix {
         encoding.row_bytes(inputs).checked_mul(outputs.checked_next_multiple_of(TILE)?)
     }
 
-    /// Fills the rows from `first` on. `rows`: whole rows as a file has them; `first` and, unless
-    /// they are the last, the number of rows are multiples of 16.
-    pub fn pack(&mut self, first: usize, rows: &[u8]) {
-        let row_bytes = self.encoding.row_bytes(self.inputs);
-        assert!(first.is_multiple_of(TILE) && rows.len().is_multiple_of(row_bytes), "whole tiles");
-        let tile_bytes = row_bytes * TILE;
-        let start = first / TILE * tile_bytes;
-        let tiles = self.tiles[start..].chunks_exact_mut(tile_bytes);
-        for (tile, rows) in tiles.zip(rows.chunks(tile_bytes)) {
-            layout::pack(self.encoding, rows, row_bytes, tile);
-        }
+    /// Fills all rows at once. `rows`: the bytes of a file's matrix.
+    pub fn pack(&mut self, rows: &[u8]) {
+        let all = self.outputs.next_multiple_of(TILE).max(TILE);
+        self.parts(all).for_each(|mut part| part.pack(rows));
     }
 
     /// Cuts the matrix into parts of `rows` rows (a multiple of 16) that threads can fill.
@@ -120,10 +113,6 @@ impl PackedMatrix {
 
     pub fn inputs(&self) -> usize {
         self.inputs
-    }
-
-    pub fn encoding(&self) -> Encoding {
-        self.encoding
     }
 
     /// The values of one row.

@@ -50,7 +50,7 @@ fn file_values(encoding: Encoding, bytes: &[u8]) -> Vec<f32> {
 
 fn packed(encoding: Encoding, outputs: usize, inputs: usize, bytes: &[u8]) -> PackedMatrix {
     let mut matrix = PackedMatrix::zeroed(encoding, outputs, inputs).expect("memory");
-    matrix.pack(0, bytes);
+    matrix.pack(bytes);
     matrix
 }
 
