@@ -41,6 +41,21 @@ impl Batch {
         self.spans.push(Span { rows: first..self.tokens.len(), pages });
     }
 
+    /// Adds guesses how the sequence that was added last goes on: rows behind its last one, each
+    /// with its logits.
+    pub(crate) fn guess(&mut self, guesses: &[u32]) {
+        let (Some(span), Some(&last)) = (self.spans.last_mut(), self.positions.last()) else {
+            return;
+        };
+        for (position, &token) in (last + 1..).zip(guesses) {
+            self.logit_rows.push(self.tokens.len() as u32);
+            self.tokens.push(token);
+            self.positions.push(position);
+        }
+        span.rows.end = self.tokens.len();
+        debug_assert!(span.pages.len() * self.page_tokens > last as usize + guesses.len());
+    }
+
     pub(crate) fn rows(&self) -> usize {
         self.tokens.len()
     }

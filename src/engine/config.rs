@@ -23,6 +23,9 @@ pub struct EngineConfig {
     pub budget_tokens: usize,
     /// Sequences of one model that run at once.
     pub max_sequences: usize,
+    /// Tokens that a step may guess of one answer, from how its text went on before, and verify at
+    /// once; answers stay the same and those that quote come faster. 0 guesses nothing.
+    pub speculative_tokens: usize,
     /// Sequences of one model that may wait; more are refused as busy.
     pub queue_sequences: usize,
     /// Sequences of one caller and one model that may wait; more are refused as busy.
@@ -65,6 +68,7 @@ impl Default for EngineConfig {
             prefix_reuse: true,
             budget_tokens: 512,
             max_sequences: 32,
+            speculative_tokens: 15,
             queue_sequences: 256,
             queue_sequences_per_caller: 64,
             priority_age_s: 30,
@@ -91,6 +95,7 @@ impl EngineConfig {
         within("max_sequences", self.max_sequences as u64, 1, 1024)?;
         let sequences = self.max_sequences as u64;
         within("budget_tokens", self.budget_tokens as u64, sequences, 1 << 16)?;
+        within("speculative_tokens", self.speculative_tokens as u64, 0, 63)?;
         within("queue_sequences", self.queue_sequences as u64, 1, 65_536)?;
         let per_caller = self.queue_sequences_per_caller as u64;
         within("queue_sequences_per_caller", per_caller, 1, 65_536)?;

@@ -78,6 +78,10 @@ pub struct ModelStats {
     /// Tokens of prompts that were found computed.
     pub reused_tokens: u64,
     pub completion_tokens: u64,
+    /// Tokens of answers that were guessed and verified.
+    pub guessed_tokens: u64,
+    /// Those of them that were right: so many steps less.
+    pub confirmed_tokens: u64,
     pub preemptions: u64,
     pub steps: u64,
     /// How long a sequence would wait that came now, as far as can be said from what others took.
@@ -181,6 +185,8 @@ impl Model {
             computed_tokens: shared.computed_tokens.load(Relaxed),
             reused_tokens: shared.reused_tokens.load(Relaxed),
             completion_tokens: shared.completion_tokens.load(Relaxed),
+            guessed_tokens: shared.guessed_tokens.load(Relaxed),
+            confirmed_tokens: shared.confirmed_tokens.load(Relaxed),
             preemptions: shared.preemptions.load(Relaxed),
             steps: shared.steps.load(Relaxed),
             queue_wait: self.inner.queue.wait_of_next(),

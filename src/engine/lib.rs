@@ -17,6 +17,7 @@ mod kv;
 mod layers;
 mod limits;
 mod loader;
+mod lookup;
 mod machine;
 pub mod measure;
 mod pages;

@@ -15,6 +15,7 @@
 mod admission;
 mod fair;
 mod pace;
+mod speculation;
 mod wants;
 
 use crate::config::EngineConfig;
@@ -24,6 +25,7 @@ use crate::request::{CallerKey, Priority};
 
 use fair::Shares;
 use pace::{Mix, Pace};
+use speculation::{Costs, Trust};
 use wants::Wants;
 
 /// Names a sequence within its model; ids grow in order of arrival.
@@ -36,6 +38,8 @@ pub(crate) struct Limits {
     pub(crate) page_tokens: usize,
     pub(crate) budget_tokens: usize,
     pub(crate) max_sequences: usize,
+    /// Guesses of one sequence that a step may verify; 0 guesses nothing.
+    pub(crate) guess_tokens: usize,
     /// Whether pages outlive their sequence for others that begin alike.
     pub(crate) prefix_reuse: bool,
     /// After so long a sequence counts as one priority higher.
@@ -61,6 +65,8 @@ pub(crate) struct Work {
     pub(crate) count: usize,
     /// Whether the last of these is the sequence's last known token, so that one can be drawn.
     pub(crate) samples: bool,
+    /// Guesses that are verified behind these.
+    pub(crate) guesses: usize,
 }
 
 /// Owns the order of sequences and their leases.
@@ -70,8 +76,11 @@ pub(crate) struct Scheduler {
     pages: Pages,
     shares: Shares,
     pace: Pace,
+    costs: Costs,
     /// What the step that was chosen last runs.
     mix: Mix,
+    /// Guesses that this step verifies.
+    guesses: usize,
     // Both in order of arrival.
     waiting: Vec<Entry>,
     running: Vec<Entry>,
@@ -97,6 +106,7 @@ struct Entry {
     lease: Lease,
     /// The reader lags: keep, but do not run.
     paused: bool,
+    trust: Trust,
 }
 
 /// The order in which sequences keep their pages: urgency, then arrival.
@@ -108,6 +118,7 @@ impl Limits {
             page_tokens: config.page_tokens,
             budget_tokens: config.budget_tokens,
             max_sequences: config.max_sequences,
+            guess_tokens: config.speculative_tokens,
             prefix_reuse: config.prefix_reuse,
             priority_age_ms: config.priority_age_s * 1000,
         }
@@ -121,7 +132,9 @@ impl Scheduler {
             pages: Pages::new(total_pages),
             shares: Shares::new(limits.budget_tokens),
             pace: Pace::default(),
+            costs: Costs::default(),
             mix: Mix::default(),
+            guesses: 0,
             waiting: Vec::new(),
             running: Vec::new(),
             now_ms: 0,
@@ -147,6 +160,7 @@ impl Scheduler {
             reached: 0,
             lease: self.pages.lease(),
             paused: false,
+            trust: Trust::default(),
         });
     }
 
@@ -166,26 +180,28 @@ impl Scheduler {
         // Who wrote may have had to give its place up for a prompt.
         let writing = work.iter().filter(|work| work.samples && work.count == 1).count();
         self.mix = Mix { writing, prompt_tokens: tokens - writing };
+        self.guesses = 0;
         work
     }
 
     /// Notes how long the step took that was chosen last.
     pub(crate) fn note_cost(&mut self, took_us: u64) {
-        self.pace.note(self.mix, took_us);
+        if self.mix.prompt_tokens == 0 {
+            self.costs.note(self.mix.writing + self.guesses, took_us);
+        }
+        if self.guesses == 0 {
+            self.pace.note(self.mix, took_us);
+        }
     }
 
     /// Notes that a step has run. Pages that it filled may serve others from now on.
     pub(crate) fn advance(&mut self, work: &[Work]) {
-        let Limits { page_tokens, prefix_reuse, .. } = self.limits;
+        let limits = self.limits;
         for work in work {
             let Some(entry) = self.find(work.sequence) else { continue };
             debug_assert_eq!(entry.computed, work.start, "work runs once");
-            entry.computed += work.count;
             entry.granted = 0;
-            if prefix_reuse {
-                let filled = work.start / page_tokens..entry.computed / page_tokens;
-                filled.for_each(|page| entry.lease.name(page, entry.chain.full()[page]));
-            }
+            entry.compute(work.count, &limits);
         }
     }
 
@@ -193,6 +209,7 @@ impl Scheduler {
     pub(crate) fn push_token(&mut self, id: SequenceId, token: u32) {
         if let Some(entry) = self.find(id) {
             entry.chain.push(token);
+            entry.trust.note_token();
         }
     }
 
@@ -322,6 +339,7 @@ impl Scheduler {
                 start: entry.computed,
                 count: entry.granted,
                 samples: entry.left() == 0,
+                guesses: 0,
             })
             .collect();
         work.sort_by_key(|work| !(work.samples && work.count == 1));
@@ -361,6 +379,16 @@ impl Entry {
     /// Tokens that are known and neither computed nor granted.
     fn left(&self) -> usize {
         self.chain.tokens() - self.computed - self.granted
+    }
+
+    /// Notes so many more computed tokens; pages that they fill may serve others.
+    fn compute(&mut self, count: usize, limits: &Limits) {
+        let before = self.computed;
+        self.computed += count;
+        if limits.prefix_reuse {
+            let filled = before / limits.page_tokens..self.computed / limits.page_tokens;
+            filled.for_each(|page| self.lease.name(page, self.chain.full()[page]));
+        }
     }
 }
 

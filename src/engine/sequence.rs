@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::error::Result;
 use crate::event::{Event, FinishReason, Finished, TokenLogprob};
+use crate::lookup;
 use crate::queue::Ticket;
 use crate::request::{CallerKey, Priority, SequenceRequest};
 use crate::sampler::Sampler;
@@ -29,6 +30,8 @@ pub(crate) struct ActiveSequence {
     detokenizer: Detokenizer,
     stops: StopMatcher,
     grammar: Option<Box<Grammar>>,
+    /// How the text may go on; made for each step anew.
+    guesses: Vec<u32>,
     events: mpsc::Sender<Result<Event>>,
     /// Until the first step that runs it.
     ticket: Option<Ticket>,
@@ -80,6 +83,7 @@ impl ActiveSequence {
             detokenizer,
             stops: StopMatcher::new(request.stop),
             grammar: request.grammar,
+            guesses: Vec::new(),
             events,
             ticket: Some(ticket),
             submitted: Instant::now(),
@@ -122,6 +126,20 @@ impl ActiveSequence {
             return Reader::Listens;
         }
         Reader::Lags(self.lagging.get_or_insert_with(Instant::now).elapsed())
+    }
+
+    /// Guesses up to `most` tokens that follow, as far as the sequence may go and its reader has
+    /// room for them. Says how many these are.
+    pub(crate) fn look_ahead(&mut self, most: usize) -> usize {
+        // The last token that may be drawn is never guessed: none follows it.
+        let left = (self.most_tokens - self.tokens.len()).saturating_sub(1);
+        let room = self.events.capacity().saturating_sub(EVENTS_PER_TOKEN);
+        self.guesses = lookup::guess(&self.tokens, most.min(left).min(room));
+        self.guesses.len()
+    }
+
+    pub(crate) fn guesses(&self) -> &[u32] {
+        &self.guesses
     }
 
     /// Draws the next token, of those that the grammar allows.

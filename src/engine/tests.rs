@@ -7,4 +7,5 @@ mod grammars;
 mod kinds;
 mod queueing;
 mod reuse;
+mod speculation;
 pub(crate) mod support;

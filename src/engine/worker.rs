@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) computed_tokens: AtomicU64,
     pub(crate) reused_tokens: AtomicU64,
     pub(crate) completion_tokens: AtomicU64,
+    pub(crate) guessed_tokens: AtomicU64,
+    pub(crate) confirmed_tokens: AtomicU64,
     pub(crate) preemptions: AtomicU64,
     pub(crate) steps: AtomicU64,
     /// How long a sequence runs; 0 until one has ended.
@@ -152,14 +154,19 @@ impl Run {
     fn step(&mut self) -> Result<()> {
         self.look_at_readers();
         let begun = Instant::now();
-        let work = self.scheduler.schedule(self.now_ms());
+        let mut work = self.scheduler.schedule(self.now_ms());
+        let (sequences, most) = (&mut self.sequences, self.worker.limits.guess_tokens);
+        self.scheduler.speculate(&mut work, |id| {
+            sequences.get_mut(&id).map_or(0, |sequence| sequence.look_ahead(most))
+        });
         self.is_stuck = work.is_empty();
         if !work.is_empty() {
             let batch = self.batch(&work);
+            let known: usize = work.iter().map(|work| work.count).sum();
             self.publish();
             let logits = self.worker.runner.run(&batch)?;
             self.scheduler.advance(&work);
-            self.worker.shared.computed_tokens.fetch_add(batch.rows() as u64, Relaxed);
+            self.worker.shared.computed_tokens.fetch_add(known as u64, Relaxed);
             self.worker.shared.steps.fetch_add(1, Relaxed);
             if let Some(logits) = logits {
                 self.postprocess(&work, &logits)?;
@@ -199,35 +206,66 @@ impl Run {
             let pages = self.scheduler.pages_of(work.sequence);
             let pages = pages.iter().map(|page| page.0).collect();
             batch.push(tokens, work.start, pages, work.samples);
+            batch.guess(&sequence.guesses()[..work.guesses]);
         }
         batch
     }
 
-    /// Draws a token for every sequence whose logits were computed.
+    /// Draws tokens for every sequence whose logits were computed.
     fn postprocess(&mut self, work: &[Work], logits: &Tensor) -> Result<()> {
         let (_, vocab) = logits.dims2()?;
-        let sampling = work.iter().filter(|work| work.samples);
         let mut ended = Vec::new();
         with_values(logits, |logits| {
-            for (work, logits) in sampling.zip(logits.chunks_exact(vocab)) {
-                let id = work.sequence;
-                let sequence = self.sequences.get_mut(&id).expect("scheduled ones live");
-                let last = match sequence.draw(logits) {
-                    Ok((token, logprob)) => {
-                        self.scheduler.push_token(id, token);
-                        self.worker.shared.completion_tokens.fetch_add(1, Relaxed);
-                        sequence.push(token, logprob, &self.worker.tokenizer).map(Ok)
-                    }
-                    Err(error) => {
-                        self.scheduler.distrust(id);
-                        Some(Err(error))
-                    }
-                };
-                ended.extend(last.map(|last| (id, last)));
+            let mut rest = logits;
+            for work in work.iter().filter(|work| work.samples) {
+                let (own, others) = rest.split_at((1 + work.guesses) * vocab);
+                let last = self.draw(work, own.chunks_exact(vocab));
+                ended.extend(last.map(|last| (work.sequence, last)));
+                rest = others;
             }
         })?;
         ended.into_iter().for_each(|(id, last)| self.end(id, last));
         Ok(())
+    }
+
+    /// Draws from the first row, and from each next one as long as the token that was drawn is the
+    /// one that had been guessed: the rows behind it were computed for that. What is drawn is what
+    /// would be drawn without guesses. Gives the sequence's last event, if it has ended.
+    fn draw<'a>(
+        &mut self,
+        work: &Work,
+        rows: impl Iterator<Item = &'a [f32]>,
+    ) -> Option<Result<Event>> {
+        let (id, shared) = (work.sequence, &self.worker.shared);
+        let sequence = self.sequences.get_mut(&id).expect("scheduled ones live");
+        let mut right = 0;
+        for logits in rows {
+            let (token, logprob) = match sequence.draw(logits) {
+                Ok(drawn) => drawn,
+                Err(error) => {
+                    self.scheduler.distrust(id);
+                    return Some(Err(error));
+                }
+            };
+            self.scheduler.push_token(id, token);
+            shared.completion_tokens.fetch_add(1, Relaxed);
+            let guess = sequence.guesses().get(right).filter(|_| right < work.guesses);
+            let is_right = guess == Some(&token);
+            if let Some(last) = sequence.push(token, logprob, &self.worker.tokenizer) {
+                return Some(Ok(last));
+            }
+            if !is_right {
+                break;
+            }
+            right += 1;
+            self.scheduler.confirm_guess(id);
+        }
+        self.scheduler.note_guesses(id, work.guesses, right);
+        shared.guessed_tokens.fetch_add(work.guesses as u64, Relaxed);
+        shared.confirmed_tokens.fetch_add(right as u64, Relaxed);
+        // Each was computed as a guess, and is not computed again.
+        shared.computed_tokens.fetch_add(right as u64, Relaxed);
+        None
     }
 
     /// Forgets a sequence, then tells its reader: who sees the end sees the pages free.

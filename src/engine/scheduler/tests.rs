@@ -12,6 +12,7 @@ const LIMITS: Limits = Limits {
     page_tokens: 4,
     budget_tokens: 64,
     max_sequences: 4,
+    guess_tokens: 3,
     prefix_reuse: true,
     priority_age_ms: 1000,
 };
@@ -66,7 +67,7 @@ fn step_at(scheduler: &mut Scheduler, now_ms: u64) -> Vec<Work> {
 }
 
 fn work(id: u64, start: usize, count: usize, samples: bool) -> Work {
-    Work { sequence: SequenceId(id), start, count, samples }
+    Work { sequence: SequenceId(id), start, count, samples, guesses: 0 }
 }
 
 #[test]

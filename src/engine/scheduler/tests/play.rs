@@ -18,6 +18,8 @@ const LIVE: usize = 14;
 /// Steps within which everybody whose reader reads must end. All that live want less than 1,200
 /// tokens, and a step runs 4 or more; the rest is for what is computed again.
 const PATIENCE: u64 = 2_500;
+/// Of so many steps nobody arrives in so many, so that those who are there have room for guesses.
+const QUIET_STEPS: (u64, u64) = (400, 150);
 
 /// A sequence as the play knows it.
 struct Live {
@@ -36,6 +38,7 @@ struct Play {
     step: u64,
     priorities: &'static [Priority],
     slowest: u64,
+    guessed: usize,
 }
 
 impl Play {
@@ -46,7 +49,18 @@ impl Play {
         let limits = Limits { budget_tokens, ..LIMITS };
         let scheduler = Scheduler::new(limits, total);
         let live = BTreeMap::new();
-        Play { random, limits, total, scheduler, live, next_id: 0, step: 0, priorities, slowest: 0 }
+        Play {
+            random,
+            limits,
+            total,
+            scheduler,
+            live,
+            next_id: 0,
+            step: 0,
+            priorities,
+            slowest: 0,
+            guessed: 0,
+        }
     }
 
     fn now_ms(&self) -> u64 {
@@ -69,7 +83,8 @@ impl Play {
     }
 
     fn disturb(&mut self) {
-        if self.live.len() < LIVE && self.random.random_bool(0.3) {
+        let is_quiet = self.step % QUIET_STEPS.0 < QUIET_STEPS.1;
+        if self.live.len() < LIVE && !is_quiet && self.random.random_bool(0.3) {
             self.arrive();
         }
         for id in self.live.keys().copied().collect::<Vec<_>>() {
@@ -85,15 +100,20 @@ impl Play {
 
     /// Runs a step and checks what holds for each.
     fn run(&mut self) -> Vec<Work> {
-        let work = self.scheduler.schedule(self.now_ms());
-        let tokens: usize = work.iter().map(|work| work.count).sum();
+        let mut work = self.scheduler.schedule(self.now_ms());
+        let (live, random) = (&self.live, &mut self.random);
+        self.scheduler.speculate(&mut work, |id| random.random_range(0..live[&id].left.min(9)));
+        let tokens: usize = work.iter().map(|work| work.count + work.guesses).sum();
         assert!(tokens <= self.limits.budget_tokens, "the budget is kept");
         let ids: BTreeSet<_> = work.iter().map(|work| work.sequence).collect();
         assert_eq!(ids.len(), work.len(), "one piece of work each");
         assert!(self.scheduler.running() <= self.limits.max_sequences);
         for work in &work {
             let held = self.scheduler.pages_of(work.sequence).len() * self.limits.page_tokens;
-            assert!(work.count > 0 && held >= work.start + work.count, "work lies in its pages");
+            let end = work.start + work.count + work.guesses;
+            assert!(work.count > 0 && held >= end, "work lies in its pages");
+            assert!(work.guesses == 0 || (work.samples && work.count == 1), "who writes guesses");
+            self.guessed += work.guesses;
         }
         for entry in &self.scheduler.running {
             let writes = entry.chain.tokens() - entry.computed == 1;
@@ -105,15 +125,7 @@ impl Play {
         self.scheduler.advance(&work);
         self.scheduler.note_cost(1_000 + 100 * tokens as u64);
         for work in work.iter().filter(|work| work.samples) {
-            let live = self.live.get_mut(&work.sequence).expect("only live ones run");
-            live.left -= 1;
-            match live.left {
-                0 => {
-                    self.scheduler.remove(work.sequence);
-                    self.live.remove(&work.sequence);
-                }
-                _ => self.scheduler.push_token(work.sequence, self.random.random_range(0..3)),
-            }
+            self.write(work);
         }
         assert!(self.scheduler.check(), "free + held + cached = total");
         let entries = self.scheduler.running.iter().chain(&self.scheduler.waiting);
@@ -126,6 +138,26 @@ impl Play {
         assert!(self.slowest < PATIENCE, "somebody starves");
         self.step += 1;
         work
+    }
+
+    /// Draws a sequence's next token, and another one for each guess that was right.
+    fn write(&mut self, work: &Work) {
+        let id = work.sequence;
+        let right = self.random.random_range(0..=work.guesses);
+        for index in 0..=right {
+            let live = self.live.get_mut(&id).expect("only live ones run");
+            live.left -= 1;
+            if live.left == 0 {
+                self.scheduler.remove(id);
+                self.live.remove(&id);
+                return;
+            }
+            self.scheduler.push_token(id, self.random.random_range(0..3));
+            if index < right {
+                self.scheduler.confirm_guess(id);
+            }
+        }
+        self.scheduler.note_guesses(id, work.guesses, right);
     }
 
     /// No more arrivals and no pauses: everyone ends, and nothing is left.
@@ -212,6 +244,7 @@ proptest! {
             play.disturb();
             play.run();
         }
+        assert!(play.guessed > 100, "guesses were part of the play");
         play.drain();
     }
 
