@@ -6,7 +6,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use hearth_engine::measure::{self, DecodeRate};
-use hearth_engine::{EngineConfig, Event, Machine, Model, Pool, Sequence, SequenceRequest, Source};
+use hearth_engine::{
+    CallerKey, EngineConfig, Event, Machine, Model, Pool, Sequence, SequenceRequest, Source,
+};
+
+/// Tokens of a stream while nothing else runs.
+const QUIET_TOKENS: usize = 80;
+/// A prompt that takes longer beside a stream is given up.
+const LONGEST_PROMPT: Duration = Duration::from_secs(600);
 
 /// A loaded model.
 pub struct Hearth {
@@ -44,6 +51,34 @@ impl Hearth {
             let panicked = |_| anyhow::anyhow!("a reader panicked");
             readers.into_iter().map(|reader| reader.join().map_err(panicked)?).collect()
         })
+    }
+
+    /// Milliseconds between the tokens of one stream: while nothing else runs, and beside a long
+    /// prompt.
+    pub fn gaps(&self, prompt: Vec<u32>, long: Vec<u32>) -> Result<[Vec<f64>; 2]> {
+        let request = measure::request(&self.model, prompt, u32::MAX);
+        let logprobs = Some(0);
+        let mut stream = self.model.submit(SequenceRequest { logprobs, ..request })?;
+        let mut next = || match stream.blocking_recv() {
+            Some(Ok(Event::Text { .. })) => Ok(Instant::now()),
+            Some(Err(error)) => Err(error.into()),
+            _ => Err(anyhow::anyhow!("the stream ended before the prompt was read")),
+        };
+        let quiet = (0..QUIET_TOKENS).map(|_| next()).collect::<Result<Vec<Instant>>>()?;
+        let caller = CallerKey(1);
+        let request = SequenceRequest { caller, ..measure::request(&self.model, long, 1) };
+        let prompt = self.model.submit(request)?;
+        let reader = thread::spawn(move || count_until(prompt, Instant::now() + LONGEST_PROMPT));
+        let mut beside = vec![next()?];
+        while !reader.is_finished() {
+            beside.push(next()?);
+        }
+        reader.join().map_err(|_| anyhow::anyhow!("a reader panicked"))??;
+        let gaps = |times: &[Instant]| {
+            let gap = |pair: &[Instant]| (pair[1] - pair[0]).as_secs_f64() * 1e3;
+            times.windows(2).map(gap).collect()
+        };
+        Ok([gaps(&quiet[QUIET_TOKENS / 4..]), gaps(&beside)])
     }
 
     /// The likeliest next tokens after a prompt, with their log probabilities.

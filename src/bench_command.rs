@@ -24,8 +24,8 @@ use crate::terminal;
 
 /// Streams that are decoded together.
 const STREAMS: [usize; 3] = [1, 4, 16];
-/// A short prompt: attention then costs little, and the weights are what is measured.
-const PROMPT_TOKENS: usize = 32;
+/// A short prompt: attention then costs little, and all streams have soon begun to write.
+const PROMPT_TOKENS: usize = 8;
 const LONG_PROMPT_TOKENS: usize = 512;
 /// An answer takes about so long alone, between these many tokens.
 const ANSWER_S: f64 = 2.0;
@@ -252,10 +252,16 @@ impl Run<'_> {
 
     fn decode_once(&mut self, streams: usize, tokens: u32) -> Result<DecodeRate> {
         let prompt_tokens = PROMPT_TOKENS.min(self.context_tokens() / 4).max(1);
-        let requests = (0..streams)
-            .map(|_| measure::request(self.model, self.prompt(prompt_tokens), tokens))
-            .collect();
-        Ok(measure::decode(self.model, requests)?)
+        let model = self.model;
+        let mut requests = || {
+            let request = |_| measure::request(model, self.prompt(prompt_tokens), tokens);
+            (0..streams).map(request).collect::<Vec<_>>()
+        };
+        // Answers so short that the first ends before the last begins are measured one by one.
+        match measure::decode_together(model, requests())? {
+            Some(rate) => Ok(rate),
+            None => Ok(measure::decode(model, requests())?),
+        }
     }
 
     fn prompt(&mut self, tokens: usize) -> Vec<u32> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hearth_engine::{CallerKey, Model, Pool, Sequence, SequenceRequest};
+use hearth_engine::{CallerKey, Model, Pool, Sequence, SequenceRequest, Source};
 use hearth_gateway::backend::{Activity, Backend, ModelState, ServedModel, no_vectors};
 use hearth_gateway::embedding::{EmbedInput, EmbedRequest, Embedding};
 use hearth_gateway::error::sentence;
@@ -48,16 +48,10 @@ impl Local {
     async fn model(&self, name: &ModelName) -> Result<Model> {
         let (library, pool, name) = (self.library.clone(), self.pool.clone(), name.clone());
         run_blocking(move || {
-            let source = library.source(&name).map_err(|error| match error {
-                hearth_hub::Error::NotFound(name) => Error::NoModel(name.to_string()),
-                other => Error::Internal(format!("model `{name}`: {other}")),
-            })?;
-            let source = match source {
-                hearth_hub::Source::Path(path) => hearth_engine::Source::Path(path),
-                hearth_hub::Source::Static(bytes) => hearth_engine::Source::Static(bytes),
-            };
+            let source = source(&library, &name)?;
+            let draft = draft(&library, &pool, &name);
             let started = std::time::Instant::now();
-            let model = pool.get(&name.to_string(), &source);
+            let model = pool.get_guided(&name.to_string(), &source, draft.as_ref());
             tracing::debug!(model.name = %name, wait_ms = started.elapsed().as_millis(), "model");
             model.map_err(|error| load_error(&name, &pool, error))
         })
@@ -262,6 +256,33 @@ fn sequence_request(request: &GenerateRequest, plan: &Plan, choice: u16) -> Sequ
 /// What the engine knows of a user; the operator is nobody's number.
 fn caller_key(user: Option<UserId>) -> CallerKey {
     CallerKey(user.map_or(0, |user| user.0.cast_unsigned()))
+}
+
+/// Where a model's files are.
+fn source(library: &Library, name: &ModelName) -> Result<Source> {
+    let source = library.source(name).map_err(|error| match error {
+        hearth_hub::Error::NotFound(name) => Error::NoModel(name.to_string()),
+        other => Error::Internal(format!("model `{name}`: {other}")),
+    })?;
+    Ok(match source {
+        hearth_hub::Source::Path(path) => Source::Path(path),
+        hearth_hub::Source::Static(bytes) => Source::Static(bytes),
+    })
+}
+
+/// The files of the small model that guesses for this one, if the settings name one. Without it
+/// the model says the same, so that nothing fails where it is missing.
+fn draft(library: &Library, pool: &Pool, name: &ModelName) -> Option<Source> {
+    let is_large = |large: &str| library.find(large).is_ok_and(|entry| entry.name == *name);
+    let (_, small) = pool.config().draft_pairs().find(|(large, _)| is_large(large))?;
+    let found = library.find(small).map_err(|error| error.to_string());
+    match found.and_then(|entry| source(library, &entry.name).map_err(|error| error.to_string())) {
+        Ok(source) => Some(source),
+        Err(problem) => {
+            tracing::warn!(problem, "engine.draft_models names {small}, which is not there");
+            None
+        }
+    }
 }
 
 /// Why a model could not be loaded.

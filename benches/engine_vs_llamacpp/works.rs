@@ -21,6 +21,7 @@ const LONG_PROMPT_TOKENS: usize = 512;
 const STREAMS: usize = 16;
 const MANY_STREAMS: usize = 64;
 const PREFIX_TOKENS: usize = 2048;
+const STALL_TOKENS: usize = 4000;
 /// What differs after a shared prefix.
 const SUFFIX_TOKENS: usize = 16;
 /// Room of a slot of llama.cpp's server: a short prompt and its answer, with as much to spare.
@@ -45,10 +46,12 @@ pub(crate) enum Work {
     Prefix,
     /// 64 streams together, and whether they get the same.
     Fairness,
+    /// What a prompt of 4,000 tokens does to the pace of a stream; without a peer.
+    Stall,
 }
 
 impl Work {
-    pub(crate) const ALL: [Work; 7] = [
+    pub(crate) const ALL: [Work; 8] = [
         Work::Agreement,
         Work::Decode,
         Work::Quoting,
@@ -56,6 +59,7 @@ impl Work {
         Work::Streams,
         Work::Prefix,
         Work::Fairness,
+        Work::Stall,
     ];
 }
 
@@ -82,6 +86,7 @@ impl Bench<'_> {
             Work::Streams => self.streams(),
             Work::Prefix => self.prefix(),
             Work::Fairness => self.fairness(),
+            Work::Stall => self.stall(),
         }
     }
 
@@ -106,9 +111,12 @@ impl Bench<'_> {
     fn decode(&mut self) -> Result<()> {
         let (mut ours, mut theirs) = (Series::default(), Series::default());
         let (mut candles, mut read) = (Series::default(), Series::default());
+        let mut per_step = Series::default();
         for _ in 0..self.rounds {
             let prompts = self.prompts(1, PROMPT_TOKENS);
-            ours.push(self.hearth.decode(&prompts, ANSWER_TOKENS)?.tokens_per_s);
+            let rate = self.hearth.decode(&prompts, ANSWER_TOKENS)?;
+            ours.push(rate.tokens_per_s);
+            per_step.push(rate.tokens_per_step);
             theirs.push(self.llamacpp.decode(&prompts[0], ANSWER_TOKENS)?);
             if let Some(candle) = &mut self.candle {
                 candles.push(candle.decode(&prompts, ANSWER_TOKENS)?);
@@ -117,7 +125,13 @@ impl Bench<'_> {
         }
         let (bytes, limit) = (ours.median() * self.cost.step_bytes as f64, read.median());
         let share = 100.0 * bytes / limit;
-        let note = format!("{:.1} GB/s, {share:.0} % of {:.1}", bytes / 1e9, limit / 1e9);
+        // More than one token per step: the text has begun to repeat itself.
+        let note = format!(
+            "{:.1} GB/s, {share:.0} % of {:.1}; {:.2} tokens per step",
+            bytes / 1e9,
+            limit / 1e9,
+            per_step.median()
+        );
         let peers = [("llama.cpp", theirs), ("candle", candles)];
         self.report.rate("decode, 1 stream", &ours, &peers, &note);
         Ok(())
@@ -223,6 +237,27 @@ impl Bench<'_> {
         self.llamacpp.stop_server()
     }
 
+    fn stall(&mut self) -> Result<()> {
+        let (mut quiet, mut beside, mut times) =
+            (Series::default(), Series::default(), Series::default());
+        for _ in 0..self.rounds {
+            let (prompt, long) = (self.prompt(PROMPT_TOKENS), self.prompt(STALL_TOKENS));
+            let [mut alone, mut stalled] = self.hearth.gaps(prompt, long)?;
+            let (alone, stalled) = (percentile(&mut alone, 50), percentile(&mut stalled, 99));
+            quiet.push(alone);
+            beside.push(stalled);
+            times.push(stalled / alone);
+        }
+        let note = format!(
+            "a token every {:.1} ms alone (median), {:.1} ms beside it (99th percentile): {:.2} times",
+            quiet.median(),
+            beside.median(),
+            times.median(),
+        );
+        self.report.remark(&format!("a stream beside a prompt of {STALL_TOKENS}"), &note);
+        Ok(())
+    }
+
     /// Consecutive tokens from `first`, every sixteenth replaced by another, then `first` again:
     /// what follows is the text without the replacements.
     fn quoted(&self, first: u32) -> Vec<u32> {
@@ -247,4 +282,11 @@ impl Bench<'_> {
         self.prompts += 1;
         measure::prompt(&self.hearth.model, self.prompts, tokens)
     }
+}
+
+/// The value that so many percent of all do not exceed.
+fn percentile(values: &mut [f64], percent: usize) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let last = values.len().saturating_sub(1);
+    values.get((last * percent).div_ceil(100)).copied().unwrap_or(f64::NAN)
 }

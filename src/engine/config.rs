@@ -23,9 +23,15 @@ pub struct EngineConfig {
     pub budget_tokens: usize,
     /// Sequences of one model that run at once.
     pub max_sequences: usize,
-    /// Tokens that a step may guess of one answer, from how its text went on before, and verify at
-    /// once; answers stay the same and those that quote come faster. 0 guesses nothing.
+    /// Whether to guess how answers go on, from how their text went on before, and verify several
+    /// tokens at once: answers stay the same, and those that quote come faster. `auto` (where it
+    /// pays), `always` or `off`.
+    pub speculation: Speculation,
+    /// Guesses for one answer that a step may verify, 1 to 63.
     pub speculative_tokens: usize,
+    /// Small models that guess for large ones of the same vocabulary, each as `LARGE=SMALL`; they
+    /// take memory beside them.
+    pub draft_models: Vec<String>,
     /// Sequences of one model that may wait; more are refused as busy.
     pub queue_sequences: usize,
     /// Sequences of one caller and one model that may wait; more are refused as busy.
@@ -58,6 +64,18 @@ pub enum DevicePreference {
     Gpu,
 }
 
+/// When guesses are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Speculation {
+    /// Where that is faster, by what steps were measured to take.
+    #[default]
+    Auto,
+    /// Wherever there are any.
+    Always,
+    Off,
+}
+
 impl Default for EngineConfig {
     fn default() -> EngineConfig {
         EngineConfig {
@@ -68,7 +86,9 @@ impl Default for EngineConfig {
             prefix_reuse: true,
             budget_tokens: 512,
             max_sequences: 32,
+            speculation: Speculation::Auto,
             speculative_tokens: 15,
+            draft_models: Vec::new(),
             queue_sequences: 256,
             queue_sequences_per_caller: 64,
             priority_age_s: 30,
@@ -82,6 +102,11 @@ impl Default for EngineConfig {
 }
 
 impl EngineConfig {
+    /// The large models that have a draft model, each with that one's name.
+    pub fn draft_pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.draft_models.iter().filter_map(|pair| draft_pair(pair))
+    }
+
     /// Says which setting is out of range, if one is.
     pub fn validate(&self) -> Result<()> {
         let within = |key, value: u64, low: u64, high: u64| {
@@ -95,7 +120,7 @@ impl EngineConfig {
         within("max_sequences", self.max_sequences as u64, 1, 1024)?;
         let sequences = self.max_sequences as u64;
         within("budget_tokens", self.budget_tokens as u64, sequences, 1 << 16)?;
-        within("speculative_tokens", self.speculative_tokens as u64, 0, 63)?;
+        within("speculative_tokens", self.speculative_tokens as u64, 1, 63)?;
         within("queue_sequences", self.queue_sequences as u64, 1, 65_536)?;
         let per_caller = self.queue_sequences_per_caller as u64;
         within("queue_sequences_per_caller", per_caller, 1, 65_536)?;
@@ -104,12 +129,24 @@ impl EngineConfig {
         within("reader_timeout_s", self.reader_timeout_s, 1, 86_400)?;
         within("max_loaded_models", self.max_loaded_models as u64, 1, 1024)?;
         within("keep_alive_s", self.keep_alive_s, 0, 31_536_000)?;
+        let is_pair = |pair: &String| draft_pair(pair).is_some();
+        if let Some(pair) = self.draft_models.iter().find(|pair| !is_pair(pair)) {
+            let problem = format!("has {pair:?}, must be names of two models: large=small");
+            return Err(Error::Config { key: "draft_models", problem });
+        }
         if !(0.1..=1.0).contains(&self.memory_share) {
             let problem = format!("is {}, must be 0.1 to 1", self.memory_share);
             return Err(Error::Config { key: "memory_share", problem });
         }
         Ok(())
     }
+}
+
+/// The names of the large model and of the small one.
+fn draft_pair(pair: &str) -> Option<(&str, &str)> {
+    let (large, small) = pair.split_once('=')?;
+    let (large, small) = (large.trim(), small.trim());
+    (!large.is_empty() && !small.is_empty() && !small.contains('=')).then_some((large, small))
 }
 
 #[cfg(test)]
@@ -119,6 +156,21 @@ mod tests {
     #[test]
     fn the_default_is_valid() {
         assert!(EngineConfig::default().validate().is_ok());
+    }
+
+    #[test]
+    fn a_draft_model_is_named_with_its_large_one() {
+        let with = |pair: &str| EngineConfig {
+            draft_models: vec![pair.to_string()],
+            ..EngineConfig::default()
+        };
+        let config = with("llama3.1:8b = llama3.2:1b");
+        assert!(config.validate().is_ok());
+        assert_eq!(config.draft_pairs().collect::<Vec<_>>(), [("llama3.1:8b", "llama3.2:1b")]);
+        for pair in ["llama3.2:1b", "=small", "large=", "a=b=c"] {
+            let problem = with(pair).validate().expect_err("refused").to_string();
+            assert!(problem.contains("draft_models"), "{problem}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod batch;
 mod config;
 mod decoder;
+mod draft;
 mod embedder;
 mod encoder;
 mod error;
@@ -38,7 +39,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-pub use config::{DevicePreference, EngineConfig};
+pub use config::{DevicePreference, EngineConfig, Speculation};
 pub use embedder::{Embedding, Vectors};
 pub use error::{Error, Result};
 pub use event::{Event, FinishReason, Finished, TokenLogprob};

@@ -10,6 +10,7 @@ use hearth_text::{ChatTemplate, Tokenizer};
 
 use crate::config::EngineConfig;
 use crate::decoder::Decoder;
+use crate::draft::{Draft, check_vocabulary};
 use crate::embedder::Embedder;
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
@@ -24,6 +25,7 @@ use crate::worker::{LoadedDecoder, Runner, Shared, Worker};
 pub(crate) fn load(
     name: &str,
     file: &ModelFile,
+    draft: Option<&ModelFile>,
     placement: &Placement,
     config: &EngineConfig,
 ) -> Result<Model> {
@@ -38,7 +40,9 @@ pub(crate) fn load(
         }
         None => {
             let runner = decoder(file, placement, config)?;
-            start(Parts { info, tokenizer, template, runner }, config)?
+            let draft = draft.map(|draft| self::draft(draft, &tokenizer, placement, config));
+            let draft = draft.transpose()?;
+            start(Parts { info, tokenizer, template, runner, draft }, config)?
         }
     };
     let load_ms = begun.elapsed().as_millis() as u64;
@@ -53,6 +57,7 @@ pub(crate) struct Parts {
     pub(crate) tokenizer: Tokenizer,
     pub(crate) template: ChatTemplate,
     pub(crate) runner: Box<dyn Runner>,
+    pub(crate) draft: Option<Draft>,
 }
 
 /// The decoder with its weights on the placement's device, and its cache.
@@ -74,15 +79,32 @@ pub(crate) fn decoder(
     Ok(Box::new(LoadedDecoder { decoder, kv }))
 }
 
+/// A model that guesses for another one, on the same device and with as many pages.
+fn draft(
+    file: &ModelFile,
+    tokenizer: &Tokenizer,
+    placement: &Placement,
+    config: &EngineConfig,
+) -> Result<Draft> {
+    if file.shape.encoder.is_some() {
+        let problem = "the draft model makes vectors of texts and writes none";
+        return Err(Error::LoadFailed(problem.into()));
+    }
+    check_vocabulary(tokenizer, &Tokenizer::from_model(file)?)?;
+    let vocabs = (file.shape.vocab, tokenizer.vocab());
+    Ok(Draft::new(decoder(file, placement, config)?, config.page_tokens, vocabs))
+}
+
 /// Starts the thread of a model.
 pub(crate) fn start(parts: Parts, config: &EngineConfig) -> Result<Model> {
-    let Parts { info, tokenizer, template, runner } = parts;
+    let Parts { info, tokenizer, template, runner, draft } = parts;
     let tokenizer = Arc::new(tokenizer);
     let shared = Arc::new(Shared::default());
     let queue = Queue::new(QueueLimits::of(config));
     let (commands, received) = sync_channel(config.queue_sequences);
     let worker = Worker {
         runner,
+        draft,
         tokenizer: Arc::clone(&tokenizer),
         commands: received,
         shared: Arc::clone(&shared),

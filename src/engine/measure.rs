@@ -3,7 +3,7 @@
 //! `hearth bench` and the benchmarks call it; serving does not. All answers are greedy, and none
 //! ends before it has all its tokens.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::event::{Event, Finished};
@@ -63,6 +63,33 @@ pub fn decode(model: &Model, requests: Vec<SequenceRequest>) -> Result<DecodeRat
     })
 }
 
+/// Runs all requests at once and counts what they write while all of them do: from when the last
+/// one has begun until the first one ends, so that their prompts are not part of it. `None` if
+/// one had ended before all had begun.
+pub fn decode_together(
+    model: &Model,
+    requests: Vec<SequenceRequest>,
+) -> Result<Option<DecodeRate>> {
+    let sequences = requests.into_iter().map(|request| model.submit(request));
+    let mut sequences = sequences.collect::<Result<Vec<Sequence>>>()?;
+    for sequence in &mut sequences {
+        if let Some(Event::Finished(_)) = sequence.blocking_recv().transpose()? {
+            return Ok(None);
+        }
+    }
+    let (begun, before) = (Instant::now(), model.stats());
+    let mut sequences = sequences.into_iter();
+    let first = sequences.next().map(finish).transpose()?;
+    let (time, after) = (begun.elapsed(), model.stats());
+    sequences.try_for_each(|sequence| finish(sequence).map(drop))?;
+    let tokens = (after.completion_tokens - before.completion_tokens) as f64;
+    let steps = after.steps - before.steps;
+    Ok((first.is_some() && steps > 1).then(|| DecodeRate {
+        tokens_per_s: tokens / time.as_secs_f64(),
+        tokens_per_step: tokens / steps as f64,
+    }))
+}
+
 /// Prompt tokens per second up to the first token.
 pub fn prefill(model: &Model, prompt: Vec<u32>) -> Result<f64> {
     let tokens = prompt.len() as f64;
@@ -99,6 +126,16 @@ mod tests {
         assert!(rate.tokens_per_s > 0.0 && rate.tokens_per_s.is_finite(), "{rate:?}");
         // They may start one after the other, and then run together.
         assert!((1.0..=4.0).contains(&rate.tokens_per_step), "{rate:?}");
+    }
+
+    #[test]
+    fn streams_are_measured_while_all_of_them_write() {
+        let model = load(&f32_gguf(), &config());
+        let requests =
+            |tokens| (0..4).map(|seed| request(&model, prompt(&model, seed, 4), tokens)).collect();
+        let rate = decode_together(&model, requests(200)).expect("runs").expect("all write");
+        assert!(rate.tokens_per_s > 0.0, "{rate:?}");
+        assert!(rate.tokens_per_step > 3.0, "four streams write in each step: {rate:?}");
     }
 
     #[test]

@@ -119,6 +119,21 @@ impl Need {
         }
     }
 
+    /// What a model needs together with one that guesses for it, each with as many pages.
+    pub(crate) fn with_draft(self, draft: &Need) -> Need {
+        let both = |one: Footprint, other: Footprint| Footprint {
+            weights_bytes: one.weights_bytes + other.weights_bytes,
+            kv_token_bytes: one.kv_token_bytes + other.kv_token_bytes,
+        };
+        Need {
+            on_host: both(self.on_host, draft.on_host),
+            on_gpu: both(self.on_gpu, draft.on_gpu),
+            workspace_bytes: self.workspace_bytes + draft.workspace_bytes,
+            // A sequence is as long as both can bear.
+            context_tokens: self.context_tokens.min(draft.context_tokens),
+        }
+    }
+
     fn on(&self, device: DeviceChoice) -> Footprint {
         match device {
             DeviceChoice::Cpu => self.on_host,

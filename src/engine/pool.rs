@@ -28,6 +28,22 @@ pub enum Source {
     Static(&'static [u8]),
 }
 
+impl Source {
+    fn open(&self) -> Result<ModelFile> {
+        Ok(match self {
+            Source::Path(path) => ModelFile::open(path)?,
+            Source::Static(bytes) => ModelFile::from_static(bytes)?,
+        })
+    }
+}
+
+/// A model's files, and those of the one that guesses for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sources {
+    model: Source,
+    draft: Option<Source>,
+}
+
 /// Whether a model can answer at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelState {
@@ -72,7 +88,7 @@ struct State {
 #[derive(Debug)]
 enum Slot {
     Loading(Arc<Load>),
-    Loaded { model: Model, source: Source, last_used: Instant },
+    Loaded { model: Model, source: Sources, last_used: Instant },
 }
 
 /// A load in progress, shared by all who wait for it.
@@ -104,16 +120,23 @@ impl Pool {
 
     /// The model, loaded if it is not yet. Blocks while it loads; many callers share one load.
     pub fn get(&self, name: &str, source: &Source) -> Result<Model> {
-        let load = match self.shared.find_or_claim(name, source)? {
+        self.get_guided(name, source, None)
+    }
+
+    /// As above; `draft` is a smaller model of the same vocabulary that guesses what the model says
+    /// next, so that several tokens are verified in one step. Answers are the same with and without.
+    pub fn get_guided(&self, name: &str, source: &Source, draft: Option<&Source>) -> Result<Model> {
+        let source = Sources { model: source.clone(), draft: draft.cloned() };
+        let load = match self.shared.find_or_claim(name, &source)? {
             Found::Model(model) => return Ok(model),
             Found::Claimed(load) => load,
         };
-        let loaded = catch_unwind(AssertUnwindSafe(|| self.shared.load(name, source, &load)))
+        let loaded = catch_unwind(AssertUnwindSafe(|| self.shared.load(name, &source, &load)))
             .unwrap_or_else(|_| Err(Error::LoadFailed("the loader panicked".into())));
         let mut state = self.shared.lock();
         match &loaded {
             Ok(model) => {
-                let (model, source) = (model.clone(), source.clone());
+                let model = model.clone();
                 let slot = Slot::Loaded { model, source, last_used: Instant::now() };
                 state.slots.insert(name.to_string(), slot);
             }
@@ -161,6 +184,11 @@ impl Pool {
         all
     }
 
+    /// The settings that hold for all its models.
+    pub fn config(&self) -> &EngineConfig {
+        &self.shared.config
+    }
+
     /// The machine's resources now.
     pub fn facts(&self) -> Facts {
         self.shared.machine.facts()
@@ -199,7 +227,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn find_or_claim(&self, name: &str, source: &Source) -> Result<Found> {
+    fn find_or_claim(&self, name: &str, source: &Sources) -> Result<Found> {
         let mut state = self.lock();
         loop {
             match state.slots.get_mut(name) {
@@ -231,14 +259,15 @@ impl Shared {
         }
     }
 
-    fn load(&self, name: &str, source: &Source, load: &Load) -> Result<Model> {
-        let file = match source {
-            Source::Path(path) => ModelFile::open(path)?,
-            Source::Static(bytes) => ModelFile::from_static(bytes)?,
-        };
-        let need = Need::of(&file, &self.config);
+    fn load(&self, name: &str, source: &Sources, load: &Load) -> Result<Model> {
+        let file = source.model.open()?;
+        let draft = source.draft.as_ref().map(Source::open).transpose()?;
+        let mut need = Need::of(&file, &self.config);
+        if let Some(draft) = &draft {
+            need = need.with_draft(&Need::of(draft, &self.config));
+        }
         let placement = self.make_room(&need, load)?;
-        loader::load(name, &file, &placement, &self.config)
+        loader::load(name, &file, draft.as_ref(), &placement, &self.config)
     }
 
     /// Finds a place, letting idle models go until there is one.

@@ -18,7 +18,7 @@ mod pace;
 mod speculation;
 mod wants;
 
-use crate::config::EngineConfig;
+use crate::config::{EngineConfig, Speculation};
 use crate::pages::{Lease, PageId, Pages};
 use crate::prefix::Chain;
 use crate::request::{CallerKey, Priority};
@@ -38,7 +38,8 @@ pub(crate) struct Limits {
     pub(crate) page_tokens: usize,
     pub(crate) budget_tokens: usize,
     pub(crate) max_sequences: usize,
-    /// Guesses of one sequence that a step may verify; 0 guesses nothing.
+    pub(crate) speculation: Speculation,
+    /// Guesses of one sequence that a step may verify.
     pub(crate) guess_tokens: usize,
     /// Whether pages outlive their sequence for others that begin alike.
     pub(crate) prefix_reuse: bool,
@@ -118,6 +119,7 @@ impl Limits {
             page_tokens: config.page_tokens,
             budget_tokens: config.budget_tokens,
             max_sequences: config.max_sequences,
+            speculation: config.speculation,
             guess_tokens: config.speculative_tokens,
             prefix_reuse: config.prefix_reuse,
             priority_age_ms: config.priority_age_s * 1000,

@@ -131,11 +131,20 @@ impl ActiveSequence {
     /// Guesses up to `most` tokens that follow, as far as the sequence may go and its reader has
     /// room for them. Says how many these are.
     pub(crate) fn look_ahead(&mut self, most: usize) -> usize {
+        self.guesses = lookup::guess(&self.tokens, self.most_guesses(most));
+        self.guesses.len()
+    }
+
+    /// How many of `most` guesses could be of use.
+    pub(crate) fn most_guesses(&self, most: usize) -> usize {
         // The last token that may be drawn is never guessed: none follows it.
         let left = (self.most_tokens - self.tokens.len()).saturating_sub(1);
         let room = self.events.capacity().saturating_sub(EVENTS_PER_TOKEN);
-        self.guesses = lookup::guess(&self.tokens, most.min(left).min(room));
-        self.guesses.len()
+        most.min(left).min(room)
+    }
+
+    pub(crate) fn set_guesses(&mut self, guesses: Vec<u32>) {
+        self.guesses = guesses;
     }
 
     pub(crate) fn guesses(&self) -> &[u32] {

@@ -15,6 +15,7 @@ use hearth_text::Tokenizer;
 
 use crate::batch::Batch;
 use crate::decoder::Decoder;
+use crate::draft::{Draft, Wish};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::kv::KvCache;
@@ -69,6 +70,8 @@ pub(crate) struct Shared {
 /// Everything the thread owns.
 pub(crate) struct Worker {
     pub(crate) runner: Box<dyn Runner>,
+    /// Guesses for it, where the text itself gives no hint.
+    pub(crate) draft: Option<Draft>,
     pub(crate) tokenizer: Arc<Tokenizer>,
     pub(crate) commands: Receiver<ActiveSequence>,
     pub(crate) shared: Arc<Shared>,
@@ -155,10 +158,7 @@ impl Run {
         self.look_at_readers();
         let begun = Instant::now();
         let mut work = self.scheduler.schedule(self.now_ms());
-        let (sequences, most) = (&mut self.sequences, self.worker.limits.guess_tokens);
-        self.scheduler.speculate(&mut work, |id| {
-            sequences.get_mut(&id).map_or(0, |sequence| sequence.look_ahead(most))
-        });
+        self.speculate(&mut work);
         self.is_stuck = work.is_empty();
         if !work.is_empty() {
             let batch = self.batch(&work);
@@ -193,6 +193,51 @@ impl Run {
             }
         }
         ended.into_iter().for_each(|(id, last)| self.end(id, last));
+    }
+
+    /// Adds guesses to a step where that pays.
+    fn speculate(&mut self, work: &mut [Work]) {
+        let (sequences, most) = (&mut self.sequences, self.worker.limits.guess_tokens);
+        let has_draft = self.worker.draft.is_some();
+        self.scheduler.speculate(work, |id| {
+            let Some(sequence) = sequences.get_mut(&id) else { return 0 };
+            match sequence.look_ahead(most) {
+                0 if has_draft => sequence.most_guesses(most),
+                guesses => guesses,
+            }
+        });
+        let Some(draft) = &mut self.worker.draft else { return };
+        let is_wish = |work: &&Work| {
+            work.guesses > 0
+                && self.sequences.get(&work.sequence).is_some_and(|s| s.guesses().is_empty())
+        };
+        let wishes: Vec<Wish> = work
+            .iter()
+            .filter(is_wish)
+            .filter_map(|work| {
+                let pages = self.scheduler.pages_of(work.sequence);
+                let (id, guesses) = (work.sequence, work.guesses);
+                let tokens = self.sequences.get(&id)?.tokens.as_slice();
+                Some(Wish { id, tokens, pages: pages.iter().map(|page| page.0).collect(), guesses })
+            })
+            .collect();
+        let ids: Vec<SequenceId> = wishes.iter().map(|wish| wish.id).collect();
+        let guessed = match draft.guess(&wishes) {
+            Ok(guessed) => guessed,
+            Err(error) => {
+                // Answers do without it; the next load may do better.
+                tracing::warn!(%error, "the draft model failed and guesses no more");
+                self.worker.draft = None;
+                Vec::new()
+            }
+        };
+        for (id, guesses) in ids.iter().zip(guessed) {
+            if let Some(sequence) = self.sequences.get_mut(id) {
+                sequence.set_guesses(guesses);
+            }
+        }
+        let made = |id| self.sequences.get(&id).map_or(0, |sequence| sequence.guesses().len());
+        self.scheduler.trim_guesses(work, made);
     }
 
     fn batch(&mut self, work: &[Work]) -> Batch {
@@ -261,6 +306,9 @@ impl Run {
             self.scheduler.confirm_guess(id);
         }
         self.scheduler.note_guesses(id, work.guesses, right);
+        if let Some(draft) = &mut self.worker.draft {
+            draft.note(id, work.guesses, right);
+        }
         shared.guessed_tokens.fetch_add(work.guesses as u64, Relaxed);
         shared.confirmed_tokens.fetch_add(right as u64, Relaxed);
         // Each was computed as a guess, and is not computed again.
@@ -271,6 +319,9 @@ impl Run {
     /// Forgets a sequence, then tells its reader: who sees the end sees the pages free.
     fn end(&mut self, id: SequenceId, last: Result<Event>) {
         self.scheduler.remove(id);
+        if let Some(draft) = &mut self.worker.draft {
+            draft.forget(id);
+        }
         let Some(sequence) = self.sequences.remove(&id) else { return };
         if let Some(ran) = sequence.running_for() {
             self.note_run(ran);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{ModelState, Pool, Slot, Source};
+use super::{ModelState, Pool, Slot, Source, Sources};
 use crate::tests::support::{
     answer, collect, config, f32_gguf, goldens, greedy, load_watched, roomy, shared, wait_until,
 };
@@ -144,7 +144,7 @@ fn a_model_that_failed_is_loaded_again() {
     let broken = load_watched(&config(), |_| panic!("scripted"));
     let slot = Slot::Loaded {
         model: broken.clone(),
-        source: source(),
+        source: Sources { model: source(), draft: None },
         last_used: std::time::Instant::now(),
     };
     pool.shared.lock().slots.insert("a".into(), slot);

@@ -9,6 +9,8 @@
 //! guess of a sequence is right with the n-th power of its rate (Leviathan et al., "Fast Inference
 //! from Transformers via Speculative Decoding", 2023, eq. 1).
 
+use crate::config::Speculation;
+
 use super::{Limits, Scheduler, SequenceId, Work};
 
 /// Most rows of a step that verifies guesses.
@@ -168,10 +170,10 @@ impl Scheduler {
         work: &mut [Work],
         mut offered: impl FnMut(SequenceId) -> usize,
     ) {
-        let Limits { guess_tokens, budget_tokens, .. } = self.limits;
+        let Limits { speculation, guess_tokens, budget_tokens, .. } = self.limits;
         let others = self.running.iter().chain(&self.waiting);
         let is_wanted = others.clone().any(|entry| !entry.paused && entry.left() > 0);
-        if guess_tokens == 0 || self.mix.prompt_tokens > 0 || is_wanted {
+        if speculation == Speculation::Off || self.mix.prompt_tokens > 0 || is_wanted {
             return;
         }
         let mut offers = Vec::with_capacity(work.len());
@@ -179,16 +181,28 @@ impl Scheduler {
             let Some(trust) = self.find_running(work.sequence).map(|entry| entry.trust) else {
                 return;
             };
-            let guesses = if trust.is_resting() { 0 } else { offered(work.sequence) };
+            let rests = speculation == Speculation::Auto && trust.is_resting();
+            let guesses = if rests { 0 } else { offered(work.sequence) };
             offers.push(Offer { guesses: guesses.min(guess_tokens), trust });
         }
         let mut left = budget_tokens.saturating_sub(work.len());
-        let planned = self.costs.plan(work.len(), &offers);
+        let planned = match speculation {
+            Speculation::Auto => self.costs.plan(work.len(), &offers),
+            _ => offers.iter().map(|offer| offer.guesses).collect(),
+        };
         for (work, planned) in work.iter_mut().zip(planned) {
             work.guesses = self.room_for(work, planned.min(left));
             left -= work.guesses;
             self.guesses += work.guesses;
         }
+    }
+
+    /// Takes guesses out of a step of which fewer were made than planned.
+    pub(crate) fn trim_guesses(&mut self, work: &mut [Work], made: impl Fn(SequenceId) -> usize) {
+        for work in work.iter_mut().filter(|work| work.guesses > 0) {
+            work.guesses = work.guesses.min(made(work.sequence));
+        }
+        self.guesses = work.iter().map(|work| work.guesses).sum();
     }
 
     /// Notes that the token that was drawn last had been guessed: it is computed already.

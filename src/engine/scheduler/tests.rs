@@ -5,6 +5,7 @@ mod sharing;
 
 use super::pace::Mix;
 use super::{Arrival, Limits, Scheduler, SequenceId, Work};
+use crate::config::Speculation;
 use crate::prefix::Chain;
 use crate::request::{CallerKey, Priority};
 
@@ -12,6 +13,7 @@ const LIMITS: Limits = Limits {
     page_tokens: 4,
     budget_tokens: 64,
     max_sequences: 4,
+    speculation: Speculation::Always,
     guess_tokens: 3,
     prefix_reuse: true,
     priority_age_ms: 1000,

@@ -83,7 +83,7 @@ pub(crate) fn placement(file: &ModelFile, config: &EngineConfig) -> Placement {
 /// Loads a model outside of any pool.
 pub(crate) fn load(path: &Path, config: &EngineConfig) -> Model {
     let file = ModelFile::open(path).expect("a sound model");
-    loader::load("test", &file, &placement(&file, config), config).expect("loads")
+    loader::load("test", &file, None, &placement(&file, config), config).expect("loads")
 }
 
 /// Loads a model with this many pages.
@@ -93,7 +93,7 @@ pub(crate) fn load_with_pages(path: &Path, config: &EngineConfig, pages: usize) 
     let placement = placement(&file, config);
     let context_tokens = placement.context_tokens.min(tokens);
     let placement = Placement { pages, context_tokens, ..placement };
-    loader::load("test", &file, &placement, config).expect("loads")
+    loader::load("test", &file, None, &placement, config).expect("loads")
 }
 
 /// Calls a closure before each step of the real decoder.
@@ -121,7 +121,7 @@ pub(crate) fn load_watched(
     let template = ChatTemplate::from_tokenizer(&tokenizer).expect("has a template");
     let info = loader::info("watched", &file, &placement);
     let runner = Box::new(Watched { decoder, before });
-    loader::start(Parts { info, tokenizer, template, runner }, config).expect("starts")
+    loader::start(Parts { info, tokenizer, template, runner, draft: None }, config).expect("starts")
 }
 
 /// The likeliest continuation, with the ids of its tokens.
