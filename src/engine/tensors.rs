@@ -159,7 +159,8 @@ pub(crate) fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, pairing: Pairing) -
             let task = task_rows(width);
             team().run_chunks(&mut y, task * width, |index, y| {
                 let angles = index * task * half..(index * task + y.len() / width) * half;
-                kernels::rotate(y, &cos[angles.clone()], &sin[angles], dim, pairing);
+                let dims = (dim, dim);
+                kernels::rotate(y, &cos[angles.clone()], &sin[angles], dims, pairing);
             });
         })
     })??;
