@@ -4,10 +4,10 @@
 //! in the model's shape and file; see `weights.rs` and `rope.rs`.
 
 use candle_core::{Device, Tensor};
-use hearth_formats::{LayerPart, ModelFile, TensorRole};
+use hearth_formats::{Architecture, LayerPart, ModelFile, TensorRole};
 
 use crate::batch::Batch;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kv::{KvCache, Projected};
 use crate::layers::{Embedding, Linear, RmsNorm, forward_all};
 use crate::rope::{Angles, Rope};
@@ -50,6 +50,13 @@ impl Decoder {
     /// memory only. Tests leave them to candle there too, to try what runs on other devices.
     pub(crate) fn load_as(model: &ModelFile, device: &Device, is_packed: bool) -> Result<Decoder> {
         let shape = &model.shape;
+        let is_plain = matches!(
+            shape.architecture,
+            Architecture::Llama | Architecture::Qwen2 | Architecture::Qwen3
+        );
+        if !is_plain || shape.decoder.window.is_some() {
+            return Err(Error::Unsupported(format!("this kind of {}", shape.architecture)));
+        }
         let mut reader = WeightReader::open(model, device, is_packed)?;
         let divisors = match reader.has(TensorRole::RopeFactors) {
             true => reader.vector(TensorRole::RopeFactors)?.to_vec1::<f32>()?,

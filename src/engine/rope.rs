@@ -41,8 +41,8 @@ impl Rope {
             Some(scaling @ RopeScaling::Llama3 { .. }) => {
                 base.map(|frequency| llama3(frequency, scaling)).collect()
             }
-            Some(RopeScaling::Yarn { .. }) => {
-                return Err(Error::Unsupported("YaRN scaling of positions".into()));
+            Some(RopeScaling::Yarn(_) | RopeScaling::LongRope(_)) => {
+                return Err(Error::Unsupported("this scaling of positions".into()));
             }
         };
         for (frequency, &divisor) in frequencies.iter_mut().zip(divisors) {

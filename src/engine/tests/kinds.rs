@@ -215,7 +215,7 @@ fn each_architecture_computes_what_its_definition_says() {
     let reference: HashMap<String, Vec<f32>> =
         serde_json::from_str(include_str!("reference_logits.json")).expect("three lists");
     let folder = tempfile::tempdir().expect("a temporary folder");
-    for architecture in Architecture::DECODERS {
+    for architecture in [Architecture::Llama, Architecture::Qwen2, Architecture::Qwen3] {
         let path = folder.path().join(architecture.name());
         write(&path, architecture, &tensors(architecture, TensorKind::F32));
         let expected = &reference[architecture.name()];
