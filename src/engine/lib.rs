@@ -6,12 +6,15 @@
 //! `pages.rs`, `prefix.rs`, `placement.rs`); who computes decides nothing (`decoder.rs`, `kv.rs`).
 
 mod batch;
+mod block;
 mod config;
 mod decoder;
 mod embedder;
 mod encoder;
 mod error;
 mod event;
+mod experts;
+mod families;
 mod handle;
 mod kv;
 mod layers;
