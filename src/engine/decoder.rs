@@ -1,16 +1,18 @@
-//! A decoder-only transformer: llama, qwen2 and qwen3 are one wiring over shared layers.
+//! A decoder-only transformer: embedding, layers, norm, logits.
 //!
-//! What differs between them (biases, norms of queries and keys, pairing of the rotation) is data
-//! in the model's shape and file; see `weights.rs` and `rope.rs`.
+//! This file is only wiring. What families differ in is in the model's shape and in
+//! `families.rs`; what a layer computes is in `block.rs`.
 
 use candle_core::{Device, Tensor};
-use hearth_formats::{LayerPart, ModelFile, TensorRole};
+use hearth_formats::{ModelFile, RopeScaling, TensorRole};
 
 use crate::batch::Batch;
+use crate::block::Block;
 use crate::error::Result;
-use crate::kv::{KvCache, Projected};
-use crate::layers::{Embedding, Linear, RmsNorm, forward_all};
-use crate::rope::{Angles, Rope};
+use crate::families::Parts;
+use crate::kv::KvCache;
+use crate::layers::{Embedding, Linear, RmsNorm};
+use crate::rope::Rope;
 use crate::tensors;
 use crate::weights::WeightReader;
 
@@ -18,60 +20,59 @@ use crate::weights::WeightReader;
 #[derive(Debug)]
 pub(crate) struct Decoder {
     embedding: Embedding,
-    layers: Vec<Layer>,
+    /// What rows of the embedding are multiplied with; gemma.
+    embedding_scale: Option<f64>,
+    blocks: Vec<Block>,
     norm: RmsNorm,
     output: Linear,
+    logit_softcap: Option<f32>,
     rope: Rope,
+    /// How positions turn in layers with a window, if otherwise than in the rest.
+    local_rope: Option<Rope>,
+    /// Whether each layer has a window.
+    is_windowed: Vec<bool>,
     device: Device,
 }
 
-#[derive(Debug)]
-struct Layer {
-    attention_norm: RmsNorm,
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    /// Of queries and of keys, head by head; qwen3.
-    head_norms: Option<(RmsNorm, RmsNorm)>,
-    attention_output: Linear,
-    ffn_norm: RmsNorm,
-    gate: Linear,
-    up: Linear,
-    down: Linear,
+/// How a decoder is loaded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Loading {
+    /// Matrices are packed for our kernels, which work in host memory only. Tests leave them to
+    /// candle there too, to try what runs on other devices.
+    pub(crate) is_packed: bool,
+    /// The longest context that the model will be run with.
+    pub(crate) context_tokens: usize,
 }
 
 impl Decoder {
     /// Reads all weights onto a device.
-    pub(crate) fn load(model: &ModelFile, device: &Device) -> Result<Decoder> {
-        Decoder::load_as(model, device, device.is_cpu())
-    }
-
-    /// As above; `is_packed` says whether matrices are packed for our kernels, which work in host
-    /// memory only. Tests leave them to candle there too, to try what runs on other devices.
-    pub(crate) fn load_as(model: &ModelFile, device: &Device, is_packed: bool) -> Result<Decoder> {
+    pub(crate) fn load(model: &ModelFile, device: &Device, loading: Loading) -> Result<Decoder> {
         let shape = &model.shape;
-        let mut reader = WeightReader::open(model, device, is_packed)?;
-        let divisors = match reader.has(TensorRole::RopeFactors) {
-            true => reader.vector(TensorRole::RopeFactors)?.to_vec1::<f32>()?,
-            false => Vec::new(),
+        let reader = WeightReader::open(model, device, loading.is_packed)?;
+        let divisors = divisors(model, &reader, loading.context_tokens)?;
+        let rope = Rope::new(&shape.rope, shape.head_dim, &divisors)?;
+        let window = shape.decoder.window.as_ref();
+        let local_rope = match window.and_then(|window| window.rope.as_ref()) {
+            Some(rope) => Some(Rope::new(rope, shape.head_dim, &[])?),
+            None => None,
         };
-        let rope = Rope::new(shape, &divisors)?;
         let embedding = reader.matrix(TensorRole::TokenEmbedding)?;
         let output = match shape.tied_embeddings {
             true => embedding.clone(),
             false => reader.matrix(TensorRole::Output)?,
         };
-        let mut layers = Vec::with_capacity(shape.layers);
-        for layer in 0..shape.layers {
-            layers.push(Parts { reader: &mut reader, layer, eps: shape.rms_eps }.layer()?);
-        }
-        let weight = reader.vector(TensorRole::OutputNorm)?;
+        let parts = |layer| Parts { reader: &reader, model, layer };
+        let blocks = (0..shape.layers).map(|layer| parts(layer).block());
         Ok(Decoder {
             embedding: Embedding { weight: embedding },
-            layers,
-            norm: RmsNorm { weight, eps: shape.rms_eps },
+            embedding_scale: shape.architecture.is_gemma().then(|| (shape.dim as f64).sqrt()),
+            blocks: blocks.collect::<Result<_>>()?,
+            norm: parts(0).norm_of(TensorRole::OutputNorm)?,
             output: Linear::new(output, None),
+            logit_softcap: shape.decoder.logit_softcap,
             rope,
+            local_rope,
+            is_windowed: window.map(|window| window.layers.clone()).unwrap_or_default(),
             device: device.clone(),
         })
     }
@@ -80,24 +81,23 @@ impl Decoder {
     /// in host memory; `None` when no row does.
     pub(crate) fn forward(&self, batch: &Batch, kv: &mut dyn KvCache) -> Result<Option<Tensor>> {
         let angles = self.rope.angles(&batch.positions, &self.device)?;
+        let local = self.local_rope.as_ref();
+        let local = local.map(|rope| rope.angles(&batch.positions, &self.device)).transpose()?;
         let mut x = self.embedding.forward(&batch.tokens, &self.device)?;
+        if let Some(scale) = self.embedding_scale {
+            x = (x * scale)?;
+        }
         // What the layer before has found and is not yet added to x.
-        let mut found: Option<Tensor> = None;
-        for (index, layer) in self.layers.iter().enumerate() {
-            let normed = match &found {
-                None => layer.attention_norm.forward(&x)?,
-                Some(found) => {
-                    let normed;
-                    [x, normed] = layer.attention_norm.after_adding(&x, found)?;
-                    normed
-                }
+        let mut found = None;
+        for (index, block) in self.blocks.iter().enumerate() {
+            let angles = match &local {
+                Some(local) if self.is_windowed.get(index) == Some(&true) => local,
+                _ => &angles,
             };
-            let rows = layer.project(&normed, &angles)?;
-            let attended = kv.attend(index, &rows, batch)?;
-            let attended = layer.attention_output.forward(&attended)?;
-            let normed;
-            [x, normed] = layer.ffn_norm.after_adding(&x, &attended)?;
-            found = Some(layer.feed_forward(&normed)?);
+            let attend = |rows: &_| kv.attend(index, rows, batch);
+            let new;
+            [x, new] = block.forward(x, found, angles, attend)?;
+            found = Some(new);
         }
         if batch.logit_rows.is_empty() {
             return Ok(None);
@@ -107,70 +107,32 @@ impl Decoder {
         }
         let wanted = Tensor::new(batch.logit_rows.as_slice(), &self.device)?;
         let x = self.norm.forward(&x.index_select(&wanted, 0)?)?;
-        Ok(Some(self.output.forward(&x)?.to_device(&Device::Cpu)?))
-    }
-}
-
-impl Layer {
-    /// Queries, keys and values of normed rows.
-    fn project(&self, x: &Tensor, angles: &Angles) -> candle_core::Result<Projected> {
-        let [mut query, mut key, value] = forward_all(x, [&self.query, &self.key, &self.value])?;
-        if let Some((query_norm, key_norm)) = &self.head_norms {
-            query = query_norm.forward(&query)?;
-            key = key_norm.forward(&key)?;
+        let mut logits = self.output.forward(&x)?;
+        if let Some(cap) = self.logit_softcap {
+            logits = tensors::softcap(&logits, cap)?;
         }
-        Ok(Projected { query: angles.turn(&query)?, key: angles.turn(&key)?, value })
-    }
-
-    /// Of normed rows.
-    fn feed_forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let [gate, up] = forward_all(x, [&self.gate, &self.up])?;
-        self.down.forward(&tensors::swiglu(&gate, &up)?)
+        Ok(Some(logits.to_device(&Device::Cpu)?))
     }
 }
 
-/// Reads the parts of one layer.
-struct Parts<'a, 'b> {
-    reader: &'a mut WeightReader<'b>,
-    layer: usize,
-    eps: f32,
-}
-
-impl Parts<'_, '_> {
-    fn layer(&mut self) -> Result<Layer> {
-        let has_norms = self.reader.has(self.role(LayerPart::QueryNorm));
-        Ok(Layer {
-            attention_norm: self.norm(LayerPart::AttentionNorm)?,
-            query: self.linear(LayerPart::Query, Some(LayerPart::QueryBias))?,
-            key: self.linear(LayerPart::Key, Some(LayerPart::KeyBias))?,
-            value: self.linear(LayerPart::Value, Some(LayerPart::ValueBias))?,
-            head_norms: match has_norms {
-                true => Some((self.norm(LayerPart::QueryNorm)?, self.norm(LayerPart::KeyNorm)?)),
-                false => None,
-            },
-            attention_output: self.linear(LayerPart::AttentionOutput, None)?,
-            ffn_norm: self.norm(LayerPart::FfnNorm)?,
-            gate: self.linear(LayerPart::FfnGate, None)?,
-            up: self.linear(LayerPart::FfnUp, None)?,
-            down: self.linear(LayerPart::FfnDown, None)?,
-        })
-    }
-
-    fn role(&self, part: LayerPart) -> TensorRole {
-        TensorRole::Layer { layer: self.layer, part }
-    }
-
-    fn norm(&mut self, part: LayerPart) -> Result<RmsNorm> {
-        Ok(RmsNorm { weight: self.reader.vector(self.role(part))?, eps: self.eps })
-    }
-
-    /// A matrix and its bias, if the model has one.
-    fn linear(&mut self, part: LayerPart, bias: Option<LayerPart>) -> Result<Linear> {
-        let weight = self.reader.matrix(self.role(part))?;
-        let bias = match bias.map(|bias| self.role(bias)) {
-            Some(role) if self.reader.has(role) => Some(self.reader.vector(role)?),
-            _ => None,
-        };
-        Ok(Linear::new(weight, bias))
-    }
+/// What the file divides each frequency by; empty for none.
+///
+/// LongRoPE has two sets: one that is best within the original context, and one that reaches
+/// beyond it. Cached keys must have been turned by one of them alone, so the choice is the
+/// model's, by the context it will be run with, and not the sequence's.
+fn divisors(model: &ModelFile, reader: &WeightReader, context_tokens: usize) -> Result<Vec<f32>> {
+    let vector = |role| -> Result<Vec<f32>> {
+        match reader.has(role) {
+            true => Ok(reader.vector(role)?.to_vec1::<f32>()?),
+            false => Ok(Vec::new()),
+        }
+    };
+    let Some(RopeScaling::LongRope(scaling)) = &model.shape.rope.scaling else {
+        return vector(TensorRole::RopeFactors);
+    };
+    let (role, listed) = match context_tokens > scaling.original_context_tokens {
+        true => (TensorRole::RopeFactorsLong, &scaling.long),
+        false => (TensorRole::RopeFactorsShort, &scaling.short),
+    };
+    if listed.is_empty() { vector(role) } else { Ok(listed.clone()) }
 }

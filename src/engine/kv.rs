@@ -30,12 +30,15 @@ pub(crate) trait KvCache: Send {
 }
 
 /// Layers, pages and heads of a cache.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct KvShape {
     pub(crate) layers: usize,
     pub(crate) pages: usize,
     pub(crate) page_tokens: usize,
+    /// Of layers that look back over all tokens.
     pub(crate) heads: AttentionShape,
+    /// Tokens that a row of each layer sees, itself included; 0, or none named, is all.
+    pub(crate) windows: Vec<usize>,
     /// How the host's cache keeps its numbers; other devices have f32.
     pub(crate) number: KvNumber,
 }
@@ -47,11 +50,19 @@ impl KvShape {
             query_heads: shape.heads,
             kv_heads: shape.kv_heads,
             head_dim: shape.head_dim,
-            scale: 1.0 / (shape.head_dim as f32).sqrt(),
-            softcap: 0.0,
+            scale: shape.decoder.attention_scale,
+            softcap: shape.decoder.attention_softcap.unwrap_or(0.0),
             window: 0,
         };
-        KvShape { layers: shape.layers, pages, page_tokens, heads, number: number(model) }
+        let windows =
+            (0..shape.layers).map(|layer| shape.window_tokens(layer).unwrap_or(0)).collect();
+        let number = number(model);
+        KvShape { layers: shape.layers, pages, page_tokens, heads, windows, number }
+    }
+
+    /// The heads of one layer.
+    fn heads_of(&self, layer: usize) -> AttentionShape {
+        AttentionShape { window: self.windows.get(layer).copied().unwrap_or(0), ..self.heads }
     }
 }
 

@@ -6,6 +6,7 @@
 //! `pages.rs`, `prefix.rs`, `placement.rs`); who computes decides nothing (`decoder.rs`, `kv.rs`).
 
 mod batch;
+mod block;
 mod config;
 mod decoder;
 mod draft;
@@ -13,6 +14,8 @@ mod embedder;
 mod encoder;
 mod error;
 mod event;
+mod experts;
+mod families;
 mod handle;
 mod kv;
 mod layers;

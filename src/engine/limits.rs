@@ -66,7 +66,8 @@ impl MachineLimits {
 /// What one token costs a machine at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenCost {
-    /// Weights that a step reads, however many sequences it has; keys and values come on top.
+    /// Weights that a step reads, however many sequences it has; keys and values come on top. Of
+    /// experts, those that one sequence meets.
     pub step_bytes: u64,
     /// Operations in the layers' matrices, which every token of a prompt runs through. The output
     /// matrix is left out: of a prompt only the last token meets it.
@@ -81,11 +82,19 @@ impl TokenCost {
             |role: &TensorRole| *role != TensorRole::TokenEmbedding || model.shape.tied_embeddings;
         let read = model.tensors.iter().filter(|(role, _)| is_read(role));
         let matrices = model.tensors.iter().filter(|(role, tensor)| {
-            matches!(role, TensorRole::Layer { .. }) && tensor.shape.len() == 2
+            let is_layers = matches!(role, TensorRole::Layer { .. } | TensorRole::Expert { .. });
+            is_layers && tensor.shape.len() == 2
         });
+        // A token meets a share of the experts.
+        let share = |role: &TensorRole, whole: u64| match (role, model.shape.decoder.experts) {
+            (TensorRole::Expert { .. }, Some(experts)) => {
+                whole * experts.used as u64 / experts.count as u64
+            }
+            _ => whole,
+        };
         TokenCost {
-            step_bytes: read.map(|(_, tensor)| tensor.bytes).sum(),
-            prompt_ops: matrices.map(|(_, tensor)| 2 * tensor.elements()).sum(),
+            step_bytes: read.map(|(role, tensor)| share(role, tensor.bytes)).sum(),
+            prompt_ops: matrices.map(|(role, tensor)| share(role, 2 * tensor.elements())).sum(),
         }
     }
 }

@@ -9,7 +9,7 @@ use hearth_formats::ModelFile;
 use hearth_text::{ChatTemplate, Tokenizer};
 
 use crate::config::EngineConfig;
-use crate::decoder::Decoder;
+use crate::decoder::{Decoder, Loading};
 use crate::draft::{Draft, check_vocabulary};
 use crate::embedder::Embedder;
 use crate::encoder::Encoder;
@@ -67,7 +67,9 @@ pub(crate) fn decoder(
     config: &EngineConfig,
 ) -> Result<Box<dyn Runner>> {
     let device = open_device(placement.device)?;
-    let decoder = Decoder::load(file, &device).map_err(loading)?;
+    let how =
+        Loading { is_packed: device.is_cpu(), context_tokens: placement.context_tokens as usize };
+    let decoder = Decoder::load(file, &device, how).map_err(loading)?;
     let shape = KvShape::new(file, placement.pages, config.page_tokens);
     let kv: Box<dyn KvCache> = match &device {
         Device::Cpu => {

@@ -71,7 +71,12 @@ impl Need {
         let largest = model.tensors.values().map(|tensor| tensor.bytes).max().unwrap_or(0);
         let (host_token, gpu_token) = kv::token_bytes(model);
         // Live at once, per row: residual, normed and attended rows, projections, gate, up, both.
-        let row = 4 * shape.dim + 3 * shape.query_dim() + 3 * shape.kv_dim() + 4 * shape.ffn_dim;
+        let mut row =
+            4 * shape.dim + 3 * shape.query_dim() + 3 * shape.kv_dim() + 4 * shape.ffn_dim;
+        // Rows of one expert are gathered, and what all of a row's experts answered is kept.
+        if let Some(experts) = shape.decoder.experts {
+            row += (1 + experts.used) * shape.dim + 2 * experts.count;
+        }
         // Twice: a product is computed by output and then turned.
         let rows = 2 * 4 * (config.budget_tokens * row) as u64;
         if shape.encoder.is_some() {

@@ -1,7 +1,7 @@
 //! The angles of rotary position embedding.
 
 use candle_core::{Device, Tensor};
-use hearth_formats::{ModelShape, RopeScaling, RopeStyle};
+use hearth_formats::{RopeScaling, RopeStyle, Yarn};
 use hearth_kernels::Pairing;
 
 use crate::error::{Error, Result};
@@ -10,29 +10,32 @@ use crate::tensors;
 /// Turns queries and keys by their positions.
 #[derive(Debug)]
 pub(crate) struct Rope {
-    /// Radians per position, of each pair in a head.
+    /// Radians per position, of each pair that is turned.
     frequencies: Vec<f64>,
+    head_dim: usize,
     pairing: Pairing,
+    /// What turned values are multiplied with; 1 but for contexts that were stretched.
+    attention_factor: f64,
 }
 
-/// Cosines and sines of one step's rows, `[rows, dim / 2]`; all layers share them.
+/// Cosines and sines of one step's rows, `[rows, pairs]`; all layers of a kind share them.
 pub(crate) struct Angles {
     cos: Tensor,
     sin: Tensor,
+    head_dim: usize,
     pairing: Pairing,
 }
 
 impl Rope {
     /// `divisors`: what some files divide each frequency by, empty for none.
-    pub(crate) fn new(shape: &ModelShape, divisors: &[f32]) -> Result<Rope> {
-        let rope = &shape.rope;
-        if rope.dim != shape.head_dim {
-            let problem =
-                format!("rotation of {} of {} values of a head", rope.dim, shape.head_dim);
-            return Err(Error::Unsupported(problem));
-        }
+    pub(crate) fn new(
+        rope: &hearth_formats::Rope,
+        head_dim: usize,
+        divisors: &[f32],
+    ) -> Result<Rope> {
         let theta = f64::from(rope.theta);
         let base = (0..rope.dim / 2).map(|i| theta.powf(-2.0 * i as f64 / rope.dim as f64));
+        let mut attention_factor = 1.0;
         let mut frequencies: Vec<f64> = match &rope.scaling {
             None => base.collect(),
             Some(RopeScaling::Linear { factor }) => {
@@ -41,8 +44,13 @@ impl Rope {
             Some(scaling @ RopeScaling::Llama3 { .. }) => {
                 base.map(|frequency| llama3(frequency, scaling)).collect()
             }
-            Some(RopeScaling::Yarn { .. }) => {
-                return Err(Error::Unsupported("YaRN scaling of positions".into()));
+            Some(RopeScaling::Yarn(scaling)) => {
+                attention_factor = f64::from(scaling.attention_factor);
+                yarn(base.collect(), theta, scaling)
+            }
+            Some(RopeScaling::LongRope(scaling)) => {
+                attention_factor = f64::from(scaling.attention_factor);
+                base.collect()
             }
         };
         for (frequency, &divisor) in frequencies.iter_mut().zip(divisors) {
@@ -55,7 +63,7 @@ impl Rope {
             RopeStyle::Interleaved => Pairing::Neighbours,
             RopeStyle::Halved => Pairing::Halves,
         };
-        Ok(Rope { frequencies, pairing })
+        Ok(Rope { frequencies, head_dim, pairing, attention_factor })
     }
 
     /// The angles of these positions. Products are made in f64: at position 100,000 an f32 angle
@@ -66,22 +74,47 @@ impl Rope {
         for &position in positions {
             for frequency in &self.frequencies {
                 let (s, c) = (f64::from(position) * frequency).sin_cos();
-                cos.push(c as f32);
-                sin.push(s as f32);
+                cos.push((c * self.attention_factor) as f32);
+                sin.push((s * self.attention_factor) as f32);
             }
         }
         let shape = (positions.len(), self.frequencies.len());
         let cos = Tensor::from_vec(cos, shape, device)?;
         let sin = Tensor::from_vec(sin, shape, device)?;
-        Ok(Angles { cos, sin, pairing: self.pairing })
+        Ok(Angles { cos, sin, head_dim: self.head_dim, pairing: self.pairing })
     }
 }
 
 impl Angles {
-    /// Turns every head of each row. `x`: [rows, heads · dim].
+    /// Turns every head of each row. `x`: [rows, heads · head_dim].
     pub(crate) fn turn(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        tensors::rotate(x, &self.cos, &self.sin, self.pairing)
+        tensors::rotate(x, (&self.cos, &self.sin), self.head_dim, self.pairing)
     }
+}
+
+/// YaRN: pairs that turn often within the original context are kept, those that turn seldom are
+/// stretched, and a ramp over the pairs between blends the two.
+fn yarn(frequencies: Vec<f64>, theta: f64, scaling: &Yarn) -> Vec<f64> {
+    let dim = (2 * frequencies.len()) as f64;
+    // The pair, as a real number, that turns so often over the original context.
+    let pair_of = |turns: f32| {
+        let wavelength = scaling.original_context_tokens as f64 / f64::from(turns);
+        dim * (wavelength / std::f64::consts::TAU).ln() / (2.0 * theta.ln())
+    };
+    let (mut low, mut high) = (pair_of(scaling.beta_fast), pair_of(scaling.beta_slow));
+    if scaling.is_truncated {
+        (low, high) = (low.floor(), high.ceil());
+    }
+    // The upper bound counts values, not pairs, as in the authors' program.
+    let (low, mut high) = (low.max(0.0), high.min(dim - 1.0));
+    if low == high {
+        high += 0.001;
+    }
+    let stretched = |(pair, frequency): (usize, f64)| {
+        let stretch = ((pair as f64 - low) / (high - low)).clamp(0.0, 1.0);
+        frequency * (1.0 - stretch) + frequency / f64::from(scaling.factor) * stretch
+    };
+    frequencies.into_iter().enumerate().map(stretched).collect()
 }
 
 /// Llama 3.1's scaling: wavelengths that the first training saw many times over are kept, those it

@@ -120,16 +120,33 @@ pub(crate) fn add_rms_norm(x: &Tensor, y: &Tensor, w: &Tensor, eps: f32) -> Resu
     Ok([sum, Tensor::from_vec(normed, x.dims(), x.device())?])
 }
 
-/// silu(gate) · up.
-pub(crate) fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+/// The function of a feed-forward part's gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    Silu,
+    /// GELU in its tanh form; gemma.
+    Gelu,
+}
+
+/// f(gate) · up.
+pub(crate) fn gated(gate: &Tensor, up: &Tensor, function: Gate) -> Result<Tensor> {
     if !is_host(gate) {
-        return gate.silu()?.mul(up);
+        let opened = match function {
+            Gate::Silu => gate.silu()?,
+            // Candle's name for the tanh form.
+            Gate::Gelu => gate.gelu()?,
+        };
+        return opened.mul(up);
     }
+    let kernel = match function {
+        Gate::Silu => kernels::swiglu,
+        Gate::Gelu => kernels::geglu,
+    };
     let y = with_values(gate, |gate| {
         with_values(up, |up| {
             let mut y = gate.to_vec();
             team().run_chunks(&mut y, TASK_VALUES, |index, y| {
-                kernels::swiglu(y, &up[index * TASK_VALUES..][..y.len()]);
+                kernel(y, &up[index * TASK_VALUES..][..y.len()]);
             });
             y
         })
@@ -137,19 +154,37 @@ pub(crate) fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     Tensor::from_vec(y, gate.dims(), gate.device())
 }
 
-/// Turns every head of each row by the row's angles. `x`: [rows, heads · dim] ·
-/// `cos`, `sin`: [rows, dim / 2].
-pub(crate) fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, pairing: Pairing) -> Result<Tensor> {
+/// cap · tanh(x / cap).
+pub(crate) fn softcap(x: &Tensor, cap: f32) -> Result<Tensor> {
+    if !is_host(x) {
+        return (x / f64::from(cap))?.tanh()? * f64::from(cap);
+    }
+    let mut y = values(x)?;
+    team().run_chunks(&mut y, TASK_VALUES, |_, y| kernels::softcap(y, cap));
+    Tensor::from_vec(y, x.dims(), x.device())
+}
+
+/// Turns every head of each row by the row's angles; of a head, as many values as there are
+/// angles. `x`: [rows, heads · head_dim] · `cos`, `sin`: [rows, turned values / 2].
+pub(crate) fn rotate(
+    x: &Tensor,
+    (cos, sin): (&Tensor, &Tensor),
+    head_dim: usize,
+    pairing: Pairing,
+) -> Result<Tensor> {
     let (rows, half) = cos.dims2()?;
     let dim = half * 2;
     if !is_host(x) {
-        let heads = x.elem_count() / rows / dim;
-        let split = x.reshape((rows, heads, 1, dim))?;
+        let heads = x.elem_count() / rows / head_dim;
+        let split = x.reshape((rows, heads, 1, head_dim))?;
         let (cos, sin) = (cos.reshape((rows, 1, half))?, sin.reshape((rows, 1, half))?);
+        let first = split.narrow(3, 0, dim)?.contiguous()?;
         let turned = match pairing {
-            Pairing::Neighbours => candle_nn::rotary_emb::rope_i(&split, &cos, &sin)?,
-            Pairing::Halves => candle_nn::rotary_emb::rope(&split, &cos, &sin)?,
+            Pairing::Neighbours => candle_nn::rotary_emb::rope_i(&first, &cos, &sin)?,
+            Pairing::Halves => candle_nn::rotary_emb::rope(&first, &cos, &sin)?,
         };
+        let rest = split.narrow(3, dim, head_dim - dim)?;
+        let turned = if dim == head_dim { turned } else { Tensor::cat(&[&turned, &rest], 3)? };
         return turned.reshape(x.dims());
     }
     let mut y = values(x)?;
@@ -159,7 +194,8 @@ pub(crate) fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, pairing: Pairing) -
             let task = task_rows(width);
             team().run_chunks(&mut y, task * width, |index, y| {
                 let angles = index * task * half..(index * task + y.len() / width) * half;
-                kernels::rotate(y, &cos[angles.clone()], &sin[angles], dim, pairing);
+                let dims = (head_dim, dim);
+                kernels::rotate(y, &cos[angles.clone()], &sin[angles], dims, pairing);
             });
         })
     })??;
@@ -224,7 +260,9 @@ mod tests {
         assert!(difference(&rms_norm(&x, &w, 1e-5).expect("runs"), &theirs) < 1e-5);
         let up = noise(5, (4, 96));
         let theirs = x.silu().and_then(|gate| gate.mul(&up)).expect("runs");
-        assert!(difference(&swiglu(&x, &up).expect("runs"), &theirs) < 1e-5);
+        assert!(difference(&gated(&x, &up, Gate::Silu).expect("runs"), &theirs) < 1e-5);
+        let theirs = x.gelu().and_then(|gate| gate.mul(&up)).expect("runs");
+        assert!(difference(&gated(&x, &up, Gate::Gelu).expect("runs"), &theirs) < 1e-5);
     }
 
     #[test]
@@ -242,7 +280,7 @@ mod tests {
             }(&split, &by_row(&cos), &by_row(&sin))
             .and_then(|turned| turned.reshape(x.dims()))
             .expect("runs");
-            let ours = rotate(&x, &cos, &sin, pairing).expect("runs");
+            let ours = rotate(&x, (&cos, &sin), half * 2, pairing).expect("runs");
             assert!(difference(&ours, &theirs) < 1e-6);
         }
     }

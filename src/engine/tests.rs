@@ -5,6 +5,7 @@ mod batching;
 mod failures;
 mod grammars;
 mod kinds;
+mod parity;
 mod queueing;
 mod reuse;
 mod speculation;

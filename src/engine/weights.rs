@@ -6,6 +6,7 @@
 mod packed;
 
 use std::fs::File;
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
@@ -55,13 +56,37 @@ impl<'a> WeightReader<'a> {
 
     /// A matrix packed as its file has it, if that is wanted and our kernels have its kind; else
     /// quantised blocks stay as they are, and floats become f32.
-    pub(crate) fn matrix(&mut self, role: TensorRole) -> Result<Weight> {
-        let location = self.location(role)?;
+    pub(crate) fn matrix(&self, role: TensorRole) -> Result<Weight> {
+        self.matrix_at(self.location(role)?)
+    }
+
+    /// Some rows of a matrix, as a matrix of their own: files may have several in one.
+    pub(crate) fn rows(&self, role: TensorRole, rows: Range<usize>) -> Result<Weight> {
+        let whole = self.location(role)?;
+        let [outputs, inputs] = whole.shape[..] else {
+            return Err(Error::LoadFailed("a matrix has two dimensions".into()));
+        };
+        let (first, count) = (rows.start as u64, rows.len() as u64);
+        if first + count > outputs {
+            return Err(Error::LoadFailed(format!("rows {rows:?} of a matrix of {outputs}")));
+        }
+        // Whole blocks make up a row.
+        let row_bytes = whole.bytes / outputs;
+        self.matrix_at(&TensorLocation {
+            file: whole.file,
+            offset: whole.offset + first * row_bytes,
+            bytes: count * row_bytes,
+            kind: whole.kind,
+            shape: vec![count, inputs],
+        })
+    }
+
+    fn matrix_at(&self, location: &TensorLocation) -> Result<Weight> {
         if let (true, Some(encoding)) = (self.is_packed, packed::encoding(location)) {
             let matrix = packed::read(&self.source, location, encoding)?;
             return Ok(Weight::Packed(Arc::new(matrix)));
         }
-        let (bytes, location) = self.read(role)?;
+        let bytes = self.read(location)?;
         match block_kind(location.kind) {
             None => Ok(Weight::Dense(self.dense(&bytes, location)?)),
             Some(kind) => Ok(Weight::Quantized(Arc::new(self.blocks(&bytes, kind, location)?))),
@@ -69,8 +94,9 @@ impl<'a> WeightReader<'a> {
     }
 
     /// A vector (or table) as f32 on the device, whatever its file has.
-    pub(crate) fn vector(&mut self, role: TensorRole) -> Result<Tensor> {
-        let (bytes, location) = self.read(role)?;
+    pub(crate) fn vector(&self, role: TensorRole) -> Result<Tensor> {
+        let location = self.location(role)?;
+        let bytes = self.read(location)?;
         match block_kind(location.kind) {
             None => self.dense(&bytes, location),
             Some(kind) => Ok(self.blocks(&bytes, kind, location)?.dequantize(self.device)?),
@@ -98,11 +124,10 @@ impl<'a> WeightReader<'a> {
         })
     }
 
-    fn read(&mut self, role: TensorRole) -> Result<(AlignedBytes, &'a TensorLocation)> {
-        let location = self.location(role)?;
+    fn read(&self, location: &TensorLocation) -> Result<AlignedBytes> {
         let mut bytes = AlignedBytes::new(location.bytes as usize);
         self.source.read(location, 0, bytes.get_mut())?;
-        Ok((bytes, location))
+        Ok(bytes)
     }
 }
 

@@ -4,22 +4,31 @@
 //! product of two of them overflows.
 
 mod config;
+mod decoder;
 mod encoder;
 mod metadata;
+mod rope;
 
 use crate::error::{Error, Result, shown};
 
 pub(crate) use config::{eos_ids, from_config};
+pub use decoder::{DecoderShape, Experts, Window};
 pub(crate) use encoder::EncoderFiles;
 pub use encoder::{EncoderShape, Pooling};
 pub(crate) use metadata::{TensorFacts, from_metadata};
+pub use rope::{LongRope, Rope, RopeScaling, RopeStyle, Yarn};
 
 /// The model families that can be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Architecture {
+    /// And mistral, which is llama with a window.
     Llama,
     Qwen2,
     Qwen3,
+    Qwen3Moe,
+    Gemma2,
+    Gemma3,
+    Phi3,
     /// An encoder: it makes vectors of texts and writes none.
     Bert,
 }
@@ -31,7 +40,7 @@ pub struct ModelShape {
     pub layers: usize,
     /// Width of the residual stream.
     pub dim: usize,
-    /// Width of the feed-forward part's inner layer.
+    /// Width of the feed-forward part's inner layer; of one expert's where there are experts.
     pub ffn_dim: usize,
     /// Query heads.
     pub heads: usize,
@@ -49,57 +58,25 @@ pub struct ModelShape {
     pub tied_embeddings: bool,
     /// Query, key and value projections add a bias.
     pub qkv_bias: bool,
-    /// Queries and keys are RMS-normed per head.
-    pub qk_norm: bool,
     pub rope: Rope,
+    /// What decoders alone have; the default for encoders.
+    pub decoder: DecoderShape,
     /// What encoders alone have; `None` for decoders.
     pub encoder: Option<EncoderShape>,
 }
 
-/// Rotary position embedding.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rope {
-    /// Leading elements of each head that are rotated; even, at most `head_dim`. 0 where positions
-    /// have learned vectors instead.
-    pub dim: usize,
-    pub theta: f32,
-    /// How the rows of this file's query and key weights pair up.
-    pub style: RopeStyle,
-    pub scaling: Option<RopeScaling>,
-}
-
-/// Which two elements of a head rotate together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RopeStyle {
-    /// 2i with 2i+1: llama in GGUF, whose converter permutes the query and key rows.
-    Interleaved,
-    /// i with i + dim/2: Hugging Face, and qwen2 and qwen3 in GGUF.
-    Halved,
-}
-
-/// A change of the rotation frequencies for contexts beyond the first training.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RopeScaling {
-    /// Positions are divided by `factor`.
-    Linear { factor: f32 },
-    /// Low frequencies are divided by `factor`, high ones kept, those between blended (Llama 3.1).
-    Llama3 {
-        factor: f32,
-        low_freq_factor: f32,
-        high_freq_factor: f32,
-        original_context_tokens: usize,
-    },
-    /// YaRN; parsed so that the engine can refuse it by name.
-    Yarn { factor: f32, original_context_tokens: usize },
-}
-
 impl Architecture {
     /// Every architecture that can be run.
-    pub const ALL: [Architecture; 4] =
-        [Architecture::Llama, Architecture::Qwen2, Architecture::Qwen3, Architecture::Bert];
-    /// Those that write text.
-    pub const DECODERS: [Architecture; 3] =
-        [Architecture::Llama, Architecture::Qwen2, Architecture::Qwen3];
+    pub const ALL: [Architecture; 8] = [
+        Architecture::Llama,
+        Architecture::Qwen2,
+        Architecture::Qwen3,
+        Architecture::Qwen3Moe,
+        Architecture::Gemma2,
+        Architecture::Gemma3,
+        Architecture::Phi3,
+        Architecture::Bert,
+    ];
 
     /// GGUF's `general.architecture`.
     pub fn name(self) -> &'static str {
@@ -107,8 +84,17 @@ impl Architecture {
             Architecture::Llama => "llama",
             Architecture::Qwen2 => "qwen2",
             Architecture::Qwen3 => "qwen3",
+            Architecture::Qwen3Moe => "qwen3moe",
+            Architecture::Gemma2 => "gemma2",
+            Architecture::Gemma3 => "gemma3",
+            Architecture::Phi3 => "phi3",
             Architecture::Bert => "bert",
         }
+    }
+
+    /// Gemma 2 and 3, which are made of the same parts.
+    pub fn is_gemma(self) -> bool {
+        matches!(self, Architecture::Gemma2 | Architecture::Gemma3)
     }
 }
 
@@ -134,6 +120,12 @@ impl ModelShape {
         self.kv_heads * self.head_dim
     }
 
+    /// Tokens that a row of this layer sees, itself included; `None` is all.
+    pub fn window_tokens(&self, layer: usize) -> Option<usize> {
+        let window = self.decoder.window.as_ref()?;
+        (window.layers.get(layer) == Some(&true)).then_some(window.tokens)
+    }
+
     /// Checks what ties several numbers together; single ones were bounded when they were read.
     fn checked(self) -> Result<ModelShape> {
         if !self.heads.is_multiple_of(self.kv_heads) {
@@ -141,13 +133,8 @@ impl ModelShape {
                 format!("{} heads cannot share {} key/value heads", self.heads, self.kv_heads);
             return Err(Error::key("key/value heads", problem));
         }
-        if !self.rope.dim.is_multiple_of(2) || self.rope.dim > self.head_dim {
-            let problem = format!(
-                "is {}, must be even and at most the head width {}",
-                self.rope.dim, self.head_dim
-            );
-            return Err(Error::key("rope dimensions", problem));
-        }
+        self.rope.check(self.head_dim)?;
+        self.decoder.check(self.layers, self.head_dim)?;
         Ok(self)
     }
 }
@@ -161,6 +148,7 @@ pub mod limits {
     pub const FFN_DIM: RangeInclusive<u64> = 1..=1 << 20;
     pub const HEADS: RangeInclusive<u64> = 1..=1024;
     pub const HEAD_DIM: RangeInclusive<u64> = 2..=1024;
+    pub const EXPERTS: RangeInclusive<u64> = 1..=4096;
     pub const TOKEN_TYPES: RangeInclusive<u64> = 1..=1024;
     pub const VOCAB: RangeInclusive<u64> = 1..=1 << 21;
     pub const CONTEXT_TOKENS: RangeInclusive<u64> = 1..=1 << 24;
@@ -168,6 +156,11 @@ pub mod limits {
     // Room for 1e-12 in single precision, which lies below its decimal twin.
     pub const RMS_EPS: RangeInclusive<f32> = 9e-13..=0.1;
     pub const ROPE_FACTOR: RangeInclusive<f32> = 1e-3..=1e4;
+    pub const ATTENTION_FACTOR: RangeInclusive<f32> = 1e-2..=100.0;
+    pub const YARN_BETA: RangeInclusive<f32> = 1e-3..=1e4;
+    /// What the square root of is one over attention's scale.
+    pub const ATTENTION_SCALAR: RangeInclusive<f32> = 1e-3..=1e6;
+    pub const SOFTCAP: RangeInclusive<f32> = 1e-3..=1e6;
 }
 
 /// `found` if it lies in `range`, else an error that names the key; absent is an error too.

@@ -1,13 +1,17 @@
 //! The tensors that an architecture is made of, under one neutral name each, and the check that a
 //! file holds exactly these.
 
+mod decoder;
 mod encoder;
+mod experts;
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::architecture::ModelShape;
 use crate::error::{Error, Result};
 use crate::model_file::TensorLocation;
+
+pub(crate) use experts::unstack;
 
 /// What a tensor is for, whatever its file calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,6 +24,9 @@ pub enum TensorRole {
     Output,
     /// `[rope.dim / 2]`: frequency divisors that some GGUF files carry (Llama 3.1); optional.
     RopeFactors,
+    /// As above, within the original context and beyond it (LongRoPE).
+    RopeFactorsShort,
+    RopeFactorsLong,
     /// `[positions, dim]`; encoders.
     PositionEmbedding,
     /// `[token_types, dim]`; encoders.
@@ -32,6 +39,20 @@ pub enum TensorRole {
         layer: usize,
         part: LayerPart,
     },
+    /// A matrix of one expert; GGUF files have those of all experts of a layer in one tensor.
+    Expert {
+        layer: usize,
+        expert: usize,
+        part: ExpertPart,
+    },
+}
+
+/// The matrices of one expert, `[out, in]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ExpertPart {
+    Gate,
+    Up,
+    Down,
 }
 
 /// The parts of one layer; matrices are `[out, in]`.
@@ -44,6 +65,8 @@ pub enum LayerPart {
     QueryBias,
     KeyBias,
     ValueBias,
+    /// Query, key and value, one after the other; phi3.
+    QueryKeyValue,
     /// `[head_dim]`, with `qk_norm` only.
     QueryNorm,
     /// `[head_dim]`, with `qk_norm` only.
@@ -53,6 +76,14 @@ pub enum LayerPart {
     FfnGate,
     FfnUp,
     FfnDown,
+    /// Gate and up, one after the other; phi3.
+    FfnGateUp,
+    /// Scores of the experts: `[experts, dim]`.
+    Router,
+    // Gemma: norms before and behind each half of a layer.
+    AfterAttentionNorm,
+    BeforeFfnNorm,
+    AfterFfnNorm,
     // Encoders: biases everywhere, and norms behind each half of a layer.
     AttentionOutputBias,
     AttentionOutputNorm,
@@ -104,12 +135,22 @@ impl TensorRole {
             (TensorRole::Output, Naming::Gguf) => "output.weight",
             (TensorRole::Output, Naming::HuggingFace) => "lm_head.weight",
             (TensorRole::RopeFactors, Naming::Gguf) => "rope_freqs.weight",
-            (TensorRole::RopeFactors, Naming::HuggingFace) => return None,
+            (TensorRole::RopeFactorsShort, Naming::Gguf) => "rope_factors_short.weight",
+            (TensorRole::RopeFactorsLong, Naming::Gguf) => "rope_factors_long.weight",
+            (
+                TensorRole::RopeFactors
+                | TensorRole::RopeFactorsShort
+                | TensorRole::RopeFactorsLong,
+                Naming::HuggingFace,
+            ) => return None,
             (TensorRole::Layer { layer, part }, Naming::Gguf) => {
                 return Some(format!("blk.{layer}.{}", part.names().0));
             }
             (TensorRole::Layer { layer, part }, Naming::HuggingFace) => {
                 return Some(format!("model.layers.{layer}.{}", part.names().1));
+            }
+            (TensorRole::Expert { layer, expert, part }, naming) => {
+                return Some(experts::file_name(naming, layer, expert, part));
             }
         };
         Some(fixed.to_string())
@@ -134,6 +175,16 @@ impl LayerPart {
             LayerPart::FfnGate => ("ffn_gate.weight", "mlp.gate_proj.weight"),
             LayerPart::FfnUp => ("ffn_up.weight", "mlp.up_proj.weight"),
             LayerPart::FfnDown => ("ffn_down.weight", "mlp.down_proj.weight"),
+            LayerPart::QueryKeyValue => ("attn_qkv.weight", "self_attn.qkv_proj.weight"),
+            LayerPart::FfnGateUp => ("ffn_up.weight", "mlp.gate_up_proj.weight"),
+            LayerPart::Router => ("ffn_gate_inp.weight", "mlp.gate.weight"),
+            LayerPart::AfterAttentionNorm => {
+                ("post_attention_norm.weight", "post_attention_layernorm.weight")
+            }
+            LayerPart::BeforeFfnNorm => ("ffn_norm.weight", "pre_feedforward_layernorm.weight"),
+            LayerPart::AfterFfnNorm => {
+                ("post_ffw_norm.weight", "post_feedforward_layernorm.weight")
+            }
             LayerPart::AttentionOutputBias => ("attn_output.bias", "self_attn.o_proj.bias"),
             LayerPart::FfnUpBias => ("ffn_up.bias", "mlp.up_proj.bias"),
             LayerPart::FfnDownBias => ("ffn_down.bias", "mlp.down_proj.bias"),
@@ -148,59 +199,10 @@ impl LayerPart {
 
 /// Every tensor of a model of this shape, in the order in which a forward pass meets them.
 pub fn expected(shape: &ModelShape) -> Vec<Expected> {
-    if let Some(encoder) = &shape.encoder {
-        return encoder::expected(shape, encoder);
+    match &shape.encoder {
+        Some(encoder) => encoder::expected(shape, encoder),
+        None => decoder::expected(shape),
     }
-    let required = |role, shape: &[usize]| Expected {
-        role,
-        shape: shape.iter().map(|&dim| dim as u64).collect(),
-        optional: false,
-    };
-    let optional = |role, shape: &[usize]| Expected { optional: true, ..required(role, shape) };
-    let mut all = vec![required(TensorRole::TokenEmbedding, &[shape.vocab, shape.dim])];
-    all.push(optional(TensorRole::RopeFactors, &[shape.rope.dim / 2]));
-    for layer in 0..shape.layers {
-        for (part, dims) in layer_parts(shape) {
-            all.push(required(TensorRole::Layer { layer, part }, &dims));
-        }
-    }
-    all.push(required(TensorRole::OutputNorm, &[shape.dim]));
-    let output = [shape.vocab, shape.dim];
-    // Exporters may write the tied matrix a second time; it is then checked and left unused.
-    all.push(if shape.tied_embeddings {
-        optional(TensorRole::Output, &output)
-    } else {
-        required(TensorRole::Output, &output)
-    });
-    all
-}
-
-fn layer_parts(shape: &ModelShape) -> Vec<(LayerPart, Vec<usize>)> {
-    let (dim, ffn) = (shape.dim, shape.ffn_dim);
-    let (query, kv) = (shape.query_dim(), shape.kv_dim());
-    let mut parts = vec![
-        (LayerPart::AttentionNorm, vec![dim]),
-        (LayerPart::Query, vec![query, dim]),
-        (LayerPart::Key, vec![kv, dim]),
-        (LayerPart::Value, vec![kv, dim]),
-    ];
-    if shape.qkv_bias {
-        parts.push((LayerPart::QueryBias, vec![query]));
-        parts.push((LayerPart::KeyBias, vec![kv]));
-        parts.push((LayerPart::ValueBias, vec![kv]));
-    }
-    if shape.qk_norm {
-        parts.push((LayerPart::QueryNorm, vec![shape.head_dim]));
-        parts.push((LayerPart::KeyNorm, vec![shape.head_dim]));
-    }
-    parts.extend([
-        (LayerPart::AttentionOutput, vec![dim, query]),
-        (LayerPart::FfnNorm, vec![dim]),
-        (LayerPart::FfnGate, vec![ffn, dim]),
-        (LayerPart::FfnUp, vec![ffn, dim]),
-        (LayerPart::FfnDown, vec![dim, ffn]),
-    ]);
-    parts
 }
 
 /// Matches a file's tensors with the expected ones: none missing, none misshapen, none left over.

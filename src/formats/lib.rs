@@ -16,10 +16,11 @@ mod tensor;
 mod testing;
 
 pub use architecture::{
-    Architecture, EncoderShape, ModelShape, Pooling, Rope, RopeScaling, RopeStyle,
+    Architecture, DecoderShape, EncoderShape, Experts, LongRope, ModelShape, Pooling, Rope,
+    RopeScaling, RopeStyle, Window, Yarn,
 };
 pub use error::{Error, Result};
-pub use expected::{LayerPart, TensorRole};
+pub use expected::{ExpertPart, LayerPart, TensorRole};
 pub use model_file::{
     FLAT_POOLING_FILE, HuggingFaceTexts, ModelFile, ModelFormat, TensorLocation, TokenizerSource,
     Weights,

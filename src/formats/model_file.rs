@@ -121,12 +121,14 @@ impl ModelFile {
             let problem = "the model is split over several files; merge them first";
             return Err(Error::key("split.count", problem));
         }
+        let has = |name: &str| header.tensors.iter().any(|tensor| tensor.name == name);
         let facts = architecture::TensorFacts {
-            has_output: header.tensors.iter().any(|tensor| tensor.name == "output.weight"),
-            has_qkv_bias: header.tensors.iter().any(|tensor| tensor.name == "blk.0.attn_q.bias"),
+            has_output: has("output.weight"),
+            has_qkv_bias: has("blk.0.attn_q.bias"),
+            has_long_factors: has("rope_factors_long.weight"),
         };
         let shape = architecture::from_metadata(&header.metadata, &facts)?;
-        let found: HashMap<String, TensorLocation> = header
+        let mut found: HashMap<String, TensorLocation> = header
             .tensors
             .into_iter()
             .map(|tensor| {
@@ -135,6 +137,7 @@ impl ModelFile {
                 (tensor.name, TensorLocation { file: 0, offset, bytes, kind, shape })
             })
             .collect();
+        expected::unstack(&shape, &mut found)?;
         Ok(ModelFile {
             format: ModelFormat::Gguf,
             tensors: expected::check(&shape, Naming::Gguf, found)?,

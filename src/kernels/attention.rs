@@ -7,7 +7,7 @@ mod pages;
 
 use std::ops::Range;
 
-use crate::lanes::{Level, PORTABLE_FMA, exp};
+use crate::lanes::{Level, PORTABLE_FMA, exp, tanh};
 #[cfg(target_arch = "x86_64")]
 use crate::packed::{Avx2, Avx512};
 use crate::packed::{F16, F32, Isa, Number, Portable, TILE};
@@ -265,7 +265,7 @@ fn weigh<const FMA: bool>(
     }
     if shape.softcap > 0.0 {
         for score in scores.iter_mut() {
-            *score = shape.softcap * (*score / shape.softcap).tanh();
+            *score = shape.softcap * tanh::<FMA>(*score / shape.softcap);
         }
     }
     let sees = query.sees.start.max(tokens.start)..query.sees.end.min(tokens.end);

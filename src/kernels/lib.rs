@@ -21,7 +21,7 @@ pub mod reference;
 mod rotary;
 mod team;
 
-pub use activation::swiglu;
+pub use activation::{geglu, softcap, swiglu};
 pub use attention::{AttentionShape, AttentionSpan, KvNumber, KvPages, attend};
 pub use lanes::Level;
 pub use memory::Memory;

@@ -59,18 +59,32 @@ pub fn swiglu(gate: &mut [f32], up: &[f32]) {
     }
 }
 
+/// Twin of [`crate::geglu`].
+pub fn geglu(gate: &mut [f32], up: &[f32]) {
+    for (gate, &up) in gate.iter_mut().zip(up) {
+        let x = f64::from(*gate);
+        let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+        *gate = (0.5 * x * (1.0 + inner.tanh()) * f64::from(up)) as f32;
+    }
+}
+
 /// Twin of [`crate::rotate`]; `angles` are the cosines and sines.
-pub fn rotate(x: &mut [f32], angles: (&[f32], &[f32]), dim: usize, pairing: Pairing) {
+pub fn rotate(
+    x: &mut [f32],
+    angles: (&[f32], &[f32]),
+    (head_dim, dim): (usize, usize),
+    pairing: Pairing,
+) {
     let (cos, sin) = angles;
     let half = dim / 2;
-    let heads = x.len() / (cos.len() / half) / dim;
-    for index in 0..x.len() / dim {
+    let heads = x.len() / (cos.len() / half) / head_dim;
+    for index in 0..x.len() / head_dim {
         for pair in 0..half {
             let (a, b) = match pairing {
                 Pairing::Neighbours => (2 * pair, 2 * pair + 1),
                 Pairing::Halves => (pair, pair + half),
             };
-            let (a, b) = (index * dim + a, index * dim + b);
+            let (a, b) = (index * head_dim + a, index * head_dim + b);
             let angle = index / heads * half + pair;
             let (cos, sin) = (f64::from(cos[angle]), f64::from(sin[angle]));
             let (first, second) = (f64::from(x[a]), f64::from(x[b]));

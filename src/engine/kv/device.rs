@@ -1,6 +1,9 @@
 //! The cache on a GPU, attended to with candle's own operations, sequence by sequence.
 
+use std::ops::Range;
+
 use candle_core::{DType, Device, Result, Tensor};
+use hearth_kernels::AttentionShape;
 
 use super::{KvCache, KvShape, Projected};
 use crate::batch::{Batch, Span};
@@ -52,19 +55,21 @@ impl DeviceKv {
 
     /// Attention of one span. `query`: [rows, query_heads, head_dim].
     fn span(&self, layer: usize, batch: &Batch, span: &Span, query: &Tensor) -> Result<Tensor> {
-        let heads = self.shape.heads;
+        let heads = self.shape.heads_of(layer);
         let (group, rows) = (heads.query_heads / heads.kv_heads, span.rows.len());
-        let visible = batch.visible(span.rows.end - 1);
+        let seen = seen(batch, span.rows.start, heads.window).start
+            ..seen(batch, span.rows.end - 1, heads.window).end;
         let device = query.device();
-        let slots: Vec<u32> = (0..visible)
+        let slots: Vec<u32> = seen
+            .clone()
             .map(|token| {
                 let (page, place) = (token / batch.page_tokens, token % batch.page_tokens);
                 span.pages[page] * batch.page_tokens as u32 + place as u32
             })
             .collect();
-        let slots = Tensor::from_vec(slots, visible, device)?;
+        let slots = Tensor::from_vec(slots, seen.len(), device)?;
         let Layer { keys, values } = &self.layers[layer];
-        // [kv_heads, visible, head_dim]
+        // [kv_heads, seen, head_dim]
         let keys = keys.index_select(&slots, 0)?.transpose(0, 1)?.contiguous()?;
         let values = values.index_select(&slots, 0)?.transpose(0, 1)?.contiguous()?;
         // Heads that share keys become rows of one product: [kv_heads, group · rows, head_dim]
@@ -73,10 +78,13 @@ impl DeviceKv {
             .transpose(0, 1)?
             .contiguous()?
             .reshape((heads.kv_heads, group * rows, heads.head_dim))?;
-        let scale = 1.0 / (heads.head_dim as f64).sqrt();
-        let mut scores = (query.matmul(&keys.transpose(1, 2)?)? * scale)?;
+        let mut scores = (query.matmul(&keys.transpose(1, 2)?)? * f64::from(heads.scale))?;
+        if heads.softcap > 0.0 {
+            let cap = f64::from(heads.softcap);
+            scores = ((scores / cap)?.tanh()? * cap)?;
+        }
         if rows > 1 {
-            let mask = future_mask(batch, span, group)?.to_device(device)?;
+            let mask = mask(batch, span, &seen, heads)?.to_device(device)?;
             scores = scores.broadcast_add(&mask)?;
         }
         candle_nn::ops::softmax_last_dim(&scores)?
@@ -88,15 +96,21 @@ impl DeviceKv {
     }
 }
 
-/// 0 where a row may look, −∞ at tokens after it: [1, group · rows, visible].
-fn future_mask(batch: &Batch, span: &Span, group: usize) -> Result<Tensor> {
-    let visible = batch.visible(span.rows.end - 1);
+/// The tokens that a row sees; a window of 0 is all.
+fn seen(batch: &Batch, row: usize, window: usize) -> Range<usize> {
+    let end = batch.visible(row);
+    (if window == 0 { 0 } else { end.saturating_sub(window) })..end
+}
+
+/// 0 where a row may look, −∞ elsewhere: [1, group · rows, seen].
+fn mask(batch: &Batch, span: &Span, all: &Range<usize>, heads: AttentionShape) -> Result<Tensor> {
     let one = span.rows.clone().flat_map(|row| {
-        let own = batch.visible(row);
-        (0..visible).map(move |token| if token < own { 0.0 } else { f32::NEG_INFINITY })
+        let own = seen(batch, row, heads.window);
+        all.clone().map(move |token| if own.contains(&token) { 0.0 } else { f32::NEG_INFINITY })
     });
     let one: Vec<f32> = one.collect();
-    Tensor::from_vec(one.repeat(group), (1, group * span.rows.len(), visible), &Device::Cpu)
+    let group = heads.query_heads / heads.kv_heads;
+    Tensor::from_vec(one.repeat(group), (1, group * span.rows.len(), all.len()), &Device::Cpu)
 }
 
 impl KvCache for DeviceKv {

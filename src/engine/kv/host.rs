@@ -45,7 +45,7 @@ impl HostKv {
             })
             .collect();
         let mut out = vec![0.0; queries.len()];
-        let heads = self.shape.heads;
+        let heads = self.shape.heads_of(layer);
         kernels::attend(team(), &self.layers[layer], &spans, (queries, &mut out), heads);
         out
     }

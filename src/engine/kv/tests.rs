@@ -11,7 +11,8 @@ fn shape() -> KvShape {
     let (scale, softcap) = (1.0 / 10f32.sqrt(), 0.0);
     let heads =
         AttentionShape { query_heads: 6, kv_heads: 2, head_dim: 10, scale, softcap, window: 0 };
-    KvShape { layers: 2, pages: 12, page_tokens: 4, heads, number: KvNumber::F32 }
+    let windows = Vec::new();
+    KvShape { layers: 2, pages: 12, page_tokens: 4, heads, windows, number: KvNumber::F32 }
 }
 
 fn projected(seed: u64, rows: usize) -> Projected {
@@ -35,10 +36,9 @@ fn worst(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-#[test]
-fn host_equals_device_over_mixed_steps() {
-    let mut host = HostKv::new(shape()).expect("fits");
-    let mut device = DeviceKv::new(shape(), &Device::Cpu).expect("fits");
+fn host_equals_device(shape: &KvShape) {
+    let mut host = HostKv::new(shape.clone()).expect("fits");
+    let mut device = DeviceKv::new(shape.clone(), &Device::Cpu).expect("fits");
     let steps = [
         batch(&[(0, 7, &[5, 2]), (0, 1, &[9]), (0, 4, &[11])]),
         batch(&[(7, 1, &[5, 2]), (1, 9, &[9, 0, 7]), (4, 1, &[11, 1])]),
@@ -53,6 +53,42 @@ fn host_equals_device_over_mixed_steps() {
             assert!(worst < 1e-5, "step {index}, layer {layer}: {worst}");
         }
     }
+}
+
+#[test]
+fn host_equals_device_over_mixed_steps() {
+    host_equals_device(&shape());
+}
+
+#[test]
+fn host_equals_device_with_windows_a_cap_and_another_scale() {
+    let heads = AttentionShape { scale: 1.3, softcap: 0.7, ..shape().heads };
+    for window in [1, 3, 4, 6, 100] {
+        host_equals_device(&KvShape { heads, windows: vec![window, 0], ..shape() });
+    }
+}
+
+#[test]
+fn a_window_hides_what_lies_before_it() {
+    let rows = projected(1, 9);
+    let run = |windows: Vec<usize>, rows: &Projected| {
+        let mut kv = HostKv::new(KvShape { windows, ..shape() }).expect("fits");
+        let out = kv.attend(0, rows, &batch(&[(0, 9, &[3, 1, 2])]));
+        out.and_then(|out| values(&out)).expect("runs")
+    };
+    let plain = run(vec![3, 0], &rows);
+    // Other keys and values for the first token: rows from the fourth on do not see it.
+    let first = |tensor: &Tensor| {
+        let zeros = tensor.narrow(0, 0, 1).and_then(|row| row.zeros_like()).expect("in range");
+        let rest = tensor.narrow(0, 1, 8).expect("in range");
+        Tensor::cat(&[zeros, rest], 0).expect("as before")
+    };
+    let changed =
+        Projected { query: rows.query.clone(), key: first(&rows.key), value: first(&rows.value) };
+    let other = run(vec![3, 0], &changed);
+    assert!(plain[..180] != other[..180]);
+    assert_eq!(plain[180..], other[180..]);
+    assert!(run(Vec::new(), &rows)[180..] != run(Vec::new(), &changed)[180..]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::architecture::{Architecture, ModelShape, Rope, RopeStyle};
+use crate::architecture::{Architecture, DecoderShape, ModelShape, Rope, RopeStyle};
 use crate::error::{Error, Result, shown};
 
 /// The parts of a [`ModelShape`] that only encoders have.
@@ -54,8 +54,8 @@ impl EncoderShape {
             rms_eps: 0.0,
             tied_embeddings: true,
             qkv_bias: true,
-            qk_norm: false,
             rope: Rope { dim: 0, theta: 1.0, style: RopeStyle::Halved, scaling: None },
+            decoder: DecoderShape::default(),
             encoder: None,
         }
     }

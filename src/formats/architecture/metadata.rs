@@ -1,10 +1,12 @@
 //! Reads a [`ModelShape`] from GGUF metadata (`llama.block_count` and its like).
 
+mod decoder;
+mod rope;
+
 use crate::architecture::{
-    Architecture, EncoderShape, ModelShape, Pooling, Rope, RopeScaling, RopeStyle, count, limits,
-    real, unsupported,
+    Architecture, EncoderShape, ModelShape, Pooling, count, limits, real, unsupported,
 };
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Result};
 use crate::gguf::Metadata;
 
 /// What the file's tensors, not its metadata, tell about the model.
@@ -13,6 +15,8 @@ pub(crate) struct TensorFacts {
     pub(crate) has_output: bool,
     /// There is a `blk.0.attn_q.bias`.
     pub(crate) has_qkv_bias: bool,
+    /// There is a `rope_factors_long.weight`.
+    pub(crate) has_long_factors: bool,
 }
 
 /// The shape of the model that a GGUF file describes.
@@ -25,11 +29,10 @@ pub(crate) fn from_metadata(metadata: &Metadata, tensors: &TensorFacts) -> Resul
         .find(|architecture| architecture.name() == name)
         .ok_or_else(|| unsupported(name))?;
     let keys = Keys { metadata, prefix: architecture.name() };
-    keys.refuse_variants()?;
     if architecture == Architecture::Bert {
         return encoder(metadata, &keys);
     }
-
+    keys.refuse_variants(architecture)?;
     let dim = keys.count("embedding_length", limits::DIM)?;
     let heads = keys.count("attention.head_count", limits::HEADS)?;
     let kv_heads = keys.count_or("attention.head_count_kv", limits::HEADS, heads)?;
@@ -39,30 +42,26 @@ pub(crate) fn from_metadata(metadata: &Metadata, tensors: &TensorFacts) -> Resul
         let problem = format!("is {value_dim}, must equal the key length {head_dim}");
         return Err(Error::key(&keys.full("attention.value_length"), problem));
     }
-    let context_tokens = keys.count("context_length", limits::CONTEXT_TOKENS)?;
+    let layers = keys.count("block_count", limits::LAYERS)?;
+    let ffn_key = match architecture {
+        Architecture::Qwen3Moe => "expert_feed_forward_length",
+        _ => "feed_forward_length",
+    };
     ModelShape {
         architecture,
-        layers: keys.count("block_count", limits::LAYERS)?,
+        layers,
         dim,
-        ffn_dim: keys.count("feed_forward_length", limits::FFN_DIM)?,
+        ffn_dim: keys.count(ffn_key, limits::FFN_DIM)?,
         heads,
         kv_heads,
         head_dim,
         vocab: vocabulary(metadata, &keys)?,
-        context_tokens,
+        context_tokens: keys.count("context_length", limits::CONTEXT_TOKENS)?,
         rms_eps: keys.real("attention.layer_norm_rms_epsilon", limits::RMS_EPS, None)?,
         tied_embeddings: !tensors.has_output,
         qkv_bias: architecture == Architecture::Qwen2 || tensors.has_qkv_bias,
-        qk_norm: architecture == Architecture::Qwen3,
-        rope: Rope {
-            dim: keys.count_or("rope.dimension_count", limits::HEAD_DIM, head_dim)?,
-            theta: keys.real("rope.freq_base", limits::ROPE_THETA, Some(10_000.0))?,
-            style: match architecture {
-                Architecture::Llama => RopeStyle::Interleaved,
-                Architecture::Qwen2 | Architecture::Qwen3 | Architecture::Bert => RopeStyle::Halved,
-            },
-            scaling: keys.rope_scaling(context_tokens)?,
-        },
+        rope: keys.rope(architecture, head_dim, tensors)?,
+        decoder: keys.decoder(architecture, layers, (dim / heads, head_dim))?,
         encoder: None,
     }
     .checked()
@@ -155,43 +154,29 @@ impl Keys<'_> {
         real(&key, self.metadata.f32(&key)?.or(default), range)
     }
 
-    /// Says no to members of the family whose extra parts we would otherwise leave out silently.
-    fn refuse_variants(&self) -> Result<()> {
-        let experts = self.full("expert_count");
-        if self.metadata.u64(&experts)?.unwrap_or(0) > 0 {
-            return Err(Error::key(&experts, "mixtures of experts are not supported"));
-        }
-        let window = self.full("attention.sliding_window");
-        if self.metadata.u64(&window)?.unwrap_or(0) > 0 {
-            return Err(Error::key(&window, "sliding-window attention is not supported"));
-        }
-        Ok(())
+    /// As above; `None` where the key is absent.
+    fn optional(&self, key: &str, range: std::ops::RangeInclusive<f32>) -> Result<Option<f32>> {
+        let key = self.full(key);
+        self.metadata.f32(&key)?.map(|found| real(&key, Some(found), range)).transpose()
     }
 
-    fn rope_scaling(&self, context_tokens: usize) -> Result<Option<RopeScaling>> {
-        let key = self.full("rope.scaling.type");
-        match self.metadata.str(&key)? {
-            None => {
-                // Files from before 2023-11 say it with one number.
-                let factor = self.real("rope.scale_linear", limits::ROPE_FACTOR, Some(1.0))?;
-                Ok((factor != 1.0).then_some(RopeScaling::Linear { factor }))
-            }
-            Some("none") => Ok(None),
-            Some("linear") => {
-                let factor = self.real("rope.scaling.factor", limits::ROPE_FACTOR, None)?;
-                Ok(Some(RopeScaling::Linear { factor }))
-            }
-            Some("yarn") => Ok(Some(RopeScaling::Yarn {
-                factor: self.real("rope.scaling.factor", limits::ROPE_FACTOR, None)?,
-                original_context_tokens: self.count_or(
-                    "rope.scaling.original_context_length",
-                    limits::CONTEXT_TOKENS,
-                    context_tokens,
-                )?,
-            })),
-            Some(other) => {
-                Err(Error::key(&key, format!("the kind `{}` is not supported", shown(other))))
-            }
+    /// Says no to members of the family whose extra parts we would otherwise leave out silently.
+    fn refuse_variants(&self, architecture: Architecture) -> Result<()> {
+        let experts = self.full("expert_count");
+        let has_experts = self.metadata.u64(&experts)?.unwrap_or(0) > 0;
+        if has_experts && architecture != Architecture::Qwen3Moe {
+            return Err(Error::key(&experts, "mixtures of experts are supported in qwen3moe only"));
         }
+        let window = self.full("attention.sliding_window");
+        let has_window = self.metadata.u64(&window)?.unwrap_or(0) > 0;
+        let is_qwen = matches!(
+            architecture,
+            Architecture::Qwen2 | Architecture::Qwen3 | Architecture::Qwen3Moe
+        );
+        if has_window && is_qwen {
+            let problem = "which layers of a qwen model have a window stands in no GGUF file";
+            return Err(Error::key(&window, problem));
+        }
+        Ok(())
     }
 }

@@ -51,7 +51,12 @@ pub(super) fn hugging_face_name(role: TensorRole) -> Option<String> {
         TensorRole::TypeEmbedding => "embeddings.token_type_embeddings.weight",
         TensorRole::EmbeddingNorm => "embeddings.LayerNorm.weight",
         TensorRole::EmbeddingNormBias => "embeddings.LayerNorm.bias",
-        TensorRole::OutputNorm | TensorRole::Output | TensorRole::RopeFactors => return None,
+        TensorRole::OutputNorm
+        | TensorRole::Output
+        | TensorRole::RopeFactors
+        | TensorRole::RopeFactorsShort
+        | TensorRole::RopeFactorsLong
+        | TensorRole::Expert { .. } => return None,
         TensorRole::Layer { layer, part } => {
             return Some(format!("encoder.layer.{layer}.{}", part_name(part)?));
         }
@@ -78,9 +83,15 @@ fn part_name(part: LayerPart) -> Option<&'static str> {
         LayerPart::LayerOutputNorm => "output.LayerNorm.weight",
         LayerPart::LayerOutputNormBias => "output.LayerNorm.bias",
         LayerPart::AttentionNorm
+        | LayerPart::QueryKeyValue
         | LayerPart::QueryNorm
         | LayerPart::KeyNorm
         | LayerPart::FfnNorm
-        | LayerPart::FfnGate => return None,
+        | LayerPart::FfnGate
+        | LayerPart::FfnGateUp
+        | LayerPart::Router
+        | LayerPart::AfterAttentionNorm
+        | LayerPart::BeforeFfnNorm
+        | LayerPart::AfterFfnNorm => return None,
     })
 }

@@ -1,5 +1,7 @@
 //! Whole models: the real ones pass, altered ones name what is wrong.
 
+mod families;
+
 use std::fs;
 
 use proptest::prelude::*;
@@ -27,7 +29,7 @@ fn assert_is_stories(model: &ModelFile) {
     assert_eq!((shape.vocab, shape.context_tokens), (512, 512));
     assert_eq!((shape.rope.theta, shape.rope.dim), (10_000.0, 8));
     assert!((shape.rms_eps - 1e-5).abs() < 1e-9);
-    assert!(!shape.qkv_bias && !shape.qk_norm && shape.rope.scaling.is_none());
+    assert!(!shape.qkv_bias && !shape.decoder.qk_norm && shape.rope.scaling.is_none());
 }
 
 #[test]

@@ -1,0 +1,46 @@
+//! qwen3moe: qwen3 whose feed-forward part is a choice of experts.
+
+use hearth_formats::{ExpertPart, LayerPart as P, TensorRole};
+
+use super::{Parts, llama};
+use crate::block::{Block, Dense, FeedForward};
+use crate::error::{Error, Result};
+use crate::experts::Experts;
+use crate::layers::Linear;
+use crate::tensors::Gate;
+
+pub(super) fn block(parts: &Parts) -> Result<Block> {
+    Ok(Block {
+        attention_norm: parts.norm(P::AttentionNorm)?,
+        attention: llama::attention(parts)?,
+        after_attention: None,
+        ffn_norm: parts.norm(P::FfnNorm)?,
+        ffn: FeedForward::Experts(experts(parts)?),
+        after_ffn: None,
+    })
+}
+
+fn experts(parts: &Parts) -> Result<Experts> {
+    let Some(shape) = parts.model.shape.decoder.experts else {
+        return Err(Error::LoadFailed("the checked file says nothing of experts".into()));
+    };
+    let layer = parts.layer;
+    let matrix = |expert, part| -> Result<Linear> {
+        let role = TensorRole::Expert { layer, expert, part };
+        Ok(Linear::new(parts.reader.matrix(role)?, None))
+    };
+    let expert = |expert| -> Result<Dense> {
+        Ok(Dense {
+            gate: matrix(expert, ExpertPart::Gate)?,
+            up: matrix(expert, ExpertPart::Up)?,
+            down: matrix(expert, ExpertPart::Down)?,
+            function: Gate::Silu,
+        })
+    };
+    Ok(Experts {
+        router: parts.linear(P::Router)?,
+        experts: (0..shape.count).map(expert).collect::<Result<_>>()?,
+        used: shape.used,
+        is_normalized: shape.is_normalized,
+    })
+}
