@@ -29,7 +29,9 @@ impl Parts<'_, '_> {
             Architecture::Qwen3Moe => qwen3moe::block(self),
             Architecture::Gemma2 | Architecture::Gemma3 => gemma::block(self),
             Architecture::Phi3 => phi3::block(self),
-            Architecture::Bert => Err(Error::Unsupported("an encoder writes no text".into())),
+            Architecture::Bert | Architecture::XlmRoberta | Architecture::NomicBert => {
+                Err(Error::Unsupported("an encoder writes no text".into()))
+            }
         }
     }
 

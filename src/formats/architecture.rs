@@ -14,7 +14,7 @@ use crate::error::{Error, Result, shown};
 pub(crate) use config::{eos_ids, from_config};
 pub use decoder::{DecoderShape, Experts, Window};
 pub(crate) use encoder::EncoderFiles;
-pub use encoder::{EncoderShape, Pooling};
+pub use encoder::{EncoderOutput, EncoderShape, Pooling, PositionTable};
 pub(crate) use metadata::{TensorFacts, from_metadata};
 pub use rope::{LongRope, Rope, RopeScaling, RopeStyle, Yarn};
 
@@ -29,8 +29,10 @@ pub enum Architecture {
     Gemma2,
     Gemma3,
     Phi3,
-    /// An encoder: it makes vectors of texts and writes none.
+    // Encoders: they make vectors or scores of texts and write none.
     Bert,
+    XlmRoberta,
+    NomicBert,
 }
 
 /// The dimensions of a transformer.
@@ -67,7 +69,7 @@ pub struct ModelShape {
 
 impl Architecture {
     /// Every architecture that can be run.
-    pub const ALL: [Architecture; 8] = [
+    pub const ALL: [Architecture; 10] = [
         Architecture::Llama,
         Architecture::Qwen2,
         Architecture::Qwen3,
@@ -76,6 +78,18 @@ impl Architecture {
         Architecture::Gemma3,
         Architecture::Phi3,
         Architecture::Bert,
+        Architecture::XlmRoberta,
+        Architecture::NomicBert,
+    ];
+    /// Those that write text.
+    pub const DECODERS: [Architecture; 7] = [
+        Architecture::Llama,
+        Architecture::Qwen2,
+        Architecture::Qwen3,
+        Architecture::Qwen3Moe,
+        Architecture::Gemma2,
+        Architecture::Gemma3,
+        Architecture::Phi3,
     ];
 
     /// GGUF's `general.architecture`.
@@ -89,12 +103,19 @@ impl Architecture {
             Architecture::Gemma3 => "gemma3",
             Architecture::Phi3 => "phi3",
             Architecture::Bert => "bert",
+            Architecture::XlmRoberta => "xlm-roberta",
+            Architecture::NomicBert => "nomic-bert",
         }
     }
 
     /// Gemma 2 and 3, which are made of the same parts.
     pub fn is_gemma(self) -> bool {
         matches!(self, Architecture::Gemma2 | Architecture::Gemma3)
+    }
+
+    /// Whether it makes vectors or scores of texts.
+    pub fn is_encoder(self) -> bool {
+        matches!(self, Architecture::Bert | Architecture::XlmRoberta | Architecture::NomicBert)
     }
 }
 

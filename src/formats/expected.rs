@@ -4,6 +4,7 @@
 mod decoder;
 mod encoder;
 mod experts;
+mod fused;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,6 +12,7 @@ use crate::architecture::ModelShape;
 use crate::error::{Error, Result};
 use crate::model_file::TensorLocation;
 
+pub(crate) use encoder::plain_names;
 pub(crate) use experts::unstack;
 
 /// What a tensor is for, whatever its file calls it.
@@ -35,6 +37,14 @@ pub enum TensorRole {
     EmbeddingNorm,
     /// `[dim]`; encoders.
     EmbeddingNormBias,
+    /// `[dim, dim]`; encoders that score, as the three below.
+    ScoreDense,
+    /// `[dim]`
+    ScoreDenseBias,
+    /// `[1, dim]`
+    Score,
+    /// `[1]`
+    ScoreBias,
     Layer {
         layer: usize,
         part: LayerPart,
@@ -101,6 +111,9 @@ pub enum Naming {
     HuggingFace,
     /// Those of `BertModel`, without a `bert.` before them.
     HuggingFaceBert,
+    /// Those of `XLMRobertaModel`, without a `roberta.` before them.
+    HuggingFaceRoberta,
+    HuggingFaceNomicBert,
 }
 
 /// One tensor that a model has, or may have.
@@ -116,7 +129,14 @@ impl TensorRole {
     /// The name in files of this naming; `None` where no such tensor exists there.
     pub fn file_name(self, naming: Naming) -> Option<String> {
         let fixed = match (self, naming) {
-            (role, Naming::HuggingFaceBert) => return encoder::hugging_face_name(role),
+            (
+                role,
+                Naming::HuggingFaceBert | Naming::HuggingFaceRoberta | Naming::HuggingFaceNomicBert,
+            ) => return encoder::hugging_face_name(role, naming),
+            (TensorRole::ScoreDense, Naming::Gguf) => "cls.weight",
+            (TensorRole::ScoreDenseBias, Naming::Gguf) => "cls.bias",
+            (TensorRole::Score, Naming::Gguf) => "cls.output.weight",
+            (TensorRole::ScoreBias, Naming::Gguf) => "cls.output.bias",
             (TensorRole::PositionEmbedding, Naming::Gguf) => "position_embd.weight",
             (TensorRole::TypeEmbedding, Naming::Gguf) => "token_types.weight",
             (TensorRole::EmbeddingNorm, Naming::Gguf) => "token_embd_norm.weight",
@@ -125,7 +145,11 @@ impl TensorRole {
                 TensorRole::PositionEmbedding
                 | TensorRole::TypeEmbedding
                 | TensorRole::EmbeddingNorm
-                | TensorRole::EmbeddingNormBias,
+                | TensorRole::EmbeddingNormBias
+                | TensorRole::ScoreDense
+                | TensorRole::ScoreDenseBias
+                | TensorRole::Score
+                | TensorRole::ScoreBias,
                 Naming::HuggingFace,
             ) => return None,
             (TensorRole::TokenEmbedding, Naming::Gguf) => "token_embd.weight",
@@ -211,6 +235,9 @@ pub(crate) fn check(
     naming: Naming,
     mut found: HashMap<String, TensorLocation>,
 ) -> Result<BTreeMap<TensorRole, TensorLocation>> {
+    if shape.encoder.is_some() {
+        fused::split(shape, naming, &mut found)?;
+    }
     let mut tensors = BTreeMap::new();
     for expected in expected(shape) {
         let Some(name) = expected.role.file_name(naming) else { continue };

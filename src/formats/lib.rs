@@ -16,8 +16,8 @@ mod tensor;
 mod testing;
 
 pub use architecture::{
-    Architecture, DecoderShape, EncoderShape, Experts, LongRope, ModelShape, Pooling, Rope,
-    RopeScaling, RopeStyle, Window, Yarn,
+    Architecture, DecoderShape, EncoderOutput, EncoderShape, Experts, LongRope, ModelShape,
+    Pooling, PositionTable, Rope, RopeScaling, RopeStyle, Window, Yarn,
 };
 pub use error::{Error, Result};
 pub use expected::{ExpertPart, LayerPart, TensorRole};

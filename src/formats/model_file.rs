@@ -126,6 +126,7 @@ impl ModelFile {
             has_output: has("output.weight"),
             has_qkv_bias: has("blk.0.attn_q.bias"),
             has_long_factors: has("rope_factors_long.weight"),
+            has_score: has("cls.output.weight"),
         };
         let shape = architecture::from_metadata(&header.metadata, &facts)?;
         let mut found: HashMap<String, TensorLocation> = header

@@ -11,7 +11,7 @@ use crate::model_file::TensorLocation;
 pub(super) fn file_name(naming: Naming, layer: usize, expert: usize, part: ExpertPart) -> String {
     match naming {
         Naming::Gguf => format!("{}[{expert}]", stack_name(layer, part)),
-        Naming::HuggingFace | Naming::HuggingFaceBert => {
+        _ => {
             let part = match part {
                 ExpertPart::Gate => "gate_proj",
                 ExpertPart::Up => "up_proj",

@@ -151,6 +151,7 @@ fn the_largest_gemmas_scale_attention_by_another_width() {
         let header =
             crate::gguf::Header::read(&mut std::io::Cursor::new(file.bytes()), 1 << 20).unwrap();
         let facts = crate::architecture::TensorFacts {
+            has_score: false,
             has_output: false,
             has_qkv_bias: false,
             has_long_factors: false,
