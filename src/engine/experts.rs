@@ -120,14 +120,12 @@ fn mix_on_host(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use candle_core::Device;
     use hearth_kernels::reference::noise;
     use hearth_kernels::{Encoding, PackedMatrix};
 
     use super::*;
-    use crate::layers::Weight;
+    use crate::layers::{PackedRows, Weight};
     use crate::tensors::Gate;
 
     const DIM: usize = 24;
@@ -139,7 +137,7 @@ mod tests {
         let values = noise(seed, outputs * inputs);
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         matrix.pack(&bytes);
-        Linear::new(Weight::Packed(Arc::new(matrix)), None)
+        Linear::new(Weight::Packed(PackedRows::whole(matrix)), None)
     }
 
     fn experts(used: usize) -> Experts {

@@ -1,10 +1,11 @@
 //! The parts that models are wired from: matrices, norms, the embedding table.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::quantized::{QMatMul, QTensor};
 use candle_core::{Device, Module, Result, Tensor};
-use hearth_kernels::PackedMatrix;
+use hearth_kernels::{Activations, PackedMatrix};
 
 use crate::tensors;
 
@@ -19,11 +20,44 @@ pub(crate) struct Linear {
 #[derive(Clone, Debug)]
 pub(crate) enum Weight {
     /// In host memory, for our kernels.
-    Packed(Arc<PackedMatrix>),
+    Packed(PackedRows),
     /// On another device, f32; F16 and BF16 files are widened when they are read.
     Dense(Tensor),
     /// For candle: on other devices, and those kinds that our kernels do not have.
     Quantized(Arc<QTensor>),
+}
+
+/// Rows of a matrix for our kernels: all of them, or those of one of several matrices that lie in
+/// it, so that many small ones have huge pages together.
+#[derive(Clone, Debug)]
+pub(crate) struct PackedRows {
+    matrix: Arc<PackedMatrix>,
+    /// Whole tiles.
+    rows: Range<usize>,
+}
+
+impl PackedRows {
+    /// All rows.
+    pub(crate) fn whole(matrix: PackedMatrix) -> PackedRows {
+        let rows = 0..matrix.outputs();
+        PackedRows { matrix: Arc::new(matrix), rows }
+    }
+
+    /// The matrices of so many rows each that lie in this one.
+    pub(crate) fn split(self, rows: usize) -> impl Iterator<Item = PackedRows> {
+        let part =
+            move |first| PackedRows { matrix: Arc::clone(&self.matrix), rows: first..first + rows };
+        self.rows.clone().step_by(rows).map(part)
+    }
+
+    pub(crate) fn outputs(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// x · wᵀ, on the process's threads.
+    pub(crate) fn multiply(&self, x: &Activations<'_>, y: &mut [f32]) {
+        self.matrix.multiply_part(tensors::team(), x, self.rows.clone(), y);
+    }
 }
 
 /// The root-mean-square norm before each half of a layer.
@@ -77,7 +111,7 @@ pub(crate) fn forward_all<const N: usize>(
     let mut packed = Vec::with_capacity(N);
     for linear in linears {
         if let Weight::Packed(weight) = &linear.weight {
-            packed.push((&**weight, linear.bias.as_ref()));
+            packed.push((weight, linear.bias.as_ref()));
         }
     }
     match <[_; N]>::try_from(packed) {
@@ -114,10 +148,11 @@ impl Embedding {
         let index = || Tensor::new(ids, device);
         match &self.weight {
             Weight::Packed(weight) => {
-                let width = weight.inputs();
+                let PackedRows { matrix, rows } = weight;
+                let width = matrix.inputs();
                 let mut x = vec![0.0; ids.len() * width];
                 for (&id, x) in ids.iter().zip(x.chunks_exact_mut(width)) {
-                    weight.row(id as usize, x);
+                    matrix.row(rows.start + id as usize, x);
                 }
                 Tensor::from_vec(x, (ids.len(), width), device)
             }

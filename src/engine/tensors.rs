@@ -7,7 +7,9 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use candle_core::{CpuStorage, Device, Result, Storage, Tensor};
-use hearth_kernels::{self as kernels, Activations, PackedMatrix, Pairing, Team};
+use hearth_kernels::{self as kernels, Activations, Pairing, Team};
+
+use crate::layers::PackedRows;
 
 /// Values below which a second thread costs more than it brings (about 10 µs of work).
 const TASK_VALUES: usize = 1 << 14;
@@ -50,14 +52,14 @@ pub(crate) fn is_host(tensor: &Tensor) -> bool {
 /// outputs] each.
 pub(crate) fn packed<const N: usize>(
     x: &Tensor,
-    matrices: [(&PackedMatrix, Option<&Tensor>); N],
+    matrices: [(&PackedRows, Option<&Tensor>); N],
 ) -> Result<[Tensor; N]> {
     let (rows, inputs) = x.dims2()?;
     with_values(x, |x| {
         let x = Activations::new(x, inputs);
-        let product = |(w, bias): (&PackedMatrix, Option<&Tensor>)| {
+        let product = |(w, bias): (&PackedRows, Option<&Tensor>)| {
             let mut y = vec![0.0; rows * w.outputs()];
-            w.multiply(team(), &x, &mut y);
+            w.multiply(&x, &mut y);
             if let Some(bias) = bias {
                 with_values(bias, |bias| add_to_rows(&mut y, bias))?;
             }
@@ -258,14 +260,14 @@ mod tests {
         a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
     }
 
-    fn packed_matrix(w: &Tensor) -> PackedMatrix {
+    fn packed_matrix(w: &Tensor) -> PackedRows {
         let (outputs, inputs) = w.dims2().expect("2 d");
         let encoding = kernels::Encoding::F32;
-        let mut matrix = PackedMatrix::zeroed(encoding, outputs, inputs).expect("memory");
+        let mut matrix = kernels::PackedMatrix::zeroed(encoding, outputs, inputs).expect("memory");
         let bytes: Vec<u8> =
             values(w).expect("host").iter().flat_map(|value| value.to_le_bytes()).collect();
         matrix.pack(&bytes);
-        matrix
+        PackedRows::whole(matrix)
     }
 
     #[test]

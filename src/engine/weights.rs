@@ -15,7 +15,7 @@ use half::{bf16, f16};
 use hearth_formats::{ModelFile, TensorKind, TensorLocation, TensorRole, Weights};
 
 use crate::error::{Error, Result};
-use crate::layers::Weight;
+use crate::layers::{PackedRows, Weight};
 
 /// Alignment that every block type is content with; ggml's own is 32, files may have 8.
 const ALIGNMENT_BYTES: usize = 32;
@@ -60,6 +60,25 @@ impl<'a> WeightReader<'a> {
         self.matrix_at(self.location(role)?)
     }
 
+    /// Matrices of one form. For our kernels they lie in one: each may be too small for a huge page.
+    pub(crate) fn matrices(&self, roles: &[TensorRole]) -> Result<Vec<Weight>> {
+        let locations: Vec<&TensorLocation> =
+            roles.iter().map(|&role| self.location(role)).collect::<Result<_>>()?;
+        let is_alike = |pair: &[&TensorLocation]| {
+            pair[0].kind == pair[1].kind && pair[0].shape == pair[1].shape
+        };
+        let first =
+            locations.first().filter(|_| self.is_packed && locations.windows(2).all(is_alike));
+        let rows = first.and_then(|first| first.shape.first()).map_or(0, |&rows| rows as usize);
+        match first.and_then(|first| packed::encoding(first)) {
+            Some(encoding) if rows > 0 && rows.is_multiple_of(packed::TILE_ROWS) => {
+                let matrix = packed::read(&self.source, &locations, encoding)?;
+                Ok(PackedRows::whole(matrix).split(rows).map(Weight::Packed).collect())
+            }
+            _ => locations.into_iter().map(|location| self.matrix_at(location)).collect(),
+        }
+    }
+
     /// Some rows of a matrix, as a matrix of their own: files may have several in one.
     pub(crate) fn rows(&self, role: TensorRole, rows: Range<usize>) -> Result<Weight> {
         let whole = self.location(role)?;
@@ -83,8 +102,8 @@ impl<'a> WeightReader<'a> {
 
     fn matrix_at(&self, location: &TensorLocation) -> Result<Weight> {
         if let (true, Some(encoding)) = (self.is_packed, packed::encoding(location)) {
-            let matrix = packed::read(&self.source, location, encoding)?;
-            return Ok(Weight::Packed(Arc::new(matrix)));
+            let matrix = packed::read(&self.source, &[location], encoding)?;
+            return Ok(Weight::Packed(PackedRows::whole(matrix)));
         }
         let bytes = self.read(location)?;
         match block_kind(location.kind) {

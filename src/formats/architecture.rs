@@ -11,7 +11,7 @@ mod rope;
 
 use crate::error::{Error, Result, shown};
 
-pub(crate) use config::{eos_ids, from_config};
+pub(crate) use config::{eos_ids, from_config, sees_images};
 pub use decoder::{DecoderShape, Experts, Window};
 pub(crate) use encoder::EncoderFiles;
 pub use encoder::{EncoderOutput, EncoderShape, Pooling, PositionTable};

@@ -17,6 +17,7 @@ mod multiply;
 mod portable;
 
 use std::io;
+use std::ops::Range;
 
 use crate::lanes::Level;
 use crate::memory::Memory;
@@ -129,8 +130,22 @@ impl PackedMatrix {
     /// the same weights, the error of a quantised kind is that of rounding x to 8 bits (relative
     /// to Σ|w·x| under 1 %, typically 0.1 %), of floats 1e-6·√inputs.
     pub fn multiply(&self, team: &Team, x: &Activations<'_>, y: &mut [f32]) {
+        self.multiply_part(team, x, 0..self.outputs, y);
+    }
+
+    /// As [`PackedMatrix::multiply`], for some outputs: whole tiles of 16, but for the matrix's last.
+    /// `y`: [rows, outputs.len()]. Matrices that are used apart can thus share huge pages.
+    pub fn multiply_part(
+        &self,
+        team: &Team,
+        x: &Activations<'_>,
+        outputs: Range<usize>,
+        y: &mut [f32],
+    ) {
+        assert!(outputs.start.is_multiple_of(TILE) && outputs.end <= self.outputs, "whole tiles");
+        assert!(outputs.end.is_multiple_of(TILE) || outputs.end == self.outputs, "whole tiles");
         assert_eq!(x.columns, self.inputs, "as many activations as inputs");
-        assert_eq!(y.len(), x.rows() * self.outputs, "a product for each row and output");
+        assert_eq!(y.len(), x.rows() * outputs.len(), "a product for each row and output");
         if y.is_empty() {
             return;
         }
@@ -139,28 +154,30 @@ impl PackedMatrix {
             encoding => Some(x.quantized(team, encoding.block_columns())),
         };
         let tile_bytes = self.encoding.row_bytes(self.inputs) * TILE;
-        let tiles = self.outputs.div_ceil(TILE);
+        let tiles = outputs.len().div_ceil(TILE);
+        let first_byte = outputs.start / TILE * tile_bytes;
         let least = LEAST_TASK_BYTES.div_ceil(tile_bytes * x.rows()).max(1);
         let task_tiles = tiles.div_ceil(team.size() * TASKS_PER_MEMBER).max(least);
         let products = Shares(y.as_mut_ptr());
         let level = Level::detect_packed();
         team.run(tiles.div_ceil(task_tiles), &|task| {
             let first = task * task_tiles;
-            let some = &self.tiles[first * tile_bytes..];
-            let some = &some[..some.len().min(task_tiles * tile_bytes)];
-            let outputs = (self.outputs - first * TILE).min(task_tiles * TILE);
+            let some = &self.tiles[first_byte..][first * tile_bytes..];
+            let some = &some[..(tiles - first).min(task_tiles) * tile_bytes];
+            let count = (outputs.len() - first * TILE).min(task_tiles * TILE);
             // SAFETY: within y; tasks have different tiles, so they write different products.
             let y = unsafe { products.get().add(first * TILE) };
-            let stride = self.outputs;
+            let stride = outputs.len();
             match quantized {
                 Some(x) => {
-                    let task = Task { tiles: some, outputs, x, y, stride };
+                    let task = Task { tiles: some, outputs: count, x, y, stride };
                     // SAFETY: the level is this machine's, the sizes are checked above.
                     unsafe { run_quantized(level, self.encoding, &task) };
                 }
                 None => {
                     let columns = self.inputs;
-                    let task = FloatTask { tiles: some, outputs, x: x.values, columns, y, stride };
+                    let (x, outputs) = (x.values, count);
+                    let task = FloatTask { tiles: some, outputs, x, columns, y, stride };
                     // SAFETY: as above.
                     unsafe { run_floats(level, self.encoding, &task) };
                 }

@@ -79,6 +79,15 @@ CASES = [
     case("gemma3_older_words", "gemma3_text", None,
          **{**GEMMA, "num_hidden_layers": 4}, sliding_window_pattern=3, rope_theta=1000000.0,
          rope_local_base_freq=500.0, rope_scaling={"rope_type": "linear", "factor": 8.0}),
+    # The decoder of a model that sees images; its file leaves out what the class has anyway.
+    {"name": "gemma3_beside_images", "pairs": None, "config": {
+        "model_type": "gemma3", "architectures": ["Gemma3ForConditionalGeneration"],
+        "mm_tokens_per_image": 4, "boi_token_index": 40, "eoi_token_index": 41, "image_token_index": 42,
+        "text_config": {"model_type": "gemma3_text", "vocab_size": VOCAB, "hidden_size": 16, "intermediate_size": 24,
+                        "num_hidden_layers": 6, "head_dim": 8, "query_pre_attn_scalar": 12, "sliding_window": 8,
+                        "rope_scaling": {"rope_type": "linear", "factor": 8.0}},
+        "vision_config": {"model_type": "siglip_vision_model", "hidden_size": 8, "intermediate_size": 8,
+                          "num_hidden_layers": 1, "num_attention_heads": 1, "image_size": 8, "patch_size": 4}}},
     case("phi3", "phi3", {"attention.sliding_window": 11}, sliding_window=11),
     case("rope_longrope_long", "phi3",
          {"rope.scaling.original_context_length": 16, "rope.scaling.attn_factor": math.sqrt(1 + math.log(8) / math.log(16))},

@@ -25,21 +25,22 @@ fn experts(parts: &Parts) -> Result<Experts> {
         return Err(Error::LoadFailed("the checked file says nothing of experts".into()));
     };
     let layer = parts.layer;
-    let matrix = |expert, part| -> Result<Linear> {
-        let role = TensorRole::Expert { layer, expert, part };
-        Ok(Linear::new(parts.reader.matrix(role)?, None))
+    let matrices = |part| {
+        let role = |expert| TensorRole::Expert { layer, expert, part };
+        let roles: Vec<TensorRole> = (0..shape.count).map(role).collect();
+        parts.reader.matrices(&roles)
     };
-    let expert = |expert| -> Result<Dense> {
-        Ok(Dense {
-            gate: matrix(expert, ExpertPart::Gate)?,
-            up: matrix(expert, ExpertPart::Up)?,
-            down: matrix(expert, ExpertPart::Down)?,
-            function: Gate::Silu,
-        })
+    let (gates, ups) = (matrices(ExpertPart::Gate)?, matrices(ExpertPart::Up)?);
+    let experts = gates.into_iter().zip(ups).zip(matrices(ExpertPart::Down)?);
+    let expert = |((gate, up), down)| Dense {
+        gate: Linear::new(gate, None),
+        up: Linear::new(up, None),
+        down: Linear::new(down, None),
+        function: Gate::Silu,
     };
     Ok(Experts {
         router: parts.linear(P::Router)?,
-        experts: (0..shape.count).map(expert).collect::<Result<_>>()?,
+        experts: experts.map(expert).collect(),
         used: shape.used,
         is_normalized: shape.is_normalized,
     })

@@ -14,6 +14,8 @@ use super::support::{answer, config, greedy, load};
 use crate::batch::Batch;
 use crate::decoder::{Decoder, Loading};
 use crate::kv::{DeviceKv, HostKv, KvCache, KvShape};
+use crate::limits::TokenCost;
+use crate::placement::Need;
 use crate::tensors::values;
 
 /// One block of a K-quant wide; two query heads share each key head.
@@ -289,4 +291,25 @@ fn experts_run_with_each_sort_of_weights() {
 #[test]
 fn gemma_runs_with_each_sort_of_weights() {
     runs_like_its_dequantised_twin(Architecture::Gemma2, &SOME);
+}
+
+#[test]
+fn all_experts_are_held_in_memory_and_some_of_them_are_met() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("model.gguf");
+    write(&path, Architecture::Qwen3Moe, &tensors(Architecture::Qwen3Moe, TensorKind::Q4_K));
+    let file = ModelFile::open(&path).expect("sound");
+    let need = Need::of(&file, &config());
+    // Tiles have 16 rows, of which the router's fill three.
+    let padding = (LAYERS * (16 - EXPERTS) * DIM * 4) as u64;
+    assert_eq!(need.on_host.weights_bytes, file.weights_bytes() + padding);
+    let matrix = (DIM * FFN) as u64;
+    let (cost, experts) = (TokenCost::of(&file), LAYERS as u64 * EXPERTS as u64 * 3 * matrix);
+    // Two of three are met; four and a half bits each.
+    assert_eq!(cost.step_bytes, file.weights_bytes() - experts / 3 * 144 / 256);
+    let attention = (2 * HEADS * HEAD_DIM * DIM + 2 * KV_HEADS * HEAD_DIM * DIM) as u64;
+    let router = (EXPERTS * DIM) as u64;
+    // Matrix by matrix, each rounded down.
+    let met = (LAYERS * EXPERTS * 3) as u64 * (2 * matrix * 2 / 3);
+    assert_eq!(cost.prompt_ops, 2 * LAYERS as u64 * (attention + router) + met);
 }

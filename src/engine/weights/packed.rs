@@ -13,7 +13,7 @@ use crate::tensors::team;
 /// Bytes that one thread reads and packs at once.
 const PIECE_BYTES: usize = 1 << 20;
 /// Rows of a tile; pieces are whole tiles.
-const TILE_ROWS: usize = 16;
+pub(super) const TILE_ROWS: usize = 16;
 
 /// The kernels' name of a matrix's kind; `None` for vectors and for kinds that they do not have.
 pub(super) fn encoding(location: &TensorLocation) -> Option<Encoding> {
@@ -44,25 +44,30 @@ pub(super) fn bytes(location: &TensorLocation) -> u64 {
     location.bytes / rows * rows.next_multiple_of(TILE_ROWS as u64)
 }
 
-/// Reads a matrix.
+/// Reads matrices of one form, each whole tiles, one after the other; or a single one of any form.
 pub(super) fn read(
     source: &Source,
-    location: &TensorLocation,
+    locations: &[&TensorLocation],
     encoding: Encoding,
 ) -> Result<PackedMatrix> {
-    let [outputs, inputs] = location.shape[..] else {
+    let shape = locations.first().map(|location| &location.shape[..]);
+    let Some(&[outputs, inputs]) = shape else {
         return Err(Error::LoadFailed("a matrix has two dimensions".into()));
     };
     // Bounded by the file's size, which was checked.
     let (outputs, inputs) = (outputs as usize, inputs as usize);
-    let mut matrix = PackedMatrix::zeroed(encoding, outputs, inputs)
+    let mut matrix = PackedMatrix::zeroed(encoding, outputs * locations.len(), inputs)
         .map_err(|error| Error::LoadFailed(format!("no memory for weights: {error}")))?;
-    let rows = (PIECE_BYTES / encoding.row_bytes(inputs) / TILE_ROWS).max(1) * TILE_ROWS;
-    let mut parts: Vec<PackedPart<'_>> = matrix.parts(rows).collect();
+    let mut tiles = (PIECE_BYTES / encoding.row_bytes(inputs) / TILE_ROWS).max(1);
+    // A piece lies in one matrix.
+    while locations.len() > 1 && !outputs.is_multiple_of(tiles * TILE_ROWS) {
+        tiles -= 1;
+    }
+    let mut parts: Vec<PackedPart<'_>> = matrix.parts(tiles * TILE_ROWS).collect();
     let failure = Mutex::new(None);
     team().run_chunks(&mut parts, 1, |_, parts| {
         for part in parts {
-            if let Err(error) = read_part(source, location, part) {
+            if let Err(error) = read_part(source, locations, part) {
                 *failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(error);
             }
         }
@@ -74,10 +79,17 @@ pub(super) fn read(
     }
 }
 
-fn read_part(source: &Source, location: &TensorLocation, part: &mut PackedPart<'_>) -> Result<()> {
+fn read_part(
+    source: &Source,
+    locations: &[&TensorLocation],
+    part: &mut PackedPart<'_>,
+) -> Result<()> {
     let range = part.bytes();
     let mut bytes = vec![0; range.len()];
-    source.read(location, range.start, &mut bytes)?;
+    // All matrices have as many bytes as the first.
+    let matrix_bytes = locations[0].bytes as usize;
+    let (matrix, start) = (range.start / matrix_bytes, range.start % matrix_bytes);
+    source.read(locations[matrix], start, &mut bytes)?;
     part.pack(&bytes);
     Ok(())
 }

@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 
 /// The shape of the model that a `config.json` describes.
 pub(crate) fn from_config(config: &Map<String, Value>) -> Result<ModelShape> {
+    if sees_images(config) {
+        return from_config(&text_part(config)?);
+    }
     let architecture = architecture(config)?;
     let keys = Keys { object: config, path: "" };
     if architecture.is_encoder() {
@@ -64,6 +67,32 @@ pub(crate) fn eos_ids(config: &Map<String, Value>) -> Result<Vec<u32>> {
         Some(Value::Array(ids)) => ids.iter().map(id).collect(),
         Some(single) => Ok(vec![id(single)?]),
     }
+}
+
+/// Gemma 3 with an encoder of images, of which only the decoder is run.
+const GEMMA3_WITH_IMAGES: &str = "Gemma3ForConditionalGeneration";
+
+/// Whether the model has parts for images beside its decoder.
+pub(crate) fn sees_images(config: &Map<String, Value>) -> bool {
+    class(config) == Some(GEMMA3_WITH_IMAGES)
+}
+
+/// What the file says of the decoder, which leaves out what the class has anyway.
+fn text_part(config: &Map<String, Value>) -> Result<Map<String, Value>> {
+    let keys = Keys { object: config, path: "" };
+    let part = keys.child("text_config", "text_config.")?;
+    let part = part.ok_or_else(|| Error::key("text_config", "is missing"))?;
+    let mut part = part.object.clone();
+    part.insert("architectures".into(), Value::from(vec!["Gemma3ForCausalLM"]));
+    for (key, default) in [
+        ("vocab_size", 262_208),
+        ("num_attention_heads", 8),
+        ("num_key_value_heads", 4),
+        ("max_position_embeddings", 131_072),
+    ] {
+        part.entry(key).or_insert(Value::from(default));
+    }
+    Ok(part)
 }
 
 /// The class that has a window where its file does not say otherwise.

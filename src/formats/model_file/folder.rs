@@ -69,6 +69,8 @@ pub(super) fn open(path: &Path) -> Result<ModelFile> {
     if shape.encoder.is_some() {
         folder.encoder_files()?.apply(&mut shape)?;
         (naming, found) = expected::plain_names(&shape, found)?;
+    } else if architecture::sees_images(&config) {
+        found = decoder_tensors(found)?;
     }
     let mut tensors = expected::check(&shape, naming, found)?;
     if shape.tied_embeddings {
@@ -82,6 +84,29 @@ pub(super) fn open(path: &Path) -> Result<ModelFile> {
         tokenizer: TokenizerSource::HuggingFace(folder.texts(&config)?),
         size_bytes,
     })
+}
+
+/// The tensors of a decoder that stands beside an encoder of images, under the names that it has
+/// alone, without those of the other parts.
+fn decoder_tensors(
+    found: HashMap<String, TensorLocation>,
+) -> Result<HashMap<String, TensorLocation>> {
+    let mut own = HashMap::new();
+    for (name, location) in found {
+        // Since transformers 5 the parts stand below `model.`; before, it was the other way round.
+        let whole = name.strip_prefix("model.").unwrap_or(&name);
+        if whole.starts_with("vision_tower.") || whole.starts_with("multi_modal_projector.") {
+            continue;
+        }
+        let short = match name.strip_prefix("model.language_model.") {
+            Some(part) => format!("model.{part}"),
+            None => name.strip_prefix("language_model.").unwrap_or(&name).to_owned(),
+        };
+        if own.insert(short, location).is_some() {
+            return Err(Error::tensor(&name, "appears under two names"));
+        }
+    }
+    Ok(own)
 }
 
 /// Paths of the weight files, their tensors by name, and their bytes together.

@@ -291,3 +291,63 @@ mod folders {
         refused(folder.path(), "against the index");
     }
 }
+
+#[test]
+fn of_a_model_that_sees_images_the_decoder_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = json!({ "hidden_size": 4, "intermediate_size": 6, "num_hidden_layers": 1,
+        "vocab_size": 3, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 2 });
+    let config =
+        json!({ "architectures": ["Gemma3ForConditionalGeneration"], "text_config": text });
+    let mut shapes: Vec<(String, Vec<u64>)> =
+        vec![("embed_tokens.weight".into(), vec![3, 4]), ("norm.weight".into(), vec![4])];
+    let of_layer: [(&str, &[u64]); 13] = [
+        ("input_layernorm", &[4]),
+        ("post_attention_layernorm", &[4]),
+        ("pre_feedforward_layernorm", &[4]),
+        ("post_feedforward_layernorm", &[4]),
+        ("self_attn.q_proj", &[4, 4]),
+        ("self_attn.k_proj", &[2, 4]),
+        ("self_attn.v_proj", &[2, 4]),
+        ("self_attn.q_norm", &[2]),
+        ("self_attn.k_norm", &[2]),
+        ("self_attn.o_proj", &[4, 4]),
+        ("mlp.gate_proj", &[6, 4]),
+        ("mlp.up_proj", &[6, 4]),
+        ("mlp.down_proj", &[4, 6]),
+    ];
+    let named = |(part, dims): (&str, &[u64])| (format!("layers.0.{part}.weight"), dims.to_vec());
+    shapes.extend(of_layer.map(named));
+    let write = |prefix: &str, more: &str| {
+        let (mut header, mut data) = (serde_json::Map::new(), 0);
+        let others = ["vision_tower.a", "multi_modal_projector.b", more].map(String::from);
+        let own = shapes.iter().map(|(name, dims)| (format!("{prefix}{name}"), dims.clone()));
+        for (name, dims) in own.chain(others.map(|name| (name, vec![1]))) {
+            let end = data + 4 * dims.iter().product::<u64>();
+            let about = json!({ "dtype": "F32", "shape": dims, "data_offsets": [data, end] });
+            header.insert(name, about);
+            data = end;
+        }
+        let file = safetensors(&Value::Object(header).to_string(), data as usize);
+        fs::write(folder.path().join("model.safetensors"), file).unwrap();
+        ModelFile::open(folder.path())
+    };
+    fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    fs::write(folder.path().join("tokenizer.json"), "{}").unwrap();
+    for prefix in ["language_model.model.", "model.language_model."] {
+        let model = write(prefix, "model.vision_tower.c").unwrap();
+        assert_eq!((model.tensors.len(), model.shape.context_tokens), (15, 131_072));
+        assert_eq!(model.shape.architecture.name(), "gemma3");
+    }
+    let stranger = write("language_model.model.", "audio_tower.d").expect_err("accepted");
+    assert!(stranger.to_string().contains("`audio_tower.d`"), "{stranger}");
+    let twice = write("language_model.model.", "model.language_model.norm.weight");
+    assert!(twice.expect_err("accepted").to_string().contains("under two names"));
+    fs::write(
+        folder.path().join("config.json"),
+        r#"{"architectures":["Gemma3ForConditionalGeneration"]}"#,
+    )
+    .unwrap();
+    let problem = write("language_model.model.", "vision_tower.e").expect_err("accepted");
+    assert!(problem.to_string().contains("text_config"), "{problem}");
+}

@@ -105,6 +105,26 @@ fn parts_filled_apart_make_the_same_matrix() {
     }
 }
 
+#[test]
+fn parts_of_a_matrix_give_the_bits_of_the_whole() {
+    let team = Team::new(2).expect("threads");
+    let (outputs, inputs, rows) = (75, 256, 3);
+    let x = noise(6, rows * inputs);
+    for encoding in ALL {
+        let matrix = packed(encoding, outputs, inputs, &file(encoding, outputs, inputs, 5));
+        let mut whole = vec![0.0; rows * outputs];
+        matrix.multiply(&team, &Activations::new(&x, inputs), &mut whole);
+        for part in [0..16, 16..64, 48..75, 0..75, 64..75, 16..16] {
+            let mut y = vec![0.0; rows * part.len()];
+            matrix.multiply_part(&team, &Activations::new(&x, inputs), part.clone(), &mut y);
+            for row in 0..rows {
+                let want = &whole[row * outputs..][part.clone()];
+                assert_eq!(&y[row * part.len()..][..part.len()], want, "{encoding:?} {part:?}");
+            }
+        }
+    }
+}
+
 /// The product in f64 of the weights with x (rounded as the kernel rounds it), and Σ|w·x|.
 fn exact(weights: &[f32], x: &[f64]) -> (f64, f64) {
     let products = || weights.iter().zip(x).map(|(&w, &x)| f64::from(w) * x);
