@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hearth_engine::{CallerKey, Model, Pool, Sequence, SequenceRequest};
+use hearth_engine::{CallerKey, EncoderText, Model, Pool, Sequence, SequenceRequest};
 use hearth_gateway::backend::{Activity, Backend, ModelState, ServedModel, no_vectors};
 use hearth_gateway::embedding::{EmbedInput, EmbedRequest, Embedding};
 use hearth_gateway::error::sentence;
@@ -133,8 +133,9 @@ impl Backend for Local {
             return Err(no_vectors(&request.model));
         }
         let (model, texts) = run_blocking(move || {
-            let texts = request.inputs.into_iter().map(|input| text_tokens(&model, input));
-            let texts = texts.collect::<Result<Vec<_>>>()?;
+            let text =
+                |input| Ok(EncoderText { tokens: text_tokens(&model, input)?, second_from: None });
+            let texts = request.inputs.into_iter().map(text).collect::<Result<Vec<_>>>()?;
             Ok((model, texts))
         })
         .await?;

@@ -12,19 +12,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::encoder::Encoder;
+use crate::encoder::{Encoder, EncoderText};
 use crate::error::{Error, Result};
 use crate::queue::{Queue, Ticket};
 use crate::worker::Shared;
 
-/// One vector per text, in their order.
+/// One vector per text, in their order; one of a single number where the model scores pairs.
 pub type Vectors = Vec<Vec<f32>>;
 
 /// Texts of one caller to be made vectors of.
 #[derive(Debug)]
 pub(crate) struct EmbeddingJob {
     /// Never empty; no text is empty or longer than the context.
-    pub(crate) texts: Vec<Vec<u32>>,
+    pub(crate) texts: Vec<EncoderText>,
     pub(crate) answer: oneshot::Sender<Result<Vectors>>,
     pub(crate) ticket: Ticket,
 }
@@ -109,15 +109,15 @@ impl Embedder {
     fn run(&self, active: &mut VecDeque<Active>) -> Result<()> {
         let lengths: Vec<Vec<usize>> = active.iter().map(Active::lengths).collect();
         let taken = share(&lengths, self.budget_tokens);
-        let mut texts: Vec<&[u32]> = Vec::new();
+        let mut texts: Vec<&EncoderText> = Vec::new();
         for (active, &count) in active.iter().zip(&taken) {
             let done = active.vectors.len();
-            texts.extend(active.job.texts[done..done + count].iter().map(Vec::as_slice));
+            texts.extend(&active.job.texts[done..done + count]);
         }
         if texts.is_empty() {
             return Ok(());
         }
-        let tokens: usize = texts.iter().map(|text| text.len()).sum();
+        let tokens: usize = texts.iter().map(|text| text.tokens.len()).sum();
         self.shared.running.store(taken.iter().filter(|&&count| count > 0).count(), Relaxed);
         let mut vectors = self.encoder.forward(&texts)?.into_iter();
         self.shared.steps.fetch_add(1, Relaxed);
@@ -162,7 +162,8 @@ impl Active {
 
     /// Of the texts that are left.
     fn lengths(&self) -> Vec<usize> {
-        self.job.texts[self.vectors.len()..].iter().map(Vec::len).collect()
+        let left = &self.job.texts[self.vectors.len()..];
+        left.iter().map(|text| text.tokens.len()).collect()
     }
 }
 

@@ -6,11 +6,12 @@ use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hearth_formats::{ModelFormat, ModelShape};
+use hearth_formats::{EncoderOutput, ModelFormat, ModelShape};
 use hearth_text::{ChatTemplate, Tokenizer};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::embedder::{Embedding, EmbeddingJob};
+use crate::encoder::EncoderText;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::placement::DeviceChoice;
@@ -144,9 +145,15 @@ impl Model {
         matches!(self.inner.commands, Commands::Texts(_))
     }
 
-    /// Queues texts, each as this model's tokens, to be made vectors of: one place in the queue
-    /// for all of them. Returns at once; an error means that nothing was queued.
-    pub fn embed(&self, caller: CallerKey, texts: Vec<Vec<u32>>) -> Result<Embedding> {
+    /// Whether the model scores pairs of texts, instead of making vectors.
+    pub fn is_cross_encoder(&self) -> bool {
+        let encoder = self.inner.info.shape.encoder.as_ref();
+        encoder.is_some_and(|encoder| encoder.output == EncoderOutput::Score)
+    }
+
+    /// Queues texts, each as this model's tokens, to be made vectors (or scores) of: one place in
+    /// the queue for all of them. Returns at once; an error means that nothing was queued.
+    pub fn embed(&self, caller: CallerKey, texts: Vec<EncoderText>) -> Result<Embedding> {
         let Inner { info, shared, queue, commands, .. } = &*self.inner;
         let Commands::Texts(commands) = commands else {
             let problem = "this model writes texts and makes no vectors of them";
@@ -156,7 +163,8 @@ impl Model {
         if shared.failure.get().is_some() {
             return Err(self.gone());
         }
-        let tokens = texts.iter().fold(0u32, |sum, text| sum.saturating_add(text.len() as u32));
+        let tokens = texts.iter().map(|text| text.tokens.len() as u32);
+        let tokens = tokens.fold(0, u32::saturating_add);
         let ticket = queue.enter(caller)?;
         let (sender, answer) = oneshot::channel();
         shared.live.fetch_add(1, Relaxed);
@@ -217,11 +225,11 @@ impl Model {
     }
 }
 
-fn check_texts(texts: &[Vec<u32>], info: &ModelInfo) -> Result<()> {
-    if texts.is_empty() || texts.iter().any(Vec::is_empty) {
+fn check_texts(texts: &[EncoderText], info: &ModelInfo) -> Result<()> {
+    if texts.is_empty() || texts.iter().any(|text| text.tokens.is_empty()) {
         return Err(Error::InvalidRequest("a text without tokens has no vector".into()));
     }
-    for text in texts {
+    for EncoderText { tokens: text, .. } in texts {
         let (prompt_tokens, context_tokens) = (text.len() as u32, info.context_tokens);
         if prompt_tokens > context_tokens {
             return Err(Error::ContextFull { prompt_tokens, context_tokens });

@@ -102,8 +102,9 @@ impl RmsNorm {
 }
 
 impl LayerNorm {
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        candle_nn::ops::layer_norm(x, &self.weight, &self.bias, self.eps)
+    /// The norm of x + y.
+    pub(crate) fn after_adding(&self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        tensors::add_layer_norm(x, y, (&self.weight, &self.bias), self.eps)
     }
 }
 

@@ -39,6 +39,7 @@ mod tests;
 
 pub use config::{DevicePreference, EngineConfig};
 pub use embedder::{Embedding, Vectors};
+pub use encoder::EncoderText;
 pub use error::{Error, Result};
 pub use event::{Event, FinishReason, Finished, TokenLogprob};
 pub use handle::{Model, ModelInfo, ModelStats, Sequence};

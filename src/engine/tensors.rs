@@ -3,6 +3,7 @@
 //!
 //! All activations are f32, contiguous, `[rows, width]`.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use candle_core::{CpuStorage, Device, Result, Storage, Tensor};
@@ -135,6 +136,46 @@ pub(crate) fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
         })
     })??;
     Tensor::from_vec(y, gate.dims(), gate.device())
+}
+
+/// The layer norm of x + y. `x`, `y`: [rows, width] · `w`: weight and bias, [width] each.
+pub(crate) fn add_layer_norm(
+    x: &Tensor,
+    y: &Tensor,
+    w: (&Tensor, &Tensor),
+    eps: f32,
+) -> Result<Tensor> {
+    candle_nn::ops::layer_norm(&(x + y)?, w.0, w.1, eps)
+}
+
+/// GELU by the error function.
+pub(crate) fn gelu(x: Tensor) -> Result<Tensor> {
+    x.gelu_erf()
+}
+
+/// Each row attends to all rows of its text. Queries, keys and values: [rows, heads · dim].
+pub(crate) fn attend_both_ways(
+    projected: &[Tensor; 3],
+    texts: &[Range<usize>],
+    heads: usize,
+) -> Result<Tensor> {
+    let (_, width) = projected[0].dims2()?;
+    let head_dim = width / heads;
+    let scale = 1.0 / (head_dim as f64).sqrt();
+    let mut attended = Vec::with_capacity(texts.len());
+    for text in texts {
+        let split = |all: &Tensor| {
+            let own = all.narrow(0, text.start, text.len())?;
+            own.reshape((text.len(), heads, head_dim))?.transpose(0, 1)?.contiguous()
+        };
+        let [query, key, value] = projected;
+        let (query, key, value) = (split(query)?, split(key)?, split(value)?);
+        // [heads, rows, rows]
+        let scores = (query.matmul(&key.t()?)? * scale)?;
+        let mixed = candle_nn::ops::softmax_last_dim(&scores)?.matmul(&value)?;
+        attended.push(mixed.transpose(0, 1)?.reshape((text.len(), width))?);
+    }
+    Tensor::cat(&attended, 0)
 }
 
 /// Turns every head of each row by the row's angles. `x`: [rows, heads · dim] ·

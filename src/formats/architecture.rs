@@ -11,7 +11,7 @@ use crate::error::{Error, Result, shown};
 
 pub(crate) use config::{eos_ids, from_config};
 pub(crate) use encoder::EncoderFiles;
-pub use encoder::{EncoderShape, Pooling};
+pub use encoder::{EncoderOutput, EncoderShape, Pooling, PositionTable};
 pub(crate) use metadata::{TensorFacts, from_metadata};
 
 /// The model families that can be run.
@@ -20,8 +20,10 @@ pub enum Architecture {
     Llama,
     Qwen2,
     Qwen3,
-    /// An encoder: it makes vectors of texts and writes none.
+    // Encoders: they make vectors or scores of texts and write none.
     Bert,
+    XlmRoberta,
+    NomicBert,
 }
 
 /// The dimensions of a transformer.
@@ -95,8 +97,14 @@ pub enum RopeScaling {
 
 impl Architecture {
     /// Every architecture that can be run.
-    pub const ALL: [Architecture; 4] =
-        [Architecture::Llama, Architecture::Qwen2, Architecture::Qwen3, Architecture::Bert];
+    pub const ALL: [Architecture; 6] = [
+        Architecture::Llama,
+        Architecture::Qwen2,
+        Architecture::Qwen3,
+        Architecture::Bert,
+        Architecture::XlmRoberta,
+        Architecture::NomicBert,
+    ];
     /// Those that write text.
     pub const DECODERS: [Architecture; 3] =
         [Architecture::Llama, Architecture::Qwen2, Architecture::Qwen3];
@@ -108,7 +116,14 @@ impl Architecture {
             Architecture::Qwen2 => "qwen2",
             Architecture::Qwen3 => "qwen3",
             Architecture::Bert => "bert",
+            Architecture::XlmRoberta => "xlm-roberta",
+            Architecture::NomicBert => "nomic-bert",
         }
+    }
+
+    /// Whether it makes vectors or scores of texts.
+    pub fn is_encoder(self) -> bool {
+        matches!(self, Architecture::Bert | Architecture::XlmRoberta | Architecture::NomicBert)
     }
 }
 

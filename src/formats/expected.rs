@@ -2,12 +2,15 @@
 //! file holds exactly these.
 
 mod encoder;
+mod fused;
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::architecture::ModelShape;
 use crate::error::{Error, Result};
 use crate::model_file::TensorLocation;
+
+pub(crate) use encoder::plain_names;
 
 /// What a tensor is for, whatever its file calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +31,14 @@ pub enum TensorRole {
     EmbeddingNorm,
     /// `[dim]`; encoders.
     EmbeddingNormBias,
+    /// `[dim, dim]`; encoders that score, as the three below.
+    ScoreDense,
+    /// `[dim]`
+    ScoreDenseBias,
+    /// `[1, dim]`
+    Score,
+    /// `[1]`
+    ScoreBias,
     Layer {
         layer: usize,
         part: LayerPart,
@@ -70,6 +81,9 @@ pub enum Naming {
     HuggingFace,
     /// Those of `BertModel`, without a `bert.` before them.
     HuggingFaceBert,
+    /// Those of `XLMRobertaModel`, without a `roberta.` before them.
+    HuggingFaceRoberta,
+    HuggingFaceNomicBert,
 }
 
 /// One tensor that a model has, or may have.
@@ -85,7 +99,14 @@ impl TensorRole {
     /// The name in files of this naming; `None` where no such tensor exists there.
     pub fn file_name(self, naming: Naming) -> Option<String> {
         let fixed = match (self, naming) {
-            (role, Naming::HuggingFaceBert) => return encoder::hugging_face_name(role),
+            (
+                role,
+                Naming::HuggingFaceBert | Naming::HuggingFaceRoberta | Naming::HuggingFaceNomicBert,
+            ) => return encoder::hugging_face_name(role, naming),
+            (TensorRole::ScoreDense, Naming::Gguf) => "cls.weight",
+            (TensorRole::ScoreDenseBias, Naming::Gguf) => "cls.bias",
+            (TensorRole::Score, Naming::Gguf) => "cls.output.weight",
+            (TensorRole::ScoreBias, Naming::Gguf) => "cls.output.bias",
             (TensorRole::PositionEmbedding, Naming::Gguf) => "position_embd.weight",
             (TensorRole::TypeEmbedding, Naming::Gguf) => "token_types.weight",
             (TensorRole::EmbeddingNorm, Naming::Gguf) => "token_embd_norm.weight",
@@ -94,7 +115,11 @@ impl TensorRole {
                 TensorRole::PositionEmbedding
                 | TensorRole::TypeEmbedding
                 | TensorRole::EmbeddingNorm
-                | TensorRole::EmbeddingNormBias,
+                | TensorRole::EmbeddingNormBias
+                | TensorRole::ScoreDense
+                | TensorRole::ScoreDenseBias
+                | TensorRole::Score
+                | TensorRole::ScoreBias,
                 Naming::HuggingFace,
             ) => return None,
             (TensorRole::TokenEmbedding, Naming::Gguf) => "token_embd.weight",
@@ -209,6 +234,9 @@ pub(crate) fn check(
     naming: Naming,
     mut found: HashMap<String, TensorLocation>,
 ) -> Result<BTreeMap<TensorRole, TensorLocation>> {
+    if shape.encoder.is_some() {
+        fused::split(shape, naming, &mut found)?;
+    }
     let mut tensors = BTreeMap::new();
     for expected in expected(shape) {
         let Some(name) = expected.role.file_name(naming) else { continue };

@@ -16,7 +16,8 @@ mod tensor;
 mod testing;
 
 pub use architecture::{
-    Architecture, EncoderShape, ModelShape, Pooling, Rope, RopeScaling, RopeStyle,
+    Architecture, EncoderOutput, EncoderShape, ModelShape, Pooling, PositionTable, Rope,
+    RopeScaling, RopeStyle,
 };
 pub use error::{Error, Result};
 pub use expected::{LayerPart, TensorRole};

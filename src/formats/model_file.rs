@@ -124,6 +124,7 @@ impl ModelFile {
         let facts = architecture::TensorFacts {
             has_output: header.tensors.iter().any(|tensor| tensor.name == "output.weight"),
             has_qkv_bias: header.tensors.iter().any(|tensor| tensor.name == "blk.0.attn_q.bias"),
+            has_score: header.tensors.iter().any(|tensor| tensor.name == "cls.output.weight"),
         };
         let shape = architecture::from_metadata(&header.metadata, &facts)?;
         let found: HashMap<String, TensorLocation> = header

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value};
 
 use crate::architecture::{
-    Architecture, EncoderShape, ModelShape, Pooling, Rope, RopeScaling, RopeStyle, count, limits,
-    real, unsupported,
+    Architecture, ModelShape, Rope, RopeScaling, RopeStyle, count, encoder, limits, real,
+    unsupported,
 };
 use crate::error::{Error, Result, shown};
 
@@ -14,8 +14,8 @@ use crate::error::{Error, Result, shown};
 pub(crate) fn from_config(config: &Map<String, Value>) -> Result<ModelShape> {
     let architecture = architecture(config)?;
     let keys = Keys { object: config, path: "" };
-    if architecture == Architecture::Bert {
-        return encoder(&keys);
+    if architecture.is_encoder() {
+        return encoder::from_config(architecture, &keys);
     }
     refuse_variants(&keys)?;
     let dim = keys.count("hidden_size", limits::DIM)?;
@@ -41,36 +41,6 @@ pub(crate) fn from_config(config: &Map<String, Value>) -> Result<ModelShape> {
         encoder: None,
     }
     .checked()
-}
-
-/// The shape of a `BertModel`. How its vectors are pooled stands in other files of the folder.
-fn encoder(keys: &Keys) -> Result<ModelShape> {
-    for (key, supported) in [("hidden_act", "gelu"), ("position_embedding_type", "absolute")] {
-        if let Some(other) = keys.text(key)?.filter(|found| *found != supported) {
-            let problem = format!("`{}` is not supported, only {supported}", shown(other));
-            return Err(Error::key(key, problem));
-        }
-    }
-    if keys.flag("is_decoder")?.unwrap_or(false) {
-        return Err(Error::key("is_decoder", "an encoder that looks back only is not supported"));
-    }
-    let positions = keys.count("max_position_embeddings", limits::CONTEXT_TOKENS)?;
-    EncoderShape {
-        positions,
-        token_types: keys.count_or("type_vocab_size", limits::TOKEN_TYPES, 2)?,
-        pooling: Pooling::Mean,
-        is_normalized: true,
-    }
-    .model(ModelShape {
-        architecture: Architecture::Bert,
-        layers: keys.count("num_hidden_layers", limits::LAYERS)?,
-        dim: keys.count("hidden_size", limits::DIM)?,
-        ffn_dim: keys.count("intermediate_size", limits::FFN_DIM)?,
-        heads: keys.count("num_attention_heads", limits::HEADS)?,
-        vocab: keys.count("vocab_size", limits::VOCAB)?,
-        rms_eps: keys.real("layer_norm_eps", limits::RMS_EPS, Some(1e-12))?,
-        ..EncoderShape::blank(positions)
-    })
 }
 
 /// The ids that end an answer, from `config.json` or `generation_config.json`: one number or a list.
@@ -100,7 +70,9 @@ fn architecture(config: &Map<String, Value>) -> Result<Architecture> {
         "LlamaForCausalLM" | "MistralForCausalLM" => Ok(Architecture::Llama),
         "Qwen2ForCausalLM" => Ok(Architecture::Qwen2),
         "Qwen3ForCausalLM" => Ok(Architecture::Qwen3),
-        "BertModel" => Ok(Architecture::Bert),
+        "BertModel" | "BertForSequenceClassification" => Ok(Architecture::Bert),
+        "XLMRobertaModel" | "XLMRobertaForSequenceClassification" => Ok(Architecture::XlmRoberta),
+        "NomicBertModel" => Ok(Architecture::NomicBert),
         other => Err(unsupported(other)),
     }
 }
@@ -195,8 +167,8 @@ fn rope_scaling(keys: &Keys, context_tokens: usize) -> Result<Option<RopeScaling
 }
 
 /// Typed access to a JSON object; `null` counts as absent.
-struct Keys<'a> {
-    object: &'a Map<String, Value>,
+pub(super) struct Keys<'a> {
+    pub(super) object: &'a Map<String, Value>,
     /// What stands before the key in an error, such as `rope_scaling.`.
     path: &'a str,
 }
@@ -220,34 +192,44 @@ impl<'a> Keys<'a> {
         }
     }
 
-    fn number(&self, key: &str) -> Result<Option<u64>> {
+    pub(super) fn number(&self, key: &str) -> Result<Option<u64>> {
         self.typed(key, "a non-negative integer", Value::as_u64)
     }
 
-    fn flag(&self, key: &str) -> Result<Option<bool>> {
+    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>> {
         self.typed(key, "a boolean", Value::as_bool)
     }
 
-    fn text(&self, key: &str) -> Result<Option<&'a str>> {
+    pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>> {
         self.typed(key, "a string", Value::as_str)
     }
 
-    fn child(&self, key: &'static str) -> Result<Option<Keys<'a>>> {
+    pub(super) fn child(&self, key: &'static str) -> Result<Option<Keys<'a>>> {
         let object = self.typed(key, "an object", Value::as_object)?;
         let path = if key == "rope_parameters" { "rope_parameters." } else { "rope_scaling." };
         Ok(object.map(|object| Keys { object, path }))
     }
 
-    fn count(&self, key: &str, range: RangeInclusive<u64>) -> Result<usize> {
+    pub(super) fn count(&self, key: &str, range: RangeInclusive<u64>) -> Result<usize> {
         count(&self.full(key), self.number(key)?, range)
     }
 
     /// `default` is held to the same range.
-    fn count_or(&self, key: &str, range: RangeInclusive<u64>, default: usize) -> Result<usize> {
+    pub(super) fn count_or(
+        &self,
+        key: &str,
+        range: RangeInclusive<u64>,
+        default: usize,
+    ) -> Result<usize> {
         count(&self.full(key), Some(self.number(key)?.unwrap_or(default as u64)), range)
     }
 
-    fn real(&self, key: &str, range: RangeInclusive<f32>, default: Option<f32>) -> Result<f32> {
+    pub(super) fn real(
+        &self,
+        key: &str,
+        range: RangeInclusive<f32>,
+        default: Option<f32>,
+    ) -> Result<f32> {
         let found = self.typed(key, "a number", |value| value.as_f64().map(|real| real as f32))?;
         real(&self.full(key), found.or(default), range)
     }

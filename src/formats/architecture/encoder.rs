@@ -1,21 +1,43 @@
 //! What encoder models have beside other transformers, and the small files of a sentence-transformers
 //! folder that say how their vectors are made.
 
+mod config;
+mod metadata;
+
 use serde_json::{Map, Value};
 
 use crate::architecture::{Architecture, ModelShape, Rope, RopeStyle};
 use crate::error::{Error, Result, shown};
 
+pub(super) use config::from_config;
+pub(super) use metadata::from_metadata;
+
 /// The parts of a [`ModelShape`] that only encoders have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncoderShape {
-    /// Rows of the table of positions; texts may be limited to fewer.
-    pub positions: usize,
-    /// Rows of the table of token types; a single text is of type 0.
+    /// Learned vectors of positions; `None` where queries and keys are rotated instead.
+    pub positions: Option<PositionTable>,
+    /// Rows of the table of token types: a single text is of type 0, the second of a pair of type
+    /// 1 where there is one.
     pub token_types: usize,
-    pub pooling: Pooling,
-    /// Vectors are scaled to length 1.
-    pub is_normalized: bool,
+    pub output: EncoderOutput,
+}
+
+/// A table of learned positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PositionTable {
+    pub rows: usize,
+    /// The row of a text's first token; those before it stand for padding.
+    pub first: usize,
+}
+
+/// What an encoder makes of the vectors of a text's tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncoderOutput {
+    /// One vector; of length 1 where `is_normalized`.
+    Vector { pooling: Pooling, is_normalized: bool },
+    /// One number: how well a document answers a question, read as a pair.
+    Score,
 }
 
 /// How the vectors of a text's tokens become one.
@@ -40,9 +62,9 @@ pub(crate) struct EncoderFiles {
 
 impl EncoderShape {
     /// What all encoders have in common, to fill up a shape with.
-    pub(super) fn blank(positions: usize) -> ModelShape {
+    fn blank(architecture: Architecture, context_tokens: usize) -> ModelShape {
         ModelShape {
-            architecture: Architecture::Bert,
+            architecture,
             layers: 0,
             dim: 0,
             ffn_dim: 0,
@@ -50,10 +72,10 @@ impl EncoderShape {
             kv_heads: 0,
             head_dim: 0,
             vocab: 0,
-            context_tokens: positions,
+            context_tokens,
             rms_eps: 0.0,
             tied_embeddings: true,
-            qkv_bias: true,
+            qkv_bias: architecture != Architecture::NomicBert,
             qk_norm: false,
             rope: Rope { dim: 0, theta: 1.0, style: RopeStyle::Halved, scaling: None },
             encoder: None,
@@ -61,14 +83,18 @@ impl EncoderShape {
     }
 
     /// The whole shape: heads share the width and none shares keys.
-    pub(super) fn model(self, shape: ModelShape) -> Result<ModelShape> {
+    fn model(self, shape: ModelShape) -> Result<ModelShape> {
         let (dim, heads) = (shape.dim, shape.heads);
         if !dim.is_multiple_of(heads) {
             let problem = format!("{heads} heads cannot share a width of {dim}");
             return Err(Error::key("attention heads", problem));
         }
-        ModelShape { kv_heads: heads, head_dim: dim / heads, encoder: Some(self), ..shape }
-            .checked()
+        let head_dim = dim / heads;
+        let mut shape = ModelShape { kv_heads: heads, head_dim, encoder: Some(self), ..shape };
+        if shape.architecture == Architecture::NomicBert {
+            shape.rope.dim = head_dim;
+        }
+        shape.checked()
     }
 }
 
@@ -76,22 +102,29 @@ impl EncoderFiles {
     /// Puts what the files say into the shape of an encoder.
     pub(crate) fn apply(&self, shape: &mut ModelShape) -> Result<()> {
         let Some(encoder) = &mut shape.encoder else { return Ok(()) };
-        if let Some(modules) = &self.modules {
-            encoder.is_normalized = has_normalize(modules)?;
-        }
-        if let Some(config) = &self.pooling {
-            encoder.pooling = pooling(config)?;
+        // What a score is made of stands in the model itself.
+        if let EncoderOutput::Vector { pooling: mode, is_normalized } = &mut encoder.output {
+            if let Some(modules) = &self.modules {
+                *is_normalized = has_normalize(modules)?;
+            }
+            if let Some(config) = &self.pooling {
+                *mode = pooling(config)?;
+            }
         }
         let key = "max_seq_length";
         match self.sentences.as_ref().and_then(|config| config.get(key)) {
             None | Some(Value::Null) => {}
             Some(value) => {
-                let most = encoder.positions as u64;
-                let limit = value.as_u64().filter(|limit| (1..=most).contains(limit));
+                let most = shape.context_tokens as u64;
+                // Rotated positions have no end of their own: folders may name a longer one than
+                // the model was trained for.
+                let is_bound = encoder.positions.is_some();
+                let limit =
+                    value.as_u64().filter(|&limit| limit > 0 && (limit <= most || !is_bound));
                 let problem = || format!("must be a whole number from 1 to {most}");
                 let limit = limit.ok_or_else(|| Error::key(key, problem()))?;
-                // At most `positions`, which is a usize.
-                shape.context_tokens = limit as usize;
+                // At most `context_tokens`, which is a usize.
+                shape.context_tokens = limit.min(most) as usize;
             }
         }
         Ok(())
@@ -135,78 +168,4 @@ fn pooling(config: &Map<String, Value>) -> Result<Pooling> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::architecture::from_config;
-
-    fn config() -> Map<String, Value> {
-        let config = json!({
-            "architectures": ["BertModel"], "hidden_size": 48, "intermediate_size": 96,
-            "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 100,
-            "max_position_embeddings": 64, "hidden_act": "gelu", "type_vocab_size": 2
-        });
-        config.as_object().unwrap().clone()
-    }
-
-    fn apply(files: EncoderFiles) -> Result<ModelShape> {
-        let mut shape = from_config(&config())?;
-        files.apply(&mut shape)?;
-        Ok(shape)
-    }
-
-    fn object(value: &Value) -> Option<Map<String, Value>> {
-        value.as_object().cloned()
-    }
-
-    #[test]
-    fn a_bare_encoder_is_averaged_and_normalised() {
-        let shape = apply(EncoderFiles::default()).unwrap();
-        assert_eq!((shape.head_dim, shape.kv_heads, shape.context_tokens), (12, 4, 64));
-        let encoder = shape.encoder.unwrap();
-        assert_eq!((encoder.positions, encoder.pooling), (64, Pooling::Mean));
-        assert!(encoder.is_normalized);
-    }
-
-    #[test]
-    fn files_say_pooling_norm_and_limit() {
-        let shape = apply(EncoderFiles {
-            modules: Some(json!([{ "type": "a.Transformer" }, { "type": "a.Pooling" }])),
-            pooling: object(&json!({
-                "word_embedding_dimension": 48, "pooling_mode_cls_token": true,
-                "pooling_mode_mean_tokens": false
-            })),
-            sentences: object(&json!({ "max_seq_length": 32, "do_lower_case": false })),
-        })
-        .unwrap();
-        let encoder = shape.encoder.unwrap();
-        assert_eq!((encoder.pooling, encoder.is_normalized), (Pooling::First, false));
-        assert_eq!((shape.context_tokens, encoder.positions), (32, 64));
-    }
-
-    #[test]
-    fn what_would_change_the_vectors_is_refused_by_name() {
-        let refused = |files: EncoderFiles, words: &str| {
-            let problem = apply(files).expect_err("accepted").to_string();
-            assert!(problem.contains(words), "`{words}` is not in `{problem}`");
-        };
-        let modules = Some(json!([{ "type": "sentence_transformers.models.Dense" }]));
-        refused(EncoderFiles { modules, ..EncoderFiles::default() }, "`Dense`");
-        let pooling = object(&json!({ "pooling_mode_max_tokens": true }));
-        refused(EncoderFiles { pooling, ..EncoderFiles::default() }, "max_tokens");
-        let sentences = object(&json!({ "max_seq_length": 65 }));
-        refused(EncoderFiles { sentences, ..EncoderFiles::default() }, "1 to 64");
-        for (key, value, words) in [
-            ("hidden_act", json!("gelu_new"), "gelu_new"),
-            ("position_embedding_type", json!("relative_key"), "relative_key"),
-            ("is_decoder", json!(true), "is_decoder"),
-            ("num_attention_heads", json!(5), "5 heads"),
-        ] {
-            let mut config = config();
-            config.insert(key.into(), value);
-            let problem = from_config(&config).expect_err("accepted").to_string();
-            assert!(problem.contains(words), "`{words}` is not in `{problem}`");
-        }
-    }
-}
+mod tests;

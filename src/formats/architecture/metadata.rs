@@ -1,8 +1,8 @@
 //! Reads a [`ModelShape`] from GGUF metadata (`llama.block_count` and its like).
 
 use crate::architecture::{
-    Architecture, EncoderShape, ModelShape, Pooling, Rope, RopeScaling, RopeStyle, count, limits,
-    real, unsupported,
+    Architecture, ModelShape, Rope, RopeScaling, RopeStyle, count, encoder, limits, real,
+    unsupported,
 };
 use crate::error::{Error, Result, shown};
 use crate::gguf::Metadata;
@@ -13,6 +13,8 @@ pub(crate) struct TensorFacts {
     pub(crate) has_output: bool,
     /// There is a `blk.0.attn_q.bias`.
     pub(crate) has_qkv_bias: bool,
+    /// There is a `cls.output.weight`.
+    pub(crate) has_score: bool,
 }
 
 /// The shape of the model that a GGUF file describes.
@@ -26,8 +28,8 @@ pub(crate) fn from_metadata(metadata: &Metadata, tensors: &TensorFacts) -> Resul
         .ok_or_else(|| unsupported(name))?;
     let keys = Keys { metadata, prefix: architecture.name() };
     keys.refuse_variants()?;
-    if architecture == Architecture::Bert {
-        return encoder(metadata, &keys);
+    if architecture.is_encoder() {
+        return encoder::from_metadata(architecture, &keys, tensors);
     }
 
     let dim = keys.count("embedding_length", limits::DIM)?;
@@ -59,7 +61,7 @@ pub(crate) fn from_metadata(metadata: &Metadata, tensors: &TensorFacts) -> Resul
             theta: keys.real("rope.freq_base", limits::ROPE_THETA, Some(10_000.0))?,
             style: match architecture {
                 Architecture::Llama => RopeStyle::Interleaved,
-                Architecture::Qwen2 | Architecture::Qwen3 | Architecture::Bert => RopeStyle::Halved,
+                _ => RopeStyle::Halved,
             },
             scaling: keys.rope_scaling(context_tokens)?,
         },
@@ -68,45 +70,8 @@ pub(crate) fn from_metadata(metadata: &Metadata, tensors: &TensorFacts) -> Resul
     .checked()
 }
 
-/// The shape of a `bert` model, in llama.cpp's words.
-fn encoder(metadata: &Metadata, keys: &Keys) -> Result<ModelShape> {
-    let causal = keys.full("attention.causal");
-    if metadata.bool(&causal)?.unwrap_or(false) {
-        return Err(Error::key(&causal, "an encoder that looks back only is not supported"));
-    }
-    let pooling = keys.full("pooling_type");
-    // `enum llama_pooling_type`; files without it are averaged, as llama.cpp does.
-    let pooling = match metadata.u64(&pooling)? {
-        None | Some(1) => Pooling::Mean,
-        Some(2) => Pooling::First,
-        Some(other) => {
-            let problem = format!("is {other}; only 1 (mean) and 2 (first token) are supported");
-            return Err(Error::key(&pooling, problem));
-        }
-    };
-    let types_key = "tokenizer.ggml.token_type_count";
-    let positions = keys.count("context_length", limits::CONTEXT_TOKENS)?;
-    EncoderShape {
-        positions,
-        token_types: count(types_key, metadata.u64(types_key)?.or(Some(2)), limits::TOKEN_TYPES)?,
-        pooling,
-        // The format does not say; who computes with such files scales to length 1.
-        is_normalized: true,
-    }
-    .model(ModelShape {
-        architecture: Architecture::Bert,
-        layers: keys.count("block_count", limits::LAYERS)?,
-        dim: keys.count("embedding_length", limits::DIM)?,
-        ffn_dim: keys.count("feed_forward_length", limits::FFN_DIM)?,
-        heads: keys.count("attention.head_count", limits::HEADS)?,
-        vocab: vocabulary(metadata, keys)?,
-        rms_eps: keys.real("attention.layer_norm_epsilon", limits::RMS_EPS, None)?,
-        ..EncoderShape::blank(positions)
-    })
-}
-
 /// Rows of the vocabulary: the number of tokens, which a stated size must equal.
-fn vocabulary(metadata: &Metadata, keys: &Keys) -> Result<usize> {
+pub(super) fn vocabulary(metadata: &Metadata, keys: &Keys) -> Result<usize> {
     let key = "tokenizer.ggml.tokens";
     let tokens = metadata.strings(key)?.ok_or_else(|| Error::key(key, "is missing"))?;
     let vocab = count(key, Some(tokens.len() as u64), limits::VOCAB)?;
@@ -119,23 +84,23 @@ fn vocabulary(metadata: &Metadata, keys: &Keys) -> Result<usize> {
 }
 
 /// The keys below one architecture's prefix.
-struct Keys<'a> {
-    metadata: &'a Metadata,
+pub(super) struct Keys<'a> {
+    pub(super) metadata: &'a Metadata,
     prefix: &'a str,
 }
 
 impl Keys<'_> {
-    fn full(&self, key: &str) -> String {
+    pub(super) fn full(&self, key: &str) -> String {
         format!("{}.{key}", self.prefix)
     }
 
-    fn count(&self, key: &str, range: std::ops::RangeInclusive<u64>) -> Result<usize> {
+    pub(super) fn count(&self, key: &str, range: std::ops::RangeInclusive<u64>) -> Result<usize> {
         let key = self.full(key);
         count(&key, self.metadata.u64(&key)?, range)
     }
 
     /// `default` is held to the same range.
-    fn count_or(
+    pub(super) fn count_or(
         &self,
         key: &str,
         range: std::ops::RangeInclusive<u64>,
@@ -145,7 +110,7 @@ impl Keys<'_> {
         count(&key, Some(self.metadata.u64(&key)?.unwrap_or(default as u64)), range)
     }
 
-    fn real(
+    pub(super) fn real(
         &self,
         key: &str,
         range: std::ops::RangeInclusive<f32>,

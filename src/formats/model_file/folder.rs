@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::architecture::{self, Architecture, EncoderFiles};
+use crate::architecture::{self, EncoderFiles};
 use crate::error::{Error, Result, shown};
 use crate::expected::{self, Naming};
 use crate::gguf::MAX_TENSORS;
@@ -65,14 +65,11 @@ pub(super) fn open(path: &Path) -> Result<ModelFile> {
     let config = folder.json("config.json", MAX_CONFIG_BYTES)?;
     let mut shape = architecture::from_config(&config)?;
     let (files, mut found, size_bytes) = folder.weights()?;
-    let naming = match shape.architecture {
-        Architecture::Bert => {
-            folder.encoder_files()?.apply(&mut shape)?;
-            found = encoder_tensors(found)?;
-            Naming::HuggingFaceBert
-        }
-        _ => Naming::HuggingFace,
-    };
+    let mut naming = Naming::HuggingFace;
+    if shape.encoder.is_some() {
+        folder.encoder_files()?.apply(&mut shape)?;
+        (naming, found) = expected::plain_names(&shape, found)?;
+    }
     let mut tensors = expected::check(&shape, naming, found)?;
     if shape.tied_embeddings {
         tensors.remove(&expected::TensorRole::Output);
@@ -85,24 +82,6 @@ pub(super) fn open(path: &Path) -> Result<ModelFile> {
         tokenizer: TokenizerSource::HuggingFace(folder.texts(&config)?),
         size_bytes,
     })
-}
-
-/// The tensors under the names of a bare `BertModel`, without the pooler, a layer for training
-/// whose output makes no vectors.
-fn encoder_tensors(
-    found: HashMap<String, TensorLocation>,
-) -> Result<HashMap<String, TensorLocation>> {
-    let mut bare = HashMap::new();
-    for (name, location) in found {
-        let short = name.strip_prefix("bert.").unwrap_or(&name).to_owned();
-        if short.starts_with("pooler.") {
-            continue;
-        }
-        if bare.insert(short, location).is_some() {
-            return Err(Error::tensor(&name, "appears with and without `bert.` before it"));
-        }
-    }
-    Ok(bare)
 }
 
 /// Paths of the weight files, their tensors by name, and their bytes together.

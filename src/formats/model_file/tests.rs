@@ -58,12 +58,46 @@ fn a_tiny_honest_encoder_passes_and_names_what_it_lacks() {
     let model = open(&tiny_bert().bytes()).unwrap();
     assert_eq!(model.tensors.len(), 21);
     let encoder = model.shape.encoder.unwrap();
-    assert_eq!((encoder.positions, encoder.token_types), (16, 2));
-    assert_eq!(encoder.pooling, crate::Pooling::First);
+    assert_eq!(encoder.positions, Some(crate::PositionTable { rows: 16, first: 0 }));
+    assert_eq!(encoder.token_types, 2);
+    let pooling = crate::Pooling::First;
+    assert_eq!(encoder.output, crate::EncoderOutput::Vector { pooling, is_normalized: true });
     let renamed = tiny_bert().rename("blk.0.ffn_up.bias", "blk.0.ffn_gate.bias");
     refused(&renamed, "`blk.0.ffn_up.bias`: is missing");
-    refused(&tiny_bert().set("bert.pooling_type", u32_value(4)), "only 1 (mean)");
+    refused(&tiny_bert().set("bert.pooling_type", u32_value(3)), "only 1 (mean)");
+    refused(&tiny_bert().set("bert.pooling_type", u32_value(4)), "no `cls.output.weight`");
     refused(&tiny_bert().set("bert.attention.head_count", u32_value(3)), "3 heads");
+}
+
+#[test]
+fn a_score_needs_all_of_its_head() {
+    let headed = tiny_bert()
+        .set("bert.pooling_type", u32_value(4))
+        .tensor("cls.output.weight", &[4, 1])
+        .tensor("cls.output.bias", &[1]);
+    // What converters make of a `BertForSequenceClassification`: its pooler is lost.
+    refused(&headed, "`cls.weight`: is missing");
+    let whole = headed.tensor("cls.weight", &[4, 4]).tensor("cls.bias", &[4]);
+    let model = open(&whole.bytes()).unwrap();
+    assert_eq!(model.shape.encoder.unwrap().output, crate::EncoderOutput::Score);
+}
+
+#[test]
+fn a_fused_projection_is_taken_apart_row_by_row() {
+    let mut file = tiny_bert();
+    for part in ["weight", "bias"] {
+        for of in ["q", "k", "v"] {
+            file.tensors.retain(|row| row.name != format!("blk.0.attn_{of}.{part}"));
+        }
+    }
+    let fused = file.tensor("blk.0.attn_qkv.weight", &[4, 12]).tensor("blk.0.attn_qkv.bias", &[12]);
+    let model = open(&fused.bytes()).unwrap();
+    let at = |part| model.tensor(TensorRole::Layer { layer: 0, part }).unwrap();
+    let (query, key, value) = (at(LayerPart::Query), at(LayerPart::Key), at(LayerPart::Value));
+    assert_eq!((key.offset, value.offset), (query.offset + 64, query.offset + 128));
+    assert_eq!((key.bytes, key.shape.as_slice()), (64, [4, 4].as_slice()));
+    assert_eq!(at(LayerPart::ValueBias).offset, at(LayerPart::QueryBias).offset + 32);
+    refused(&fused.tensor("blk.0.attn_k.weight", &[4, 4]), "alone and fused");
 }
 
 #[test]
