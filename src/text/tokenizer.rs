@@ -5,10 +5,12 @@
 
 mod added;
 mod byte_level;
+mod charsmap;
 mod gguf;
 mod hugging_face;
 mod pairs;
 mod scored;
+mod unigram;
 mod words;
 
 use std::ops::Range;
@@ -21,6 +23,7 @@ use crate::grammar::{Grammar, GrammarSource, Grammars};
 use added::AddedTokens;
 use pairs::PairModel;
 use scored::ScoredModel;
+use unigram::UnigramModel;
 use words::WordModel;
 
 /// Longest text that is encoded at once; a context of a million tokens has about half of this.
@@ -54,6 +57,7 @@ enum Model {
     Scored(ScoredModel),
     Pairs(Box<PairModel>),
     Words(Box<WordModel>),
+    Unigram(Box<UnigramModel>),
 }
 
 /// One row of the vocabulary.
@@ -75,6 +79,8 @@ struct Ends {
     add_bos: bool,
     /// What encoder models have behind a text.
     separator: Option<u32>,
+    /// Two of them part the texts of a pair.
+    doubles_separator: bool,
 }
 
 /// Control tokens that end an answer in the models of these families, whatever their metadata say.
@@ -126,6 +132,21 @@ impl Tokenizer {
     /// The ids of a text for an encoder model: between the tokens that begin and end one.
     pub fn encode_framed(&self, text: &str, specials: Specials) -> Result<Vec<u32>> {
         let mut ids = self.encode_prompt(text, specials)?;
+        ids.extend(self.ends.separator);
+        Ok(ids)
+    }
+
+    /// The ids of the first text of a pair, up to where the second begins.
+    pub fn encode_first(&self, text: &str) -> Result<Vec<u32>> {
+        let mut ids = self.encode_framed(text, Specials::AsText)?;
+        ids.extend(self.ends.separator.filter(|_| self.ends.doubles_separator));
+        Ok(ids)
+    }
+
+    /// The ids of a pair of texts for an encoder model; `first` is [`Tokenizer::encode_first`]'s.
+    pub fn encode_pair(&self, first: &[u32], second: &str) -> Result<Vec<u32>> {
+        let mut ids = first.to_vec();
+        self.encode_into(second, &mut ids, |_, _| false)?;
         ids.extend(self.ends.separator);
         Ok(ids)
     }
@@ -201,6 +222,7 @@ impl Tokenizer {
             Model::Scored(model) => model.prefixes_space(),
             Model::Pairs(model) => model.prefixes_space(),
             Model::Words(_) => false,
+            Model::Unigram(model) => model.prefixes_space(),
         }
     }
 
@@ -243,6 +265,7 @@ impl Tokenizer {
             }
             Model::Pairs(model) => model.encode(text, first, ids),
             Model::Words(model) => model.encode(text, ids),
+            Model::Unigram(model) => model.encode(text, first, ids),
         }
     }
 

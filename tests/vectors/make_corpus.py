@@ -57,6 +57,25 @@ def words(name):
     return made
 
 
+def unigram(name):
+    """The pipeline that transformers makes of a unigram model of sentencepiece. Control tokens are kept out of the reach
+    of text."""
+    tokens, kinds, _ = read(name)
+    reader = gguf.GGUFReader(HERE / f".cache/models/ggml-vocab-{name}.gguf")
+    value = lambda key: reader.fields[f"tokenizer.ggml.{key}"].contents()
+    hidden = [token if kind == NORMAL else f"\ue000{at}" for at, (token, kind) in enumerate(zip(tokens, kinds))]
+    lowest = min(score for score, kind in zip(value("scores"), kinds) if kind == NORMAL)
+    scores = [score if kind == NORMAL else lowest for score, kind in zip(value("scores"), kinds)]
+    made = Tokenizer(models.Unigram(list(zip(hidden, scores)), unk_id=3))
+    made.normalizer = normalizers.Sequence([
+        normalizers.Precompiled(bytes(value("precompiled_charsmap"))),
+        normalizers.Strip(left=False, right=True),
+        normalizers.Replace(Regex(" {2,}"), "▁"),
+    ])
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    return made
+
+
 def main():
     shared = pathlib.Path(os.environ["HEARTH_SHARED"])
     stories = Tokenizer.from_file(str(shared / "models/stories260k/hf/tokenizer.json"))
@@ -68,6 +87,7 @@ def main():
         "qwen2": byte_level("qwen2", QWEN2, normalizers.NFC()),
         "starcoder": byte_level("starcoder", r"\p{N}|'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"),
         "bert-bge": words("bert-bge"),
+        "nomic-bert-moe": unigram("nomic-bert-moe"),
     }
     corpus = json.loads((HERE / "corpus.json").read_text())
     ids = lambda tokenizer, text: ",".join(map(str, tokenizer.encode(text, add_special_tokens=False).ids))

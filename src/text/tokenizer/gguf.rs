@@ -1,6 +1,7 @@
 //! Builds a tokenizer from the `tokenizer.ggml.*` keys of a GGUF file.
 
 mod families;
+mod unigram;
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -17,6 +18,7 @@ use crate::tokenizer::added::{AddedToken, AddedTokens};
 use crate::tokenizer::byte_level;
 use crate::tokenizer::pairs::{PairModel, PairParts};
 use crate::tokenizer::scored::{Piece, SPACE_MARK, ScoredModel};
+use crate::tokenizer::unigram::UnigramModel;
 use crate::tokenizer::words::{WordModel, WordParts};
 use crate::tokenizer::{Ends, Model, Token, Tokenizer};
 use families::Family;
@@ -60,9 +62,14 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer> {
             let model = WordModel::new(word_parts(metadata, &vocabulary)?)?;
             (Model::Words(model), vocabulary.sentencepiece_tokens()?, true)
         }
+        "t5" => {
+            let model = UnigramModel::new(unigram::parts(metadata, &vocabulary)?)?;
+            (Model::Unigram(model), vocabulary.sentencepiece_tokens()?, true)
+        }
         other => {
             let problem = format!(
-                "the tokenizer kind `{}` is not supported; supported are llama, gpt2, gemma4, bert",
+                "the tokenizer kind `{}` is not supported; supported are llama, gpt2, gemma4, \
+                 bert, t5",
                 other.escape_debug()
             );
             return Err(Error::Unsupported(problem));
@@ -76,9 +83,12 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer> {
         stop_ids: Vec::new(),
         separator: match model {
             // The first spelling is what most files have.
-            Model::Words(_) => first(metadata, &["seperator", "separator", "eos"], tokens.len())?,
+            Model::Words(_) | Model::Unigram(_) => {
+                first(metadata, &["seperator", "separator", "eos"], tokens.len())?
+            }
             Model::Scored(_) | Model::Pairs(_) => None,
         },
+        doubles_separator: matches!(model, Model::Unigram(_)),
     };
     ends.stop_ids.extend(id(metadata, "eot", tokens.len())?);
     ends.stop_ids.extend(id(metadata, "eom", tokens.len())?);

@@ -4,6 +4,8 @@
 //! let in, the library's panics on broken files are met by checks, and control tokens stay out of
 //! the vocabulary that ordinary text can reach.
 
+mod unigram;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
@@ -17,6 +19,7 @@ use crate::tokenizer::byte_level;
 use crate::tokenizer::gguf::byte_value;
 use crate::tokenizer::pairs::{PairModel, PairParts};
 use crate::tokenizer::scored::SPACE_MARK;
+use crate::tokenizer::unigram::UnigramModel;
 use crate::tokenizer::words::{WordModel, WordParts};
 use crate::tokenizer::{Ends, Model, Token, Tokenizer};
 
@@ -25,7 +28,7 @@ const MAX_ID: u32 = 1 << 21;
 /// How many times longer all normalisers together may make a text.
 const MAX_EXPANSION: usize = 64;
 
-const NORMALIZERS: [&str; 11] = [
+const NORMALIZERS: [&str; 12] = [
     "Sequence",
     "NFC",
     "NFD",
@@ -37,6 +40,7 @@ const NORMALIZERS: [&str; 11] = [
     "Strip",
     "StripAccents",
     "BertNormalizer",
+    "Precompiled",
 ];
 const PRE_TOKENIZERS: [&str; 9] = [
     "Sequence",
@@ -89,6 +93,7 @@ struct ModelPart {
     #[serde(default)]
     merges: Vec<Merge>,
     unk_token: Option<String>,
+    unk_id: Option<usize>,
     #[serde(default)]
     fuse_unk: bool,
     #[serde(default)]
@@ -114,8 +119,7 @@ pub(super) fn build(texts: &HuggingFaceTexts) -> Result<Tokenizer> {
         .map_err(|problem| Error::BrokenTokenizer(format!("tokenizer.json: {problem}")))?;
     file.model.check()?;
     let config = &texts.tokenizer_config;
-    let vocab: HashMap<String, u32> = serde_json::from_value(file.model.vocab.clone())
-        .map_err(|problem| Error::BrokenTokenizer(format!("the vocabulary: {problem}")))?;
+    let vocab = file.model.vocabulary()?;
     let mut tokens = file.tokens(&vocab)?;
     let mut ends = file.ends(texts, &tokens)?;
     ends.settle(&mut tokens);
@@ -142,13 +146,14 @@ pub(super) fn build(texts: &HuggingFaceTexts) -> Result<Tokenizer> {
 impl ModelPart {
     fn check(&self) -> Result<()> {
         let kind = self.kind.as_deref().unwrap_or("BPE");
-        if kind == "WordPiece" {
+        if kind == "WordPiece" || kind == "Unigram" {
             return Ok(());
         }
         if kind != "BPE" {
             let kind = kind.escape_debug();
-            let problem =
-                format!("the tokenizer kind `{kind}` is not supported, only BPE and WordPiece");
+            let problem = format!(
+                "the tokenizer kind `{kind}` is not supported, only BPE, WordPiece and Unigram"
+            );
             return Err(Error::Unsupported(problem));
         }
         let affix = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
@@ -160,6 +165,18 @@ impl ModelPart {
         }
         Ok(())
     }
+
+    /// The ids of all texts.
+    fn vocabulary(&self) -> Result<HashMap<String, u32>> {
+        if self.kind.as_deref() == Some("Unigram") {
+            return Ok((0..).zip(self.scored()?).map(|(id, (text, _))| (text, id)).collect());
+        }
+        serde_json::from_value(self.vocab.clone()).map_err(|problem| broken_vocabulary(&problem))
+    }
+}
+
+fn broken_vocabulary(problem: &serde_json::Error) -> Error {
+    Error::BrokenTokenizer(format!("the vocabulary: {problem}"))
 }
 
 impl TokenizerFile {
@@ -206,7 +223,9 @@ impl TokenizerFile {
         }
         let stated = config.get("add_bos_token").and_then(Value::as_bool);
         let add_bos = stated.unwrap_or(begin.is_some() && begin == bos);
-        Ok(Ends { bos, eos, stop_ids: texts.eos_ids.clone(), add_bos, separator })
+        let doubles_separator = self.doubles_separator();
+        let stop_ids = texts.eos_ids.clone();
+        Ok(Ends { bos, eos, stop_ids, add_bos, separator, doubles_separator })
     }
 
     /// The tokens that the post-processor puts before and behind a single text.
@@ -230,13 +249,32 @@ impl TokenizerFile {
         )
     }
 
+    /// Whether the two texts of a pair are parted by two separators, as RoBERTa does it.
+    fn doubles_separator(&self) -> bool {
+        if find_type(&self.post_processor, "RobertaProcessing").is_some() {
+            return true;
+        }
+        let pair = find_type(&self.post_processor, "TemplateProcessing")
+            .and_then(|processor| processor.get("pair")?.as_array());
+        let parts = pair.into_iter().flatten();
+        let between = parts
+            .skip_while(|part| part.get("Sequence").is_none())
+            .skip(1)
+            .take_while(|part| part.get("SpecialToken").is_some());
+        between.count() == 2
+    }
+
     fn model(self, vocab: HashMap<String, u32>, control: &HashSet<String>) -> Result<Model> {
         check_types(&self.normalizer, &NORMALIZERS, "normaliser")?;
         check_types(&self.pre_tokenizer, &PRE_TOKENIZERS, "pre-tokenizer")?;
         if expansion(&self.normalizer) > MAX_EXPANSION {
             return Err(Error::BrokenTokenizer("the normaliser multiplies the text".into()));
         }
+        unigram::check_charsmaps(&self.normalizer)?;
         match self.model.kind.as_deref() {
+            Some("Unigram") => {
+                Ok(Model::Unigram(UnigramModel::new(self.unigram_parts(vocab, control)?)?))
+            }
             Some("WordPiece") => {
                 Ok(Model::Words(WordModel::new(self.word_parts(vocab, control)?)?))
             }
@@ -271,8 +309,7 @@ impl TokenizerFile {
         let merges = self.model.merges.into_iter().map(Merge::pair).collect::<Result<_>>()?;
         let later = after_first(&self.pre_tokenizer);
         let prefixes_space = find_type(&self.normalizer, "Prepend").is_some()
-            || find_type(&self.pre_tokenizer, "Metaspace")
-                .is_some_and(|part| part["prepend_scheme"] != "never");
+            || marks_first_word(&self.pre_tokenizer);
         Ok(PairParts {
             vocab,
             merges,
@@ -353,6 +390,12 @@ fn find_type<'a>(part: &'a Value, wanted: &str) -> Option<&'a Value> {
         .filter_map(|list| part.get(list)?.as_array())
         .flatten()
         .find_map(|inner| find_type(inner, wanted))
+}
+
+/// Whether a space is put before the first word.
+fn marks_first_word(pre_tokenizer: &Value) -> bool {
+    let metaspace = find_type(pre_tokenizer, "Metaspace");
+    metaspace.is_some_and(|part| part["prepend_scheme"] != "never")
 }
 
 /// How much longer the replacements of a normaliser can make a text, at most.

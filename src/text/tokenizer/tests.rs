@@ -174,13 +174,13 @@ mod hugging_face_files {
         );
         refused(|file| file["model"]["merges"] = json!([["▁the", "▁the▁the"]]), "does not exist");
         refused(|file| file["model"]["merges"] = json!(["▁thethethethe"]), "not two tokens");
-        refused(|file| file["model"]["type"] = json!("Unigram"), "`Unigram`");
+        refused(|file| file["model"]["type"] = json!("WordLevel"), "`WordLevel`");
         refused(|file| file["model"]["dropout"] = json!(0.5), "dropout");
         refused(|file| file["model"]["unk_token"] = json!("<none>"), "<none>");
         refused(|file| file["model"]["vocab"]["x"] = json!(4_000_000_000u32), "too high");
         refused(|file| file["model"]["vocab"] = json!({"x": -1}), "vocabulary");
         refused(|file| file["added_tokens"][0]["id"] = json!(4_000_000_000u32), "too high");
-        refused(|file| file["normalizer"] = json!({"type": "Precompiled"}), "`Precompiled`");
+        refused(|file| file["normalizer"] = json!({"type": "Nmt"}), "`Nmt`");
         refused(|file| file["normalizer"] = json!({"type": 7}), "no type");
         refused(|file| file["pre_tokenizer"] = json!({"type": "Magic"}), "`Magic`");
         refused(
