@@ -7,20 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hearth_engine::{CallerKey, EncoderText, Model, Pool, Sequence, SequenceRequest};
+use hearth_engine::{CallerKey, Model, Pool, Sequence, SequenceRequest};
 use hearth_gateway::backend::{Activity, Backend, ModelState, ServedModel, no_vectors};
-use hearth_gateway::embedding::{EmbedInput, EmbedRequest, Embedding};
+use hearth_gateway::embedding::{EmbedRequest, Embedding};
 use hearth_gateway::error::sentence;
 use hearth_gateway::event::EventStream;
 use hearth_gateway::request::{GenerateRequest, Input, Priority};
 use hearth_gateway::{Error, Result};
 use hearth_hub::{Entry, Library, ModelName, Origin};
 use hearth_store::UserId;
-use hearth_text::Specials;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::local_events::Answer;
 use crate::local_rules::Plan;
+use crate::local_vectors::VectorPlan;
 
 /// Events that may wait for the gateway; the engine's own buffer stands behind it.
 const EVENT_BUFFER: usize = 16;
@@ -101,10 +101,13 @@ impl Backend for Local {
         }
         let model = self.model(&entry.name).await?;
         if model.is_encoder() {
-            let message = format!(
-                "The model `{}` makes embeddings and writes no text; use it with /v1/embeddings.",
-                entry.name
-            );
+            let (makes, route) = match model.is_cross_encoder() {
+                true => ("ranks documents", "/v1/rerank"),
+                false => ("makes embeddings", "/v1/embeddings"),
+            };
+            let name = &entry.name;
+            let message =
+                format!("The model `{name}` {makes} and writes no text; use it with {route}.");
             return Err(Error::invalid("model", message));
         }
         let (model, request, plan) = run_blocking(move || {
@@ -132,13 +135,12 @@ impl Backend for Local {
         if !model.is_encoder() {
             return Err(no_vectors(&request.model));
         }
-        let (model, texts) = run_blocking(move || {
-            let text =
-                |input| Ok(EncoderText { tokens: text_tokens(&model, input)?, second_from: None });
-            let texts = request.inputs.into_iter().map(text).collect::<Result<Vec<_>>>()?;
-            Ok((model, texts))
+        let (model, plan) = run_blocking(move || {
+            let plan = VectorPlan::new(&model, request)?;
+            Ok((model, plan))
         })
         .await?;
+        let VectorPlan { texts, ending } = plan;
         let embedding = model.embed(caller_key(user), texts).map_err(run_error)?;
         let prompt_tokens = embedding.tokens();
         let (mut sender, vectors) = oneshot::channel();
@@ -149,6 +151,7 @@ impl Backend for Local {
                 // The reader is gone: leaving drops the texts, which cancels them.
                 () = sender.closed() => {}
                 ended = embedding.vectors() => {
+                    let ended = ended.map(|vectors| ending.apply(vectors));
                     let _ = sender.send(ended.map_err(run_error));
                 }
             }
@@ -206,17 +209,6 @@ fn spawn(answer: Answer, sequences: Vec<Sequence>, echo: Option<String>) -> Even
         }
     });
     receiver
-}
-
-/// A text as an encoder's own tokens; what a text says never becomes a control token.
-fn text_tokens(model: &Model, input: EmbedInput) -> Result<Vec<u32>> {
-    match input {
-        EmbedInput::Tokens(ids) => Ok(ids),
-        EmbedInput::Text(text) => model
-            .tokenizer()
-            .encode_framed(&text, Specials::AsText)
-            .map_err(|error| Error::Invalid { param: None, message: sentence(&error) }),
-    }
 }
 
 /// The prompt as text, for an answer that begins with it.

@@ -31,7 +31,7 @@ pub trait Backend: Send + Sync {
     async fn generate(&self, user: Option<UserId>, request: GenerateRequest)
     -> Result<EventStream>;
 
-    /// Starts to make vectors for this user and returns once the texts are accepted (or refused).
+    /// Starts to make vectors or scores for this user and returns once the texts are accepted (or refused).
     async fn embed(&self, _user: Option<UserId>, request: EmbedRequest) -> Result<Embedding> {
         Err(no_vectors(&request.model))
     }
@@ -51,6 +51,14 @@ pub fn no_vectors(model: &str) -> Error {
     let message = format!(
         "The model `{model}` does not make embeddings; choose an embedding model, such as one of \
          the bert family."
+    );
+    Error::invalid("model", message)
+}
+
+/// What a model that scores pairs of texts says when it is asked for vectors.
+pub fn only_scores(model: &str) -> Error {
+    let message = format!(
+        "The model `{model}` ranks documents and makes no embeddings; use it with /v1/rerank."
     );
     Error::invalid("model", message)
 }

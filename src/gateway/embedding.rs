@@ -1,4 +1,4 @@
-//! The neutral request for vectors of texts. Dialects parse into it, backends answer it.
+//! The neutral request for vectors or scores of texts. Dialects parse into it, backends answer it.
 
 use tokio::sync::oneshot;
 
@@ -16,6 +16,17 @@ pub struct EmbedRequest {
     pub model: String,
     /// 1..=[`MAX_TEXTS`].
     pub inputs: Vec<EmbedInput>,
+    pub wanted: Wanted,
+}
+
+/// What is wanted of each input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    Vector,
+    /// How well it answers this question: one number, the higher the better.
+    Score {
+        question: String,
+    },
 }
 
 /// What to make a vector of.
@@ -38,7 +49,7 @@ pub struct Embedding {
 /// The answer to a request for vectors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embedded {
-    /// One per input, in their order, all of one length.
+    /// One per input, in their order, all of one length: 1 where scores were wanted.
     pub vectors: Vec<Vec<f32>>,
     pub usage: crate::event::Usage,
 }

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::fields::{Fields, must};
-use crate::embedding::{EmbedInput, EmbedRequest, Embedded, MAX_TEXTS};
+use crate::embedding::{EmbedInput, EmbedRequest, Embedded, MAX_TEXTS, Wanted};
 use crate::error::{Error, Result};
 use crate::request::RequestId;
 
@@ -42,7 +42,7 @@ pub fn parse_embeddings(body: &[u8], id: RequestId) -> Result<EmbeddingCall> {
         }
     };
     let inputs = parse_inputs(fields.take("input"))?;
-    let request = EmbedRequest { id, model, inputs };
+    let request = EmbedRequest { id, model, inputs, wanted: Wanted::Vector };
     let dimensions = dimensions.and_then(|number| usize::try_from(number).ok());
     Ok(EmbeddingCall { request, dimensions, encoding })
 }

@@ -1,11 +1,12 @@
 //! `/v1/rerank`, in the shape of Jina and Cohere: which documents fit a question best.
 //!
-//! The score is the cosine of the vectors of question and document.
+//! A model that reads question and document together scores from 0 to 1; of one that makes vectors
+//! the score is the cosine of the two.
 
 use serde_json::{Value, json};
 
 use super::fields::{Fields, must};
-use crate::embedding::{EmbedInput, EmbedRequest, Embedded};
+use crate::embedding::{EmbedInput, EmbedRequest, Embedded, Wanted};
 use crate::error::{Error, Result};
 use crate::request::RequestId;
 
@@ -15,7 +16,7 @@ const MAX_DOCUMENTS: usize = 1000;
 /// A parsed request body.
 #[derive(Clone, Debug)]
 pub struct RerankCall {
-    /// The question first, then the documents.
+    /// The documents.
     pub request: EmbedRequest,
     /// Most results.
     top: usize,
@@ -28,8 +29,8 @@ pub fn parse_rerank(body: &[u8], id: RequestId) -> Result<RerankCall> {
     let model = fields.model()?;
     let with_documents = fields.flag("return_documents")?;
     let top = fields.whole("top_n", 1..=i64::from(u32::MAX))?;
-    let query = match fields.take("query") {
-        Some(Value::String(query)) if !query.is_empty() => query,
+    let question = match fields.take("query") {
+        Some(Value::String(question)) if !question.is_empty() => question,
         _ => return Err(Error::invalid("query", must("query", "a string that is not empty"))),
     };
     let wrong = || {
@@ -43,8 +44,7 @@ pub fn parse_rerank(body: &[u8], id: RequestId) -> Result<RerankCall> {
         }
         _ => return Err(wrong()),
     };
-    let mut inputs = Vec::with_capacity(documents.len() + 1);
-    inputs.push(EmbedInput::Text(query));
+    let mut inputs = Vec::with_capacity(documents.len());
     for document in documents {
         let text = match document {
             Value::String(text) => text,
@@ -57,17 +57,18 @@ pub fn parse_rerank(body: &[u8], id: RequestId) -> Result<RerankCall> {
         inputs.push(EmbedInput::Text(text));
     }
     let top = top.and_then(|top| usize::try_from(top).ok()).unwrap_or(usize::MAX);
-    Ok(RerankCall { request: EmbedRequest { id, model, inputs }, top, with_documents })
+    let request = EmbedRequest { id, model, inputs, wanted: Wanted::Score { question } };
+    Ok(RerankCall { request, top, with_documents })
 }
 
 impl RerankCall {
     /// The answer's body: the best documents first, equals in their own order.
     pub fn print(&self, embedded: &Embedded) -> Result<Value> {
-        let Some((query, documents)) = embedded.vectors.split_first() else {
-            return Err(Error::Internal("no vectors to rank by".to_owned()));
-        };
-        let scores = documents.iter().map(|document| cosine(query, document));
-        let mut ranked: Vec<(usize, f64)> = scores.enumerate().collect();
+        let scores = embedded.vectors.iter().map(|scores| scores.first().copied());
+        let scores: Option<Vec<f32>> = scores.collect();
+        let no_score = || Error::Internal("a document without a score".to_owned());
+        let mut ranked: Vec<(usize, f32)> =
+            scores.ok_or_else(no_score)?.into_iter().enumerate().collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
         ranked.truncate(self.top);
         let results: Vec<Value> = ranked
@@ -75,7 +76,7 @@ impl RerankCall {
             .map(|(index, score)| {
                 let mut result = json!({ "index": index, "relevance_score": score });
                 if let (true, Some(EmbedInput::Text(text))) =
-                    (self.with_documents, self.request.inputs.get(index + 1))
+                    (self.with_documents, self.request.inputs.get(index))
                 {
                     result["document"] = json!({ "text": text });
                 }
@@ -89,14 +90,6 @@ impl RerankCall {
             "usage": { "prompt_tokens": tokens, "total_tokens": tokens },
         }))
     }
-}
-
-fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let dot = |a: &[f32], b: &[f32]| -> f64 {
-        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-    };
-    // A vector of nothing is like no other.
-    dot(a, b) / (dot(a, a).sqrt() * dot(b, b).sqrt()).max(1e-12)
 }
 
 #[cfg(test)]
@@ -115,7 +108,8 @@ mod tests {
             "top_n": 2, "return_documents": true,
         }))
         .unwrap();
-        let vectors = vec![vec![2.0, 0.0], vec![0.0, 3.0], vec![5.0, 0.0], vec![1.0, 1.0]];
+        assert_eq!(call.request.wanted, Wanted::Score { question: "q".into() });
+        let vectors = vec![vec![0.0], vec![1.0], vec![0.5]];
         let embedded = Embedded { vectors, usage: Usage::default() };
         let answer = call.print(&embedded).unwrap();
         let results = answer["results"].as_array().unwrap();
