@@ -69,6 +69,16 @@ impl Linear {
     }
 }
 
+impl Linear {
+    /// GELU of [`Linear::forward`], in one pass where that is ours.
+    pub(crate) fn forward_gelu(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.weight {
+            Weight::Packed(weight) => tensors::packed_gelu(x, weight, self.bias.as_ref()),
+            Weight::Dense(_) | Weight::Quantized(_) => self.forward(x)?.gelu_erf(),
+        }
+    }
+}
+
 /// Several matrices times the same rows, whose form for the kernels is then made once.
 pub(crate) fn forward_all<const N: usize>(
     x: &Tensor,

@@ -96,7 +96,7 @@ impl Need {
 }
 
 impl Need {
-    /// An encoder keeps nothing between batches; a text's scores are all there at once.
+    /// An encoder keeps nothing between batches.
     fn of_encoder(model: &ModelFile, config: &EngineConfig, largest: u64) -> Need {
         let shape = &model.shape;
         let sum = |bytes: fn(&TensorLocation) -> u64| model.tensors.values().map(bytes).sum();
@@ -108,13 +108,15 @@ impl Need {
         let rows = context_tokens.max(config.budget_tokens as u64);
         // Live at once, per row: residual, projections, attended rows, sums; both sides of GELU.
         let row = (8 * shape.dim + 3 * shape.ffn_dim) as u64;
-        // Scores, scaled ones, and their softmax.
-        let scores = 3 * shape.heads as u64 * context_tokens * context_tokens;
+        // Our kernel packs keys and values of a head anew, on each of its threads.
+        let packed = 2 * context_tokens * (shape.heads * shape.head_dim) as u64;
+        // candle has all scores of a text at once: as they are, scaled, and their softmax.
+        let scores = 4 * 3 * shape.heads as u64 * context_tokens * context_tokens;
         let footprint = |weights_bytes| Footprint { weights_bytes, kv_token_bytes: 0 };
         Need {
             on_host: footprint(sum(weights::host_bytes)),
-            on_gpu: footprint(sum(weights::gpu_bytes)),
-            workspace_bytes: 2 * 4 * rows * row + 4 * scores + largest,
+            on_gpu: footprint(sum(weights::gpu_bytes) + scores),
+            workspace_bytes: 2 * 4 * rows * row + 4 * packed + largest,
             context_tokens,
         }
     }

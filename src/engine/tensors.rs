@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use candle_core::{CpuStorage, Device, Result, Storage, Tensor};
-use hearth_kernels::{self as kernels, Activations, PackedMatrix, Pairing, Team};
+use hearth_kernels::{self as kernels, Activations, HeadShape, PackedMatrix, Pairing, Team};
 
 /// Values below which a second thread costs more than it brings (about 10 µs of work).
 const TASK_VALUES: usize = 1 << 14;
@@ -36,6 +36,12 @@ pub(crate) fn with_values<R>(tensor: &Tensor, use_values: impl FnOnce(&[f32]) ->
     }
 }
 
+/// Lends the values of three tensors.
+fn with_all<R>(tensors: [&Tensor; 3], use_values: impl FnOnce([&[f32]; 3]) -> R) -> Result<R> {
+    let [a, b, c] = tensors;
+    with_values(a, |a| with_values(b, |b| with_values(c, |c| use_values([a, b, c]))))??
+}
+
 /// The values of a tensor, copied.
 pub(crate) fn values(tensor: &Tensor) -> Result<Vec<f32>> {
     with_values(&tensor.contiguous()?, <[f32]>::to_vec)
@@ -59,7 +65,10 @@ pub(crate) fn packed<const N: usize>(
             let mut y = vec![0.0; rows * w.outputs()];
             w.multiply(team(), &x, &mut y);
             if let Some(bias) = bias {
-                with_values(bias, |bias| add_to_rows(&mut y, bias))?;
+                with_values(bias, |bias| {
+                    let task = task_rows(bias.len()) * bias.len();
+                    team().run_chunks(&mut y, task, |_, y| add_to_rows(y, bias));
+                })?;
             }
             Tensor::from_vec(y, (rows, w.outputs()), &Device::Cpu)
         };
@@ -145,12 +154,29 @@ pub(crate) fn add_layer_norm(
     w: (&Tensor, &Tensor),
     eps: f32,
 ) -> Result<Tensor> {
-    candle_nn::ops::layer_norm(&(x + y)?, w.0, w.1, eps)
+    if !is_host(x) {
+        return candle_nn::ops::layer_norm(&(x + y)?, w.0, w.1, eps);
+    }
+    let mut normed = values(x)?;
+    with_all([y, w.0, w.1], |[y, weight, bias]| {
+        let task = task_rows(weight.len()) * weight.len();
+        team().run_chunks(&mut normed, task, |index, x| {
+            kernels::add_layer_norm(x, &y[index * task..][..x.len()], (weight, bias), eps);
+        });
+    })?;
+    Tensor::from_vec(normed, x.dims(), x.device())
 }
 
-/// GELU by the error function.
-pub(crate) fn gelu(x: Tensor) -> Result<Tensor> {
-    x.gelu_erf()
+/// GELU (by the error function) of x · wᵀ + bias. `x`: [rows, inputs] in host memory.
+pub(crate) fn packed_gelu(x: &Tensor, w: &PackedMatrix, bias: Option<&Tensor>) -> Result<Tensor> {
+    let (rows, inputs) = x.dims2()?;
+    let bias = bias.map(values).transpose()?.unwrap_or_default();
+    let mut y = vec![0.0; rows * w.outputs()];
+    with_values(x, |x| w.multiply(team(), &Activations::new(x, inputs), &mut y))?;
+    team().run_chunks(&mut y, task_rows(w.outputs()) * w.outputs(), |_, y| {
+        kernels::bias_gelu(y, &bias);
+    });
+    Tensor::from_vec(y, (rows, w.outputs()), &Device::Cpu)
 }
 
 /// Each row attends to all rows of its text. Queries, keys and values: [rows, heads · dim].
@@ -159,20 +185,27 @@ pub(crate) fn attend_both_ways(
     texts: &[Range<usize>],
     heads: usize,
 ) -> Result<Tensor> {
-    let (_, width) = projected[0].dims2()?;
+    let [query, key, value] = projected;
+    let (rows, width) = query.dims2()?;
     let head_dim = width / heads;
     let scale = 1.0 / (head_dim as f64).sqrt();
+    if is_host(query) {
+        let mut out = vec![0.0; rows * width];
+        with_all([query, key, value], |projected| {
+            let shape = HeadShape { heads, head_dim, scale: scale as f32 };
+            kernels::attend_both_ways(team(), texts, (projected, &mut out), shape);
+        })?;
+        return Tensor::from_vec(out, (rows, width), query.device());
+    }
     let mut attended = Vec::with_capacity(texts.len());
     for text in texts {
         let split = |all: &Tensor| {
             let own = all.narrow(0, text.start, text.len())?;
             own.reshape((text.len(), heads, head_dim))?.transpose(0, 1)?.contiguous()
         };
-        let [query, key, value] = projected;
-        let (query, key, value) = (split(query)?, split(key)?, split(value)?);
         // [heads, rows, rows]
-        let scores = (query.matmul(&key.t()?)? * scale)?;
-        let mixed = candle_nn::ops::softmax_last_dim(&scores)?.matmul(&value)?;
+        let scores = (split(query)?.matmul(&split(key)?.t()?)? * scale)?;
+        let mixed = candle_nn::ops::softmax_last_dim(&scores)?.matmul(&split(value)?)?;
         attended.push(mixed.transpose(0, 1)?.reshape((text.len(), width))?);
     }
     Tensor::cat(&attended, 0)
@@ -266,6 +299,29 @@ mod tests {
         let up = noise(5, (4, 96));
         let theirs = x.silu().and_then(|gate| gate.mul(&up)).expect("runs");
         assert!(difference(&swiglu(&x, &up).expect("runs"), &theirs) < 1e-5);
+    }
+
+    #[test]
+    fn what_encoders_add_equals_candles() {
+        // Many rows, so that they are shared out.
+        let (x, y) = (noise(10, (500, 48)), noise(11, (500, 48)));
+        let flat = |seed| noise(seed, (1, 48)).flatten_all().expect("flat");
+        let (weight, bias) = (flat(12), flat(13));
+        let ours = add_layer_norm(&x, &y, (&weight, &bias), 1e-5).expect("runs");
+        let sum = (&x + &y).expect("runs");
+        let theirs = candle_nn::ops::layer_norm(&sum, &weight, &bias, 1e-5).expect("runs");
+        assert!(difference(&ours, &theirs) < 1e-5);
+        let w = noise(14, (96, 48));
+        let matrix = packed_matrix(&w);
+        for bias in [None, Some(noise(15, (1, 96)).flatten_all().expect("flat"))] {
+            let ours = packed_gelu(&x, &matrix, bias.as_ref()).expect("runs");
+            let theirs = x.matmul(&w.t().expect("2 d")).expect("runs");
+            let theirs = match &bias {
+                Some(bias) => theirs.broadcast_add(bias).expect("runs"),
+                None => theirs,
+            };
+            assert!(difference(&ours, &theirs.gelu_erf().expect("runs")) < 1e-5);
+        }
     }
 
     #[test]

@@ -11,8 +11,11 @@
 
 mod activation;
 mod attention;
+mod bidirectional;
+mod gelu;
 pub mod half;
 mod lanes;
+mod layer_norm;
 mod memory;
 mod norm;
 mod packed;
@@ -23,7 +26,10 @@ mod team;
 
 pub use activation::swiglu;
 pub use attention::{AttentionShape, AttentionSpan, KvNumber, KvPages, attend};
+pub use bidirectional::{HeadShape, attend_both_ways};
+pub use gelu::bias_gelu;
 pub use lanes::Level;
+pub use layer_norm::add_layer_norm;
 pub use memory::Memory;
 pub use norm::{add_rms_norm, rms_norm};
 pub use packed::{Activations, Encoding, PackedMatrix, PackedPart};

@@ -51,6 +51,72 @@ pub fn rms_norm(x: &[f32], w: &[f32], eps: f32, y: &mut [f32]) {
     }
 }
 
+/// Twin of [`crate::add_layer_norm`].
+pub fn add_layer_norm(x: &mut [f32], y: &[f32], (weight, bias): (&[f32], &[f32]), eps: f32) {
+    let width = weight.len();
+    for (x, y) in x.chunks_exact_mut(width).zip(y.chunks_exact(width)) {
+        let row: Vec<f64> = x.iter().zip(y).map(|(x, y)| f64::from(x + y)).collect();
+        let mean = row.iter().sum::<f64>() / width as f64;
+        let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / width as f64;
+        let root = (variance + f64::from(eps)).sqrt();
+        for i in 0..width {
+            let normed = (row[i] - mean) / root;
+            x[i] = (normed * f64::from(weight[i]) + f64::from(bias[i])) as f32;
+        }
+    }
+}
+
+/// Twin of [`crate::bias_gelu`].
+pub fn bias_gelu(x: &mut [f32], bias: &[f32]) {
+    for row in x.chunks_exact_mut(bias.len()) {
+        for (x, bias) in row.iter_mut().zip(bias) {
+            let value = f64::from(*x + bias);
+            *x = (0.5 * value * (1.0 + erf(value * std::f64::consts::FRAC_1_SQRT_2))) as f32;
+        }
+    }
+}
+
+/// The error function by its series without cancellation:
+/// erf(x) = 2/√π · e^−x² · Σ 2ⁿ x²ⁿ⁺¹ / (2n+1)!!
+fn erf(x: f64) -> f64 {
+    if x.abs() > 6.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum) = (x, x);
+    for n in 1..200 {
+        term *= 2.0 * x * x / f64::from(2 * n + 1);
+        sum += term;
+    }
+    std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum
+}
+
+/// Twin of [`crate::attend_both_ways`].
+pub fn attend_both_ways(
+    texts: &[std::ops::Range<usize>],
+    [queries, keys, values]: [&[f32]; 3],
+    (heads, dim, scale): (usize, usize, f32),
+    out: &mut [f32],
+) {
+    let width = heads * dim;
+    for text in texts {
+        for row in text.clone() {
+            for head in 0..heads {
+                let at = |row: usize| row * width + head * dim..row * width + (head + 1) * dim;
+                let score = |other| dot(&queries[at(row)], &keys[at(other)]) * f64::from(scale);
+                let scores: Vec<f64> = text.clone().map(score).collect();
+                let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let weights: Vec<f64> = scores.iter().map(|it| (it - highest).exp()).collect();
+                let mass: f64 = weights.iter().sum();
+                for i in 0..dim {
+                    let values = text.clone().map(|other| f64::from(values[at(other)][i]));
+                    let sum: f64 = values.zip(&weights).map(|(value, weight)| value * weight).sum();
+                    out[at(row)][i] = (sum / mass) as f32;
+                }
+            }
+        }
+    }
+}
+
 /// Twin of [`crate::swiglu`].
 pub fn swiglu(gate: &mut [f32], up: &[f32]) {
     for (gate, &up) in gate.iter_mut().zip(up) {

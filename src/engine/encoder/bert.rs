@@ -54,7 +54,7 @@ impl Bert {
             let attended = tensors::attend_both_ways(&projected, &rows.texts, self.heads)?;
             let attended = layer.attention_output.forward(&attended)?;
             x = layer.attention_norm.after_adding(&x, &attended)?;
-            let found = layer.down.forward(&tensors::gelu(layer.up.forward(&x)?)?)?;
+            let found = layer.down.forward(&layer.up.forward_gelu(&x)?)?;
             x = layer.norm.after_adding(&x, &found)?;
         }
         Ok(x)
