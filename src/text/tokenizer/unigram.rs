@@ -2,7 +2,8 @@
 //! the highest sum.
 //!
 //! The library prepares the text (its charsmap, its spaces) and we cut it: the library's own model
-//! keeps a hash table per letter of its vocabulary, some 400 MB for XLM-RoBERTa's 250,000 pieces.
+//! keeps a hash table per letter of its vocabulary, 260 MB for XLM-RoBERTa's 250,000 pieces, where
+//! a sorted list of them has 9.
 
 use std::collections::HashMap;
 
