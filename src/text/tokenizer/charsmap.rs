@@ -38,8 +38,8 @@ fn leads_nowhere_else(units: &[u32], replacements: &str) -> bool {
     };
     !units.is_empty()
         && units.iter().enumerate().all(|(at, &unit)| {
-            // Bit 31 marks a value, which no letter leads to.
-            if unit >> 31 == 1 {
+            // Bit 31 marks a value, which no letter leads to. The root is read without a letter.
+            if unit >> 31 == 1 && at > 0 {
                 return true;
             }
             let offset = ((unit >> 10) as usize) << ((unit & 1 << 9) >> 6);

@@ -159,6 +159,9 @@ fn broken_parts_are_refused_by_name() {
         },
         "charsmap",
     );
+    let mut rootless = charsmap(golden);
+    rootless[7] |= 0x80;
+    assert!(from_gguf(golden, rootless).is_err());
     let mut cut = charsmap(golden);
     cut.truncate(100);
     assert!(from_gguf(golden, cut).is_err());
