@@ -4,6 +4,7 @@
 //! let in, the library's panics on broken files are met by checks, and control tokens stay out of
 //! the vocabulary that ordinary text can reach.
 
+mod pipeline;
 mod unigram;
 
 use std::collections::{HashMap, HashSet};
@@ -22,6 +23,7 @@ use crate::tokenizer::scored::SPACE_MARK;
 use crate::tokenizer::unigram::UnigramModel;
 use crate::tokenizer::words::{WordModel, WordParts};
 use crate::tokenizer::{Ends, Model, Token, Tokenizer};
+use pipeline::{after_first, check_types, expansion, find_type, marks_first_word, mentions, part};
 
 /// Highest id that is accepted: the table of tokens has that many rows.
 const MAX_ID: u32 = 1 << 21;
@@ -337,98 +339,6 @@ impl Merge {
                 .map(|(left, right)| (left.to_string(), right.to_string()))
                 .ok_or_else(|| Error::BrokenTokenizer("a merge is not two tokens".into())),
         }
-    }
-}
-
-/// Parses one of the library's parts; `null` is none.
-fn part<T: for<'de> Deserialize<'de>>(value: Value, what: &str) -> Result<Option<T>> {
-    serde_json::from_value(value)
-        .map_err(|problem| Error::BrokenTokenizer(format!("the {what}: {problem}")))
-}
-
-/// Calls `visit` on a part and all parts inside it.
-fn walk<'a>(part: &'a Value, visit: &mut impl FnMut(&'a str, &'a Map<String, Value>)) {
-    let Some(object) = part.as_object() else { return };
-    if let Some(kind) = object.get("type").and_then(Value::as_str) {
-        visit(kind, object);
-    }
-    for list in ["normalizers", "pretokenizers", "processors", "decoders"] {
-        for inner in object.get(list).and_then(Value::as_array).into_iter().flatten() {
-            walk(inner, visit);
-        }
-    }
-}
-
-fn check_types(part: &Value, known: &[&str], what: &str) -> Result<()> {
-    let mut stranger = None;
-    let typed = part.is_null() || part.get("type").is_some_and(Value::is_string);
-    walk(part, &mut |kind, _| {
-        if !known.contains(&kind) {
-            stranger = Some(kind);
-        }
-    });
-    match stranger {
-        Some(kind) => {
-            let kind = kind.escape_debug();
-            Err(Error::Unsupported(format!("the {what} `{kind}` is not supported")))
-        }
-        None if !typed => Err(Error::BrokenTokenizer(format!("the {what} has no type"))),
-        None => Ok(()),
-    }
-}
-
-fn mentions(part: &Value, wanted: &str) -> bool {
-    find_type(part, wanted).is_some()
-}
-
-fn find_type<'a>(part: &'a Value, wanted: &str) -> Option<&'a Value> {
-    if part.get("type").and_then(Value::as_str) == Some(wanted) {
-        return Some(part);
-    }
-    ["normalizers", "pretokenizers", "processors", "decoders"]
-        .iter()
-        .filter_map(|list| part.get(list)?.as_array())
-        .flatten()
-        .find_map(|inner| find_type(inner, wanted))
-}
-
-/// Whether a space is put before the first word.
-fn marks_first_word(pre_tokenizer: &Value) -> bool {
-    let metaspace = find_type(pre_tokenizer, "Metaspace");
-    metaspace.is_some_and(|part| part["prepend_scheme"] != "never")
-}
-
-/// How much longer the replacements of a normaliser can make a text, at most.
-fn expansion(normalizer: &Value) -> usize {
-    let mut factor = 1usize;
-    walk(normalizer, &mut |kind, object| {
-        if kind == "Replace" || kind == "Prepend" {
-            let text = object.get("content").or(object.get("prepend")).and_then(Value::as_str);
-            let bytes = text.map_or(1, |text| text.chars().count().max(1));
-            factor = factor.saturating_mul(bytes);
-        }
-    });
-    factor
-}
-
-/// The pre-tokenizer for pieces that do not begin the text, if it differs: a Metaspace of scheme
-/// `first` puts its space before the first piece only.
-fn after_first(pre_tokenizer: &Value) -> Option<Value> {
-    let first = find_type(pre_tokenizer, "Metaspace")?;
-    if first["prepend_scheme"] != "first" {
-        return None;
-    }
-    let mut later = pre_tokenizer.clone();
-    silence(&mut later);
-    Some(later)
-}
-
-fn silence(part: &mut Value) {
-    if part["type"] == "Metaspace" {
-        part["prepend_scheme"] = Value::from("never");
-    }
-    for inner in part.get_mut("pretokenizers").and_then(Value::as_array_mut).into_iter().flatten() {
-        silence(inner);
     }
 }
 

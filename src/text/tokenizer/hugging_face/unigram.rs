@@ -6,9 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::{
-    ModelPart, TokenizerFile, after_first, broken_vocabulary, marks_first_word, part, walk,
-};
+use super::pipeline::{after_first, marks_first_word, part, walk};
+use super::{ModelPart, TokenizerFile, broken_vocabulary};
 use crate::error::{Error, Result};
 use crate::tokenizer::charsmap;
 use crate::tokenizer::unigram::UnigramParts;
