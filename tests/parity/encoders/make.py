@@ -43,13 +43,14 @@ def weight(name, shape):
 
 
 def texts(seed, pairs):
-    """Token ids, and for pairs where the second text begins."""
+    """Token ids, and for pairs where the second text begins: [2] first [3] second [3]."""
     random = numpy.random.default_rng(seed)
-    made = []
-    for length in [1, 2, 17, 33] if not pairs else [5, 16, 38]:
-        ids = random.integers(5, VOCAB, length).tolist()
-        made.append({"ids": ids, "second": length // 2 if pairs else None})
-    return made
+    word = lambda count: random.integers(5, VOCAB, count).tolist()
+    if not pairs:
+        return [{"ids": word(count), "second": None} for count in [1, 2, 17, 33]]
+    first = word(4)
+    start = [2, *first, 3]
+    return [{"ids": [*start, *word(count), 3], "second": len(start)} for count in [1, 9, 31]]
 
 
 def run(model, text, has_types):
