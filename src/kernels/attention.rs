@@ -8,6 +8,8 @@ mod pages;
 use std::ops::Range;
 
 use crate::lanes::{Level, PORTABLE_FMA, exp};
+#[cfg(target_arch = "aarch64")]
+use crate::packed::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::packed::{Avx2, Avx512};
 use crate::packed::{F16, F32, Isa, Number, Portable, TILE};
@@ -105,6 +107,8 @@ pub fn attend(
                 Level::Avx512 => avx512(&step, task),
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx2 => avx2(&step, task),
+                #[cfg(target_arch = "aarch64")]
+                Level::Neon | Level::NeonDotprod => run::<Neon<false>, true>(&step, task),
                 _ => run::<Portable, PORTABLE_FMA>(&step, task),
             }
         }
