@@ -37,7 +37,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-pub use config::{DevicePreference, EngineConfig};
+pub use config::{DevicePreference, EngineConfig, KvType};
 pub use embedder::{Embedding, Vectors};
 pub use error::{Error, Result};
 pub use event::{Event, FinishReason, Finished, TokenLogprob};

@@ -8,13 +8,13 @@ use candle_core::Device;
 use hearth_formats::ModelFile;
 use hearth_text::{ChatTemplate, Tokenizer};
 
-use crate::config::EngineConfig;
+use crate::config::{EngineConfig, KvType};
 use crate::decoder::Decoder;
 use crate::embedder::Embedder;
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::handle::{Commands, Inner, Model, ModelInfo};
-use crate::kv::{DeviceKv, HostKv, KvCache, KvShape};
+use crate::kv::{self, DeviceKv, HostKv, KvCache, KvShape};
 use crate::placement::{DeviceChoice, Placement};
 use crate::queue::{Queue, QueueLimits};
 use crate::scheduler::Limits;
@@ -66,10 +66,16 @@ pub(crate) fn decoder(
     let shape = KvShape::new(file, placement.pages, config.page_tokens);
     let kv: Box<dyn KvCache> = match &device {
         Device::Cpu => {
-            let kv = HostKv::new(shape);
+            let number = kv::number(file, config.kv_type);
+            let kv = HostKv::new(KvShape { number, ..shape });
             Box::new(kv.map_err(|error| Error::LoadFailed(format!("no KV cache: {error}")))?)
         }
-        device => Box::new(DeviceKv::new(shape, device)?),
+        device => {
+            if matches!(config.kv_type, KvType::F16 | KvType::Q8_0) {
+                tracing::warn!("engine.kv_type is for host memory: the cache on a GPU is f32");
+            }
+            Box::new(DeviceKv::new(shape, device)?)
+        }
     };
     Ok(Box::new(LoadedDecoder { decoder, kv }))
 }

@@ -69,7 +69,7 @@ impl Need {
         let shape = &model.shape;
         let sum = |bytes: fn(&TensorLocation) -> u64| model.tensors.values().map(bytes).sum();
         let largest = model.tensors.values().map(|tensor| tensor.bytes).max().unwrap_or(0);
-        let (host_token, gpu_token) = kv::token_bytes(model);
+        let (host_token, gpu_token) = kv::token_bytes(model, config);
         // Live at once, per row: residual, normed and attended rows, projections, gate, up, both.
         let row = 4 * shape.dim + 3 * shape.query_dim() + 3 * shape.kv_dim() + 4 * shape.ffn_dim;
         // Twice: a product is computed by output and then turned.

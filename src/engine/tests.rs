@@ -2,6 +2,7 @@
 
 mod answers;
 mod batching;
+mod caches;
 mod failures;
 mod grammars;
 mod kinds;

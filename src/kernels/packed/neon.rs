@@ -369,6 +369,11 @@ impl<const DOTPROD: bool> Isa for Neon<DOTPROD> {
     }
 
     #[inline(always)]
+    unsafe fn load_bytes(values: *const u8) -> Floats {
+        unsafe { Self::to_floats(Self::signed_scale(values.cast::<Row>().read_unaligned())) }
+    }
+
+    #[inline(always)]
     unsafe fn times(a: Floats, b: f32) -> Floats {
         unsafe { a.map(|a| vmulq_n_f32(a, b)) }
     }
