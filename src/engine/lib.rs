@@ -46,6 +46,6 @@ pub use limits::{MachineLimits, TokenCost};
 pub use machine::{Facts, Gpu, Machine};
 pub use placement::DeviceChoice;
 pub use pool::{ModelActivity, ModelState, Pool, Source};
-pub use process::process_memory_bytes;
+pub use process::{process_memory_bytes, process_peak_bytes};
 pub use queue::QueuePlace;
 pub use request::{CallerKey, Priority, Sampling, SequenceRequest};

@@ -4,6 +4,7 @@ mod answers;
 mod batching;
 mod caches;
 mod failures;
+mod footprint;
 mod grammars;
 mod kinds;
 mod queueing;
