@@ -28,16 +28,16 @@ pub(crate) fn load(
     config: &EngineConfig,
 ) -> Result<Model> {
     let begun = Instant::now();
-    let tokenizer = Tokenizer::from_model(file)?;
-    let template = ChatTemplate::from_tokenizer(&tokenizer)?;
     let info = info(name, file, placement);
     let model = match file.shape.encoder {
         Some(_) => {
+            let texts = texts(file)?;
             let encoder = Encoder::load(file, &open_device(placement.device)?).map_err(loading)?;
-            start_encoder(info, (tokenizer, template), encoder, config)?
+            start_encoder(info, texts, encoder, config)?
         }
         None => {
-            let runner = decoder(file, placement, config)?;
+            let ((tokenizer, template), runner) =
+                beside(|| texts(file), || decoder(file, placement, config))?;
             start(Parts { info, tokenizer, template, runner }, config)?
         }
     };
@@ -45,6 +45,30 @@ pub(crate) fn load(
     let memory_bytes = placement.memory_bytes;
     tracing::info!(model.name = %name, load_ms, memory_bytes, "loaded {name}");
     Ok(model)
+}
+
+/// What stands between the model's tokens and text.
+fn texts(file: &ModelFile) -> Result<(Tokenizer, ChatTemplate)> {
+    let tokenizer = Tokenizer::from_model(file)?;
+    let template = ChatTemplate::from_tokenizer(&tokenizer)?;
+    Ok((tokenizer, template))
+}
+
+/// Both, the first on a thread of its own: a large vocabulary takes as long as half a gigabyte of
+/// weights, and the disk can be read meanwhile.
+fn beside<A: Send, B>(
+    first: impl FnOnce() -> Result<A> + Send,
+    second: impl FnOnce() -> Result<B>,
+) -> Result<(A, B)> {
+    std::thread::scope(|scope| {
+        let first = std::thread::Builder::new()
+            .name("vocabulary".into())
+            .spawn_scoped(scope, first)
+            .map_err(|error| Error::LoadFailed(error.to_string()))?;
+        let second = second();
+        let panicked = |_| Error::LoadFailed("the thread for the vocabulary panicked".into());
+        Ok((first.join().map_err(panicked)??, second?))
+    })
 }
 
 /// What a model's thread is started with.
