@@ -4,11 +4,11 @@
 //! stories260k files of the shared test data. Prints medians of interleaved rounds; both sides
 //! answer greedily. It needs nothing but this repository.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use hearth_benches::candle::Candle;
-use hearth_benches::hearth::Hearth;
+use hearth_benches::hearth::{Hearth, stories};
 use hearth_benches::rounds::Series;
 use hearth_engine::EngineConfig;
 use hearth_engine::measure::{prefill, prompt};
@@ -55,12 +55,4 @@ fn main() -> Result<()> {
 fn row(what: &str, ours: &Series, theirs: &Series) {
     let (ours, theirs) = (ours.median(), theirs.median());
     println!("| {what} | {ours:.1} | {theirs:.1} | {:.2} |", ours / theirs);
-}
-
-fn stories() -> Vec<PathBuf> {
-    let shared = std::env::var_os("HEARTH_SHARED").map(PathBuf::from);
-    let shared =
-        shared.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"));
-    let folder = shared.join("models/stories260k");
-    ["stories260K-f32.gguf", "stories260K-q8_0.gguf"].map(|name| folder.join(name)).to_vec()
 }

@@ -1,6 +1,6 @@
 //! Hearth's engine, in this process, through its public interface.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -94,6 +94,15 @@ impl Hearth {
         }
         anyhow::bail!("the sequence ended without a token")
     }
+}
+
+/// The small models of the shared test data.
+pub fn stories() -> Vec<PathBuf> {
+    let shared = std::env::var_os("HEARTH_SHARED").map(PathBuf::from);
+    let shared =
+        shared.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"));
+    let folder = shared.join("models/stories260k");
+    ["stories260K-f32.gguf", "stories260K-q8_0.gguf"].map(|name| folder.join(name)).to_vec()
 }
 
 /// Reads until the deadline, then drops the sequence, which cancels it.

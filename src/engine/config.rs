@@ -16,6 +16,9 @@ pub struct EngineConfig {
     pub page_tokens: usize,
     /// Most memory for one model's KV cache, in bytes; less is taken where less is useful.
     pub kv_cache_bytes: u64,
+    /// How the KV cache in host memory keeps its numbers: `auto`, `f32`, `f16` or `q8_0`. A GPU's
+    /// cache has f32.
+    pub kv_type: KvType,
     /// Whether prompts of one caller that begin alike are computed once: pages of the KV cache keep
     /// what they hold until their place is needed.
     pub prefix_reuse: bool,
@@ -76,6 +79,19 @@ pub enum Speculation {
     Off,
 }
 
+/// How keys and values are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KvType {
+    /// f32 for a model whose weights are, f16 for any other.
+    #[default]
+    Auto,
+    F32,
+    F16,
+    /// Bytes, with a half float for each 32: little more than half of f16.
+    Q8_0,
+}
+
 impl Default for EngineConfig {
     fn default() -> EngineConfig {
         EngineConfig {
@@ -83,6 +99,7 @@ impl Default for EngineConfig {
             context_tokens: 0,
             page_tokens: 16,
             kv_cache_bytes: 4 << 30,
+            kv_type: KvType::Auto,
             prefix_reuse: true,
             budget_tokens: 512,
             max_sequences: 32,

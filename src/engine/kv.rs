@@ -11,6 +11,7 @@ use hearth_formats::{ModelFile, ModelShape, TensorKind};
 use hearth_kernels::{AttentionShape, KvNumber};
 
 use crate::batch::Batch;
+use crate::config::{EngineConfig, KvType};
 
 pub(crate) use device::DeviceKv;
 pub(crate) use host::HostKv;
@@ -56,7 +57,7 @@ impl KvShape {
         };
         let windows =
             (0..shape.layers).map(|layer| shape.window_tokens(layer).unwrap_or(0)).collect();
-        let number = number(model);
+        let number = own_number(model);
         KvShape { layers: shape.layers, pages, page_tokens, heads, windows, number }
     }
 
@@ -66,9 +67,19 @@ impl KvShape {
     }
 }
 
+/// How a model's cache in host memory keeps its numbers.
+pub(crate) fn number(model: &ModelFile, kv_type: KvType) -> KvNumber {
+    match kv_type {
+        KvType::Auto => own_number(model),
+        KvType::F32 => KvNumber::F32,
+        KvType::F16 => KvNumber::F16,
+        KvType::Q8_0 => KvNumber::Q8,
+    }
+}
+
 /// A model whose weights are whole floats is meant to be exact, so its cache is too; to any other,
 /// half floats cost nothing that its weights have not lost already.
-fn number(model: &ModelFile) -> KvNumber {
+fn own_number(model: &ModelFile) -> KvNumber {
     let is_exact = |kind: TensorKind| kind == TensorKind::F32;
     let tensors = || model.tensors.values();
     let exact: u64 = tensors().filter(|t| is_exact(t.kind)).map(|t| t.elements()).sum();
@@ -77,12 +88,13 @@ fn number(model: &ModelFile) -> KvNumber {
 }
 
 /// Bytes of one token's keys and values in all layers: in host memory, on other devices.
-pub(crate) fn token_bytes(model: &ModelFile) -> (u64, u64) {
-    let ModelShape { layers, kv_heads, head_dim, .. } = &model.shape;
-    let numbers = |head_dim: usize| (layers * kv_heads * head_dim) as u64;
-    // Values are filled up to whole registers of 16.
-    let host = numbers(*head_dim) + numbers(head_dim.next_multiple_of(16));
-    (host * number(model).bytes() as u64, 2 * numbers(*head_dim) * 4)
+pub(crate) fn token_bytes(model: &ModelFile, config: &EngineConfig) -> (u64, u64) {
+    let ModelShape { layers, kv_heads, head_dim, .. } = model.shape;
+    let number = number(model, config.kv_type);
+    // Of a whole page, which is filled up to whole registers.
+    let page = (layers * number.page_bytes(config.page_tokens, (kv_heads, head_dim))) as u64;
+    let on_device = (2 * layers * kv_heads * head_dim * 4) as u64;
+    (page.div_ceil(config.page_tokens as u64), on_device)
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-pub use config::{DevicePreference, EngineConfig, Speculation};
+pub use config::{DevicePreference, EngineConfig, KvType, Speculation};
 pub use embedder::{Embedding, Vectors};
 pub use encoder::EncoderText;
 pub use error::{Error, Result};
@@ -52,6 +52,6 @@ pub use limits::{MachineLimits, TokenCost};
 pub use machine::{Facts, Gpu, Machine};
 pub use placement::DeviceChoice;
 pub use pool::{ModelActivity, ModelState, Pool, Source};
-pub use process::process_memory_bytes;
+pub use process::{process_memory_bytes, process_peak_bytes};
 pub use queue::QueuePlace;
 pub use request::{CallerKey, Priority, Sampling, SequenceRequest};

@@ -8,14 +8,14 @@ use candle_core::Device;
 use hearth_formats::ModelFile;
 use hearth_text::{ChatTemplate, Tokenizer};
 
-use crate::config::EngineConfig;
+use crate::config::{EngineConfig, KvType};
 use crate::decoder::{Decoder, Loading};
 use crate::draft::{Draft, check_vocabulary};
 use crate::embedder::Embedder;
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::handle::{Commands, Inner, Model, ModelInfo};
-use crate::kv::{DeviceKv, HostKv, KvCache, KvShape};
+use crate::kv::{self, DeviceKv, HostKv, KvCache, KvShape};
 use crate::placement::{DeviceChoice, Placement};
 use crate::queue::{Queue, QueueLimits};
 use crate::scheduler::Limits;
@@ -30,16 +30,16 @@ pub(crate) fn load(
     config: &EngineConfig,
 ) -> Result<Model> {
     let begun = Instant::now();
-    let tokenizer = Tokenizer::from_model(file)?;
-    let template = ChatTemplate::from_tokenizer(&tokenizer)?;
     let info = info(name, file, placement);
     let model = match file.shape.encoder {
         Some(_) => {
+            let texts = texts(file)?;
             let encoder = Encoder::load(file, &open_device(placement.device)?).map_err(loading)?;
-            start_encoder(info, (tokenizer, template), encoder, config)?
+            start_encoder(info, texts, encoder, config)?
         }
         None => {
-            let runner = decoder(file, placement, config)?;
+            let ((tokenizer, template), runner) =
+                beside(|| texts(file), || decoder(file, placement, config))?;
             let draft = draft.map(|draft| self::draft(draft, &tokenizer, placement, config));
             let draft = draft.transpose()?;
             start(Parts { info, tokenizer, template, runner, draft }, config)?
@@ -49,6 +49,30 @@ pub(crate) fn load(
     let memory_bytes = placement.memory_bytes;
     tracing::info!(model.name = %name, load_ms, memory_bytes, "loaded {name}");
     Ok(model)
+}
+
+/// What stands between the model's tokens and text.
+fn texts(file: &ModelFile) -> Result<(Tokenizer, ChatTemplate)> {
+    let tokenizer = Tokenizer::from_model(file)?;
+    let template = ChatTemplate::from_tokenizer(&tokenizer)?;
+    Ok((tokenizer, template))
+}
+
+/// Both, the first on a thread of its own: a large vocabulary takes as long as half a gigabyte of
+/// weights, and the disk can be read meanwhile.
+fn beside<A: Send, B>(
+    first: impl FnOnce() -> Result<A> + Send,
+    second: impl FnOnce() -> Result<B>,
+) -> Result<(A, B)> {
+    std::thread::scope(|scope| {
+        let first = std::thread::Builder::new()
+            .name("vocabulary".into())
+            .spawn_scoped(scope, first)
+            .map_err(|error| Error::LoadFailed(error.to_string()))?;
+        let second = second();
+        let panicked = |_| Error::LoadFailed("the thread for the vocabulary panicked".into());
+        Ok((first.join().map_err(panicked)??, second?))
+    })
 }
 
 /// What a model's thread is started with.
@@ -73,10 +97,16 @@ pub(crate) fn decoder(
     let shape = KvShape::new(file, placement.pages, config.page_tokens);
     let kv: Box<dyn KvCache> = match &device {
         Device::Cpu => {
-            let kv = HostKv::new(shape);
+            let number = kv::number(file, config.kv_type);
+            let kv = HostKv::new(KvShape { number, ..shape });
             Box::new(kv.map_err(|error| Error::LoadFailed(format!("no KV cache: {error}")))?)
         }
-        device => Box::new(DeviceKv::new(shape, device)?),
+        device => {
+            if matches!(config.kv_type, KvType::F16 | KvType::Q8_0) {
+                tracing::warn!("engine.kv_type is for host memory: the cache on a GPU is f32");
+            }
+            Box::new(DeviceKv::new(shape, device)?)
+        }
     };
     Ok(Box::new(LoadedDecoder { decoder, kv }))
 }

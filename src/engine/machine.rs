@@ -1,16 +1,21 @@
 //! What the machine has: cores, memory, GPUs.
 
+mod control_group;
+
+use std::path::Path;
 use std::sync::Mutex;
 
 use nvml_wrapper::Nvml;
 use serde::{Deserialize, Serialize};
 use sysinfo::{MemoryRefreshKind, System};
 
+use control_group::GroupLimits;
+
 /// The machine's resources at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
+    /// These and memory: of this process's control groups, where that is less than the machine's.
     pub cores: usize,
-    /// Of this process's control group, where that is less than the machine's.
     pub memory_bytes: u64,
     pub memory_free_bytes: u64,
     pub gpus: Vec<Gpu>,
@@ -78,19 +83,18 @@ impl Machine {
 }
 
 fn live_facts(system: Option<&mut System>, nvml: Option<&Nvml>) -> Facts {
-    let (memory_bytes, memory_free_bytes) = system.map_or((0, 0), memory);
+    let limits = GroupLimits::read(Path::new("/"));
+    let (memory_bytes, memory_free_bytes) = system.map_or((0, 0), |system| {
+        system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
+        let within = |bytes: u64, limit: Option<u64>| bytes.min(limit.unwrap_or(u64::MAX));
+        (
+            within(system.total_memory(), limits.memory_bytes),
+            within(system.available_memory(), limits.memory_free_bytes),
+        )
+    });
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = cores.min(limits.cores.unwrap_or(usize::MAX));
     Facts { cores, memory_bytes, memory_free_bytes, gpus: nvml.map_or_else(Vec::new, gpus) }
-}
-
-/// All and free memory, within the control group's limits.
-fn memory(system: &mut System) -> (u64, u64) {
-    system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-    let (all, free) = (system.total_memory(), system.available_memory());
-    match system.cgroup_limits() {
-        Some(limits) => (all.min(limits.total_memory), free.min(limits.free_memory)),
-        None => (all, free),
-    }
 }
 
 /// The GPUs that answer; one that does not is left out.

@@ -2,7 +2,9 @@
 
 mod answers;
 mod batching;
+mod caches;
 mod failures;
+mod footprint;
 mod grammars;
 mod kinds;
 mod parity;

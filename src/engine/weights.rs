@@ -248,6 +248,14 @@ pub(crate) fn host_bytes(location: &TensorLocation) -> u64 {
     }
 }
 
+/// Bytes that reading a tensor into host memory takes beside it, at the most.
+pub(crate) fn host_reading_bytes(location: &TensorLocation) -> u64 {
+    match packed::encoding(location) {
+        Some(_) => packed::reading_bytes(location),
+        None => location.bytes,
+    }
+}
+
 /// Bytes that a tensor takes on a GPU.
 pub(crate) fn gpu_bytes(location: &TensorLocation) -> u64 {
     match location.kind {

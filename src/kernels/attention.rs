@@ -3,16 +3,20 @@
 //! Queries that read the same keys (the heads of a group, neighbouring rows of a prompt) are
 //! computed together, so that a page is read and widened once for up to [`TOGETHER`] of them.
 
+mod kept;
 mod pages;
 
 use std::ops::Range;
 
 use crate::lanes::{Level, PORTABLE_FMA, exp, tanh};
+#[cfg(target_arch = "aarch64")]
+use crate::packed::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::packed::{Avx2, Avx512};
-use crate::packed::{F16, F32, Isa, Number, Portable, TILE};
+use crate::packed::{F16, F32, Isa, Portable, TILE};
 use crate::team::{Shares, Team};
 
+use kept::{Kept, Q8, Values};
 pub use pages::{KvNumber, KvPages};
 
 /// Queries that share one reading of a page.
@@ -105,6 +109,8 @@ pub fn attend(
                 Level::Avx512 => avx512(&step, task),
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx2 => avx2(&step, task),
+                #[cfg(target_arch = "aarch64")]
+                Level::Neon | Level::NeonDotprod => run::<Neon<false>, true>(&step, task),
                 _ => run::<Portable, PORTABLE_FMA>(&step, task),
             }
         }
@@ -132,6 +138,7 @@ unsafe fn run<I: Isa, const FMA: bool>(step: &Step<'_>, task: &Task) {
         match step.kv.number() {
             KvNumber::F32 => rows::<I, F32, FMA>(step, task),
             KvNumber::F16 => rows::<I, F16, FMA>(step, task),
+            KvNumber::Q8 => rows::<I, Q8, FMA>(step, task),
         }
     }
 }
@@ -147,7 +154,7 @@ struct Query {
 }
 
 #[inline(always)]
-unsafe fn rows<I: Isa, N: Number, const FMA: bool>(step: &Step<'_>, task: &Task) {
+unsafe fn rows<I: Isa, K: Kept, const FMA: bool>(step: &Step<'_>, task: &Task) {
     let AttentionShape { query_heads, kv_heads, window, .. } = step.shape;
     let group = query_heads / kv_heads;
     let span = &step.spans[task.span];
@@ -169,10 +176,10 @@ unsafe fn rows<I: Isa, N: Number, const FMA: bool>(step: &Step<'_>, task: &Task)
     unsafe {
         for queries in queries.chunks_mut(TOGETHER) {
             match queries.len() {
-                1 => some::<I, N, FMA, 1>(step, (span, task.kv_head), queries, &mut gathered),
-                2 => some::<I, N, FMA, 2>(step, (span, task.kv_head), queries, &mut gathered),
-                3 => some::<I, N, FMA, 3>(step, (span, task.kv_head), queries, &mut gathered),
-                _ => some::<I, N, FMA, 4>(step, (span, task.kv_head), queries, &mut gathered),
+                1 => some::<I, K, FMA, 1>(step, (span, task.kv_head), queries, &mut gathered),
+                2 => some::<I, K, FMA, 2>(step, (span, task.kv_head), queries, &mut gathered),
+                3 => some::<I, K, FMA, 3>(step, (span, task.kv_head), queries, &mut gathered),
+                _ => some::<I, K, FMA, 4>(step, (span, task.kv_head), queries, &mut gathered),
             }
         }
     }
@@ -180,7 +187,7 @@ unsafe fn rows<I: Isa, N: Number, const FMA: bool>(step: &Step<'_>, task: &Task)
 
 /// `Q` queries over all tokens that any of them sees.
 #[inline(always)]
-unsafe fn some<I: Isa, N: Number, const FMA: bool, const Q: usize>(
+unsafe fn some<I: Isa, K: Kept, const FMA: bool, const Q: usize>(
     step: &Step<'_>,
     (span, kv_head): (&AttentionSpan<'_>, usize),
     queries: &mut [Query],
@@ -205,7 +212,7 @@ unsafe fn some<I: Isa, N: Number, const FMA: bool, const Q: usize>(
             // A tile's 16 products may reach past the end of its page; the next tile's follow.
             while tile < end && tile - block <= BLOCK_TOKENS - TILE {
                 let keys = step.kv.keys_at(span.pages, kv_head, tile);
-                let products = key_products::<I, N, Q>(keys, x, dim);
+                let products = K::products::<I, Q>(keys, x, dim);
                 for (scores, product) in scores.iter_mut().zip(products) {
                     I::store_floats(scores[tile - block..].as_mut_ptr(), product);
                 }
@@ -217,7 +224,7 @@ unsafe fn some<I: Isa, N: Number, const FMA: bool, const Q: usize>(
                 let gathered = &mut gathered[..step.kv.value_stride()];
                 weigh::<FMA>(&mut scores[index], &tokens, query, (step.shape, gathered));
             }
-            gather::<I, N, Q>(step, (span, kv_head), tokens, (&scores, gathered));
+            gather::<I, K, Q>(step, (span, kv_head), tokens, (&scores, gathered));
             block = tile;
         }
         for (index, query) in queries.iter().enumerate() {
@@ -228,26 +235,6 @@ unsafe fn some<I: Isa, N: Number, const FMA: bool, const Q: usize>(
                 *out.add(column) = value * inverse;
             }
         }
-    }
-}
-
-/// Products of `Q` queries with 16 keys. `keys`: [dim, 16].
-#[inline(always)]
-unsafe fn key_products<I: Isa, N: Number, const Q: usize>(
-    keys: *const u8,
-    x: [*const f32; Q],
-    dim: usize,
-) -> [I::Floats; Q] {
-    // SAFETY: the caller's pointers reach so far.
-    unsafe {
-        let mut sums = [I::no_floats(); Q];
-        for column in 0..dim {
-            let keys = N::load::<I>(keys.add(column * TILE * N::BYTES));
-            for (sum, x) in sums.iter_mut().zip(x) {
-                *sum = I::fused_one(keys, *x.add(column), *sum);
-            }
-        }
-        sums
     }
 }
 
@@ -300,37 +287,32 @@ fn weigh<const FMA: bool>(
 
 /// Adds the weighted values of a block of tokens to what the queries have gathered.
 #[inline(always)]
-unsafe fn gather<I: Isa, N: Number, const Q: usize>(
+unsafe fn gather<I: Isa, K: Kept, const Q: usize>(
     step: &Step<'_>,
     (span, kv_head): (&AttentionSpan<'_>, usize),
     tokens: Range<usize>,
     (scores, gathered): (&[[f32; BLOCK_TOKENS]; Q], &mut [f32]),
 ) {
-    let stride = step.kv.value_stride();
     let page_tokens = step.kv.page_tokens();
-    // SAFETY: the caller's.
+    // SAFETY: the caller's. A block starts with a tile, and so do the pages after its first; the
+    // last tile's 16 weights are within the block.
     unsafe {
         let mut token = tokens.start;
         while token < tokens.end {
-            let count = (page_tokens - token % page_tokens).min(tokens.end - token);
-            let values = step.kv.values_at(span.pages, kv_head, token);
-            for column in (0..stride).step_by(TILE) {
-                let mut sums = [I::no_floats(); Q];
-                for (index, sum) in sums.iter_mut().enumerate() {
-                    *sum = I::load_floats(gathered.as_ptr().add(index * stride + column));
-                }
-                for place in 0..count {
-                    let values = N::load::<I>(values.add((place * stride + column) * N::BYTES));
-                    for (sum, scores) in sums.iter_mut().zip(scores) {
-                        let weight = *scores.as_ptr().add(token - tokens.start + place);
-                        *sum = I::fused_one(values, weight, *sum);
-                    }
-                }
-                for (index, sum) in sums.iter().enumerate() {
-                    I::store_floats(gathered.as_mut_ptr().add(index * stride + column), *sum);
-                }
+            let place = token % page_tokens;
+            let values = Values {
+                start: step.kv.values_at(span.pages, kv_head, token),
+                page_tokens,
+                place,
+                count: (page_tokens - place).min(tokens.end - token),
+                stride: step.kv.value_stride(),
+            };
+            let mut weights = [std::ptr::null(); Q];
+            for (weights, scores) in weights.iter_mut().zip(scores) {
+                *weights = scores.as_ptr().add(token - tokens.start);
             }
-            token += count;
+            K::gather::<I, Q>(&values, weights, gathered.as_mut_ptr());
+            token += values.count;
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Short vectors that the compiler turns into the widest registers of the level at hand.
 //!
 //! A kernel is written once as an `#[inline(always)]` function over [`Lanes`] and compiled three
-//! times: portable, AVX2 with FMA, AVX-512. [`Level::detect`] picks one at run time.
+//! times on x86-64: portable, AVX2 with FMA, AVX-512. [`Level::detect`] picks one at run time. On
+//! 64-bit ARM the portable build has NEON's registers and its fused multiply-add.
 
 /// Instruction sets that the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,10 @@ pub enum Level {
     Avx2,
     /// x86-64 with AVX-512 F, BW and VL.
     Avx512,
+    /// Any 64-bit ARM.
+    Neon,
+    /// 64-bit ARM with dot products of bytes.
+    NeonDotprod,
 }
 
 impl Level {
@@ -30,7 +35,7 @@ impl Level {
                 return Level::Avx2;
             }
         }
-        Level::Portable
+        Level::baseline()
     }
 
     /// The widest level that packed matrices can use: AVX-512 counts with its whole-number
@@ -53,6 +58,19 @@ impl Level {
                 return Level::Avx2;
             }
         }
+        Level::baseline()
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    fn baseline() -> Level {
+        match std::arch::is_aarch64_feature_detected!("dotprod") {
+            true => Level::NeonDotprod,
+            false => Level::Neon,
+        }
+    }
+
+    #[cfg(not(target_arch = "aarch64"))]
+    fn baseline() -> Level {
         Level::Portable
     }
 }

@@ -14,6 +14,8 @@ mod isa;
 mod kinds;
 mod layout;
 mod multiply;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 
 use std::io;
@@ -33,6 +35,8 @@ pub(crate) use floats::{F16, F32, Number};
 pub(crate) use isa::{Isa, TILE};
 use kinds::{Q4_0, Q4K, Q5K, Q6K, Q8_0};
 use multiply::Task;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::{Neon, sdot};
 pub(crate) use portable::Portable;
 
 /// Bytes of weights below which a task is not worth handing to another thread (about 5 µs).
@@ -222,6 +226,10 @@ unsafe fn run_quantized(level: Level, encoding: Encoding, task: &Task<'_>) {
             Level::Avx512 => avx512_quantized(encoding, task),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2_quantized(encoding, task),
+            #[cfg(target_arch = "aarch64")]
+            Level::NeonDotprod => dotprod_quantized(encoding, task),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => quantized::<Neon<false>, 4>(encoding, task),
             _ => quantized::<Portable, 4>(encoding, task),
         }
     }
@@ -235,6 +243,8 @@ unsafe fn run_floats(level: Level, encoding: Encoding, task: &FloatTask<'_>) {
             Level::Avx512 => avx512_floats(encoding, task),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2_floats(encoding, task),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon | Level::NeonDotprod => plain_floats::<Neon<false>, 4>(encoding, task),
             _ => plain_floats::<Portable, 4>(encoding, task),
         }
     }
@@ -287,6 +297,13 @@ unsafe fn avx2_floats(encoding: Encoding, task: &FloatTask<'_>) {
 unsafe fn avx512_quantized(encoding: Encoding, task: &Task<'_>) {
     // SAFETY: the caller's.
     unsafe { quantized::<Avx512, 8>(encoding, task) }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn dotprod_quantized(encoding: Encoding, task: &Task<'_>) {
+    // SAFETY: the caller's.
+    unsafe { quantized::<Neon<true>, 4>(encoding, task) }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -74,6 +74,11 @@ pub fn multiply_bytes(
             return unsafe { x86::avx2(w, x, rounds) };
         }
     }
+    #[cfg(target_arch = "aarch64")]
+    if std::arch::is_aarch64_feature_detected!("dotprod") {
+        // SAFETY: this machine has dot products of bytes.
+        return unsafe { arm::dotprod(w, x, rounds) };
+    }
     multiply_bytes_portable(w, x, rounds)
 }
 
@@ -153,6 +158,39 @@ mod x86 {
             unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sum) };
             lanes.into_iter().fold(0, i32::wrapping_add)
         })
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use std::arch::aarch64::{vaddvq_s32, vdupq_n_s32, vld1q_s8};
+
+    use super::{BLOCK_BYTES, BLOCK_ROWS};
+    use crate::packed::sdot;
+
+    #[target_feature(enable = "neon,dotprod")]
+    pub(super) fn dotprod(
+        w: &[u8; BLOCK_BYTES],
+        x: &[[i8; BLOCK_BYTES]; BLOCK_ROWS],
+        rounds: usize,
+    ) -> [i32; BLOCK_ROWS] {
+        // Two sums a row: enough of them to hide an instruction's latency behind the others.
+        let mut sums = [[vdupq_n_s32(0); 2]; BLOCK_ROWS];
+        for _ in 0..rounds {
+            let w = std::hint::black_box(w);
+            for start in (0..BLOCK_BYTES).step_by(32) {
+                // SAFETY: `start + 32 <= BLOCK_BYTES`, the length of `w` and of each row of `x`.
+                unsafe {
+                    let first = vld1q_s8(w.as_ptr().add(start).cast());
+                    let second = vld1q_s8(w.as_ptr().add(start + 16).cast());
+                    for (sum, x) in sums.iter_mut().zip(x) {
+                        sum[0] = sdot(sum[0], first, vld1q_s8(x.as_ptr().add(start)));
+                        sum[1] = sdot(sum[1], second, vld1q_s8(x.as_ptr().add(start + 16)));
+                    }
+                }
+            }
+        }
+        sums.map(|[first, second]| vaddvq_s32(first).wrapping_add(vaddvq_s32(second)))
     }
 }
 

@@ -23,6 +23,12 @@ impl HostKv {
         Ok(HostKv { shape, layers })
     }
 
+    /// Bytes of all pages of all layers.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.layers.iter().map(KvPages::bytes).sum()
+    }
+
     fn store(&mut self, layer: usize, batch: &Batch, keys: &[f32], values: &[f32]) {
         let width = self.shape.heads.kv_heads * self.shape.heads.head_dim;
         for span in &batch.spans {

@@ -1,11 +1,14 @@
 //! Both caches against each other, on batches of mixed lengths.
 
 use candle_core::{Device, Tensor};
+use hearth_formats::ModelFile;
 use hearth_kernels::{AttentionShape, KvNumber, reference::noise};
 
-use super::{DeviceKv, HostKv, KvCache, KvShape, Projected};
+use super::{DeviceKv, HostKv, KvCache, KvShape, Projected, number, token_bytes};
 use crate::batch::Batch;
+use crate::config::{EngineConfig, KvType};
 use crate::tensors::values;
+use crate::tests::support::f32_gguf;
 
 fn shape() -> KvShape {
     let (scale, softcap) = (1.0 / 10f32.sqrt(), 0.0);
@@ -65,6 +68,21 @@ fn host_equals_device_with_windows_a_cap_and_another_scale() {
     let heads = AttentionShape { scale: 1.3, softcap: 0.7, ..shape().heads };
     for window in [1, 3, 4, 6, 100] {
         host_equals_device(&KvShape { heads, windows: vec![window, 0], ..shape() });
+    }
+}
+
+#[test]
+fn a_token_takes_what_it_is_reckoned_to_take() {
+    let file = ModelFile::open(&f32_gguf()).expect("sound");
+    for kv_type in [KvType::Auto, KvType::F32, KvType::F16, KvType::Q8_0] {
+        for page_tokens in [1, 16, 20] {
+            let config = EngineConfig { kv_type, page_tokens, ..EngineConfig::default() };
+            let number = number(&file, kv_type);
+            let kv = HostKv::new(KvShape { number, ..KvShape::new(&file, 3, page_tokens) });
+            let bytes = kv.expect("fits").bytes() as u64;
+            let reckoned = 3 * page_tokens as u64 * token_bytes(&file, &config).0;
+            assert!(bytes <= reckoned && reckoned < bytes + 3 * page_tokens as u64, "{kv_type:?}");
+        }
     }
 }
 

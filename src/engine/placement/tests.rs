@@ -23,8 +23,9 @@ fn machine(memory_gib: u64, gpus_gib: &[u64]) -> Facts {
 
 /// An 8B model in Q8_0 as llama-3 is made, if its cache were f32 everywhere: 256 KiB per token.
 fn need() -> Need {
-    let both = Footprint { weights_bytes: 8 * GIB, kv_token_bytes: 256 << 10 };
-    Need { on_host: both, on_gpu: both, workspace_bytes: GIB / 2, context_tokens: 8192 }
+    let both =
+        Footprint { weights_bytes: 8 * GIB, workspace_bytes: GIB / 2, kv_token_bytes: 256 << 10 };
+    Need { on_host: both, on_gpu: both, context_tokens: 8192 }
 }
 
 fn config() -> EngineConfig {
@@ -96,7 +97,7 @@ fn a_small_model_takes_no_more_cache_than_it_can_use() {
 #[test]
 fn each_device_is_asked_for_what_the_model_takes_there() {
     // Half floats are widened on a GPU: twice the weights, twice the cache.
-    let on_gpu = Footprint { weights_bytes: 16 * GIB, kv_token_bytes: 512 << 10 };
+    let on_gpu = Footprint { weights_bytes: 16 * GIB, kv_token_bytes: 512 << 10, ..need().on_gpu };
     let wide = Need { on_gpu, ..need() };
     let facts = machine(64, &[12]);
     assert_eq!(place(&wide, &facts, &config(), BOTH).expect("fits").device, DeviceChoice::Cpu);

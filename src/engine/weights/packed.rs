@@ -44,6 +44,13 @@ pub(super) fn bytes(location: &TensorLocation) -> u64 {
     location.bytes / rows * rows.next_multiple_of(TILE_ROWS as u64)
 }
 
+/// Bytes of the pieces that are read at once.
+pub(super) fn reading_bytes(location: &TensorLocation) -> u64 {
+    let rows = location.shape.first().copied().unwrap_or(0).max(1);
+    let tile = location.bytes / rows * TILE_ROWS as u64;
+    team().size() as u64 * tile.max(PIECE_BYTES as u64).min(location.bytes)
+}
+
 /// Reads matrices of one form, each whole tiles, one after the other; or a single one of any form.
 pub(super) fn read(
     source: &Source,

@@ -6,19 +6,25 @@
 //! ```
 //!
 //! Keys of 16 tokens lie side by side, so that one register holds a column of 16 of them and a
-//! score needs no sum across a register.
+//! score needs no sum across a register. Where the scales of 8-bit numbers lie, `kept.rs` says.
 
 use std::io;
+use std::ops::Range;
 
-use crate::half::narrow_all;
+use crate::half::{narrow, narrow_all, widen};
 use crate::memory::Memory;
 use crate::packed::TILE;
+
+use super::kept::{BLOCK, SCALES_BYTES};
 
 /// How keys and values are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KvNumber {
     F32,
     F16,
+    /// Bytes, and a half float for each 32 of a token's in one head: each is off by at most
+    /// 1/254 of the largest of them, and the rounding of the scale.
+    Q8,
 }
 
 /// One layer's keys and values.
@@ -34,12 +40,34 @@ pub struct KvPages {
 }
 
 impl KvNumber {
-    /// Bytes of one number.
-    pub fn bytes(self) -> usize {
+    /// Bytes of one number, without a scale.
+    fn bytes(self) -> usize {
         match self {
             KvNumber::F32 => 4,
             KvNumber::F16 => 2,
+            KvNumber::Q8 => 1,
         }
+    }
+
+    /// Bytes of one tile of keys.
+    fn tile_bytes(self, head_dim: usize) -> usize {
+        let scales = if self == KvNumber::Q8 { head_dim.div_ceil(BLOCK) * SCALES_BYTES } else { 0 };
+        TILE * head_dim * self.bytes() + scales
+    }
+
+    /// Bytes of one page's values in one head.
+    fn values_bytes(self, page_tokens: usize, head_dim: usize) -> usize {
+        let scales = match self {
+            KvNumber::Q8 => head_dim.div_ceil(BLOCK) * page_tokens.next_multiple_of(TILE) * 2,
+            KvNumber::F32 | KvNumber::F16 => 0,
+        };
+        page_tokens * head_dim.next_multiple_of(TILE) * self.bytes() + scales
+    }
+
+    /// Bytes of one page of one layer, keys and values of all heads.
+    pub fn page_bytes(self, page_tokens: usize, (heads, head_dim): (usize, usize)) -> usize {
+        let keys = page_tokens.div_ceil(TILE) * self.tile_bytes(head_dim);
+        heads * (keys + self.values_bytes(page_tokens, head_dim))
     }
 }
 
@@ -51,10 +79,10 @@ impl KvPages {
         (heads, head_dim): (usize, usize),
     ) -> io::Result<KvPages> {
         assert!(page_tokens > 0 && heads > 0 && head_dim > 0, "a page holds something");
-        let key_len = page_tokens.div_ceil(TILE) * TILE * head_dim;
-        let value_len = page_tokens * head_dim.div_ceil(TILE) * TILE;
-        let bytes = |len: usize| pages * heads * len * number.bytes();
-        let (keys, values) = (Memory::zeroed(bytes(key_len))?, Memory::zeroed(bytes(value_len))?);
+        let key_bytes = page_tokens.div_ceil(TILE) * number.tile_bytes(head_dim);
+        let value_bytes = number.values_bytes(page_tokens, head_dim);
+        let (keys, values) = (pages * heads * key_bytes, pages * heads * value_bytes);
+        let (keys, values) = (Memory::zeroed(keys)?, Memory::zeroed(values)?);
         Ok(KvPages { number, pages, page_tokens, heads, head_dim, keys, values })
     }
 
@@ -64,6 +92,11 @@ impl KvPages {
 
     pub fn pages(&self) -> usize {
         self.pages
+    }
+
+    /// Bytes of all pages.
+    pub fn bytes(&self) -> usize {
+        self.keys.len() + self.values.len()
     }
 
     pub fn page_tokens(&self) -> usize {
@@ -96,6 +129,7 @@ impl KvPages {
                 };
                 self.put::<2>((page, place), bytes(key), bytes(value));
             }
+            KvNumber::Q8 => self.put_blocks((page, place), key, value),
         }
     }
 
@@ -121,6 +155,43 @@ impl KvPages {
         }
     }
 
+    /// Writes blocks of bytes and their scales, places as in [`KvPages::put`].
+    fn put_blocks(&mut self, (page, place): (usize, usize), key: &[f32], value: &[f32]) {
+        let dim = self.head_dim;
+        let heads = key.chunks_exact(dim).zip(value.chunks_exact(dim));
+        for (head, (key, value)) in heads.enumerate() {
+            let (tile, values) = self.places((page, place), head);
+            for block in (0..dim).step_by(BLOCK) {
+                let end = dim.min(block + BLOCK);
+                let (scale, bytes) = quantize(&key[block..end]);
+                let start = tile.start + block / BLOCK * (SCALES_BYTES + BLOCK * TILE);
+                let tile = &mut self.keys[start..tile.end];
+                tile[2 * (place % TILE)..][..2].copy_from_slice(&scale.to_ne_bytes());
+                let column = tile[SCALES_BYTES + place % TILE..].iter_mut().step_by(TILE);
+                column.zip(&bytes[..end - block]).for_each(|(to, byte)| *to = *byte as u8);
+
+                let (scale, bytes) = quantize(&value[block..end]);
+                let values = &mut self.values[values.clone()];
+                let row = &mut values[place * dim.next_multiple_of(TILE)..];
+                let row = row[block..end].iter_mut();
+                row.zip(bytes).for_each(|(to, byte)| *to = byte as u8);
+                let scales = self.page_tokens * dim.next_multiple_of(TILE);
+                let scales = scales + block / BLOCK * self.page_tokens.next_multiple_of(TILE) * 2;
+                values[scales + 2 * place..][..2].copy_from_slice(&scale.to_ne_bytes());
+            }
+        }
+    }
+
+    /// Where the tile of a token's keys in one head lies, and the values of its page.
+    fn places(&self, (page, place): (usize, usize), head: usize) -> (Range<usize>, Range<usize>) {
+        let block = page * self.heads + head;
+        let tile = block * self.page_tokens.div_ceil(TILE) + place / TILE;
+        let tile_bytes = self.number.tile_bytes(self.head_dim);
+        let values_bytes = self.number.values_bytes(self.page_tokens, self.head_dim);
+        let keys = tile * tile_bytes..(tile + 1) * tile_bytes;
+        (keys, block * values_bytes..(block + 1) * values_bytes)
+    }
+
     /// Numbers from one token's value to the next one's.
     pub(super) fn value_stride(&self) -> usize {
         self.head_dim.div_ceil(TILE) * TILE
@@ -143,40 +214,61 @@ impl KvPages {
         let tiles = self.page_tokens.div_ceil(TILE);
         let tile = (page * self.heads + head) * tiles + token % self.page_tokens / TILE;
         // SAFETY: a tile of the cache.
-        unsafe { self.keys.as_ptr().add(tile * TILE * self.head_dim * self.number.bytes()) }
+        unsafe { self.keys.as_ptr().add(tile * self.number.tile_bytes(self.head_dim)) }
     }
 
-    /// The value of a token of a sequence; those of the rest of its page follow. Unsafe: the pages
-    /// must hold it.
+    /// The values of the page that holds a token of a sequence. Unsafe: the pages must hold it.
     #[inline(always)]
     pub(super) unsafe fn values_at(&self, pages: &[u32], head: usize, token: usize) -> *const u8 {
         let page = pages[token / self.page_tokens] as usize;
-        let row = (page * self.heads + head) * self.page_tokens + token % self.page_tokens;
-        // SAFETY: a row of the cache.
-        unsafe { self.values.as_ptr().add(row * self.value_stride() * self.number.bytes()) }
+        let bytes = self.number.values_bytes(self.page_tokens, self.head_dim);
+        // SAFETY: a page of the cache.
+        unsafe { self.values.as_ptr().add((page * self.heads + head) * bytes) }
     }
 
     /// The key and value of one token, as they are kept; for the plain twin.
     pub(crate) fn token(&self, (page, place): (usize, usize), head: usize) -> (Vec<f32>, Vec<f32>) {
-        let (tiles, stride) = (self.page_tokens.div_ceil(TILE), self.value_stride());
-        let block = page * self.heads + head;
-        let tile = (block * tiles + place / TILE) * self.head_dim * TILE + place % TILE;
-        let row = (block * self.page_tokens + place) * stride;
-        let columns = 0..self.head_dim;
-        let key = columns.clone().map(|column| get(self.number, &self.keys, tile + column * TILE));
-        let value = columns.map(|column| get(self.number, &self.values, row + column));
-        (key.collect(), value.collect())
+        let (tile, values) = self.places((page, place), head);
+        let (tile, values) = (&self.keys[tile], &self.values[values]);
+        let (lane, row) = (place % TILE, place * self.value_stride());
+        let scales = self.page_tokens * self.value_stride();
+        let block_scales = self.page_tokens.next_multiple_of(TILE);
+        let value_and_key = |column: usize| match self.number {
+            KvNumber::F32 => (four(tile, column * TILE + lane), four(values, row + column)),
+            KvNumber::F16 => (half(tile, column * TILE + lane), half(values, row + column)),
+            KvNumber::Q8 => {
+                let block = column / BLOCK;
+                let tile = &tile[block * (SCALES_BYTES + BLOCK * TILE)..];
+                let key = f32::from(tile[SCALES_BYTES + column % BLOCK * TILE + lane] as i8);
+                let value = f32::from(values[row + column] as i8);
+                let value_scale = half(&values[scales..], block * block_scales + place);
+                (key * half(tile, lane), value * value_scale)
+            }
+        };
+        (0..self.head_dim).map(value_and_key).unzip()
     }
 }
 
-fn get(kind: KvNumber, bytes: &[u8], index: usize) -> f32 {
-    match kind {
-        KvNumber::F32 => {
-            let bytes = &bytes[4 * index..4 * index + 4];
-            f32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
-        }
-        KvNumber::F16 => {
-            crate::half::widen(u16::from_ne_bytes([bytes[2 * index], bytes[2 * index + 1]]))
-        }
+/// The `index`th float.
+fn four(bytes: &[u8], index: usize) -> f32 {
+    f32::from_ne_bytes(bytes.as_chunks().0[index])
+}
+
+/// The `index`th half float.
+fn half(bytes: &[u8], index: usize) -> f32 {
+    widen(u16::from_ne_bytes(bytes.as_chunks().0[index]))
+}
+
+/// Up to 32 numbers as bytes, and their scale: a half float, not a number if one of them is not.
+fn quantize(values: &[f32]) -> (u16, [i8; BLOCK]) {
+    let highest = values.iter().fold(0.0f32, |highest, value| highest.max(value.abs()));
+    let nothing: f32 = values.iter().map(|value| value * 0.0).sum();
+    let scale = narrow(highest / 127.0 + nothing);
+    let inverse = if widen(scale) > 0.0 { 1.0 / widen(scale) } else { 0.0 };
+    let mut bytes = [0; BLOCK];
+    for (byte, value) in bytes.iter_mut().zip(values) {
+        // A scale that was rounded down makes a hair more than 127 of the largest.
+        *byte = (value * inverse).round_ties_even().clamp(-127.0, 127.0) as i8;
     }
+    (scale, bytes)
 }

@@ -64,7 +64,7 @@ fn difference(
 
 #[test]
 fn equals_the_plain_twin_at_odd_sizes() {
-    for number in [KvNumber::F32, KvNumber::F16] {
+    for number in [KvNumber::F32, KvNumber::F16, KvNumber::Q8] {
         for head_dim in [1, 8, 31, 32, 33, 64, 128] {
             for (tokens, rows) in [(1, 1), (15, 2), (17, 17), (100, 3)] {
                 for (query_heads, kv_heads) in [(1, 1), (6, 2), (8, 1)] {
@@ -81,9 +81,11 @@ fn equals_the_plain_twin_at_odd_sizes() {
 
 #[test]
 fn equals_the_plain_twin_over_a_long_context() {
-    for page_tokens in [16, 32, 48] {
-        let worst = difference(KvNumber::F16, shape(4, 2, 64), (page_tokens, 4096, 37));
-        assert!(worst < 1e-5, "{worst}");
+    for number in [KvNumber::F16, KvNumber::Q8] {
+        for page_tokens in [16, 32, 48] {
+            let worst = difference(number, shape(4, 2, 64), (page_tokens, 4096, 37));
+            assert!(worst < 1e-5, "{number:?}: {worst}");
+        }
     }
 }
 
@@ -91,16 +93,24 @@ fn equals_the_plain_twin_over_a_long_context() {
 fn a_window_and_a_cap_equal_the_plain_twin() {
     for window in [1, 5, 16, 130, 1000] {
         let shape = AttentionShape { window, softcap: 2.0, ..shape(4, 2, 32) };
-        let worst = difference(KvNumber::F32, shape, (16, 400, 150));
-        assert!(worst < 1e-5, "window {window}: {worst}");
+        for number in [KvNumber::F32, KvNumber::Q8] {
+            let worst = difference(number, shape, (16, 400, 150));
+            assert!(worst < 1e-5, "window {window}, {number:?}: {worst}");
+        }
     }
 }
 
 #[test]
 fn a_row_has_the_same_bits_alone_and_among_others() {
+    for number in [KvNumber::F16, KvNumber::Q8] {
+        same_bits(number);
+    }
+}
+
+fn same_bits(number: KvNumber) {
     let shape = shape(6, 2, 40);
     let (tokens, rows, row_len) = (70, 21, 6 * 40);
-    let (kv, pages) = filled(KvNumber::F16, shape, 16, tokens);
+    let (kv, pages) = filled(number, shape, 16, tokens);
     let team = Team::new(2).expect("threads");
     let queries = noise(11, rows * row_len);
     let mut together = vec![0.0; queries.len()];
@@ -138,9 +148,57 @@ fn sequences_of_one_step_do_not_see_each_other() {
     }
 }
 
-fn one_head(keys: &[f32], values: &[f32], query: f32) -> f32 {
+#[test]
+fn bytes_are_off_by_a_254th_of_the_largest_of_their_block() {
+    for head_dim in [1, 8, 31, 32, 33, 80] {
+        for page_tokens in [1, 7, 16, 20] {
+            let mut kv =
+                KvPages::new(KvNumber::Q8, (2, page_tokens), (3, head_dim)).expect("memory");
+            let numbers = |seed| {
+                let size = |index| [1.0, 300.0, 1e-3][index / 32 % 3];
+                let noise = noise(seed, 3 * head_dim).into_iter().enumerate();
+                noise.map(|(index, value)| value * size(index)).collect::<Vec<f32>>()
+            };
+            for place in 0..page_tokens {
+                let (key, value) = (numbers(place as u64), numbers(100 + place as u64));
+                kv.store((1, place), &key, &value);
+            }
+            for place in 0..page_tokens {
+                for head in 0..3 {
+                    let (key, value) = kv.token((1, place), head);
+                    for (seed, kept) in [(0, key), (100, value)] {
+                        let exact = numbers(seed + place as u64);
+                        let exact = &exact[head * head_dim..(head + 1) * head_dim];
+                        for (kept, exact) in kept.chunks(32).zip(exact.chunks(32)) {
+                            let largest = exact.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+                            // Half a step, a 2^-11th of the number by the scale's rounding, and
+                            // what a scale under 2^-14 loses.
+                            let bound = largest * (1.0 / 254.0 + 1.0 / 2048.0) + 127.0 * 3e-8;
+                            for (kept, exact) in kept.iter().zip(exact) {
+                                assert!((kept - exact).abs() <= bound, "{kept} for {exact}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_page_of_bytes_is_little_more_than_half_of_one_of_half_floats() {
+    let bytes = |number: KvNumber| number.page_bytes(16, (8, 128));
+    assert_eq!(bytes(KvNumber::F16), 16 * 8 * 2 * 128 * 2);
+    assert_eq!(bytes(KvNumber::Q8), 16 * 8 * 2 * (128 + 4 * 2));
+    for number in [KvNumber::F32, KvNumber::F16, KvNumber::Q8] {
+        let kv = KvPages::new(number, (5, 20), (3, 33)).expect("memory");
+        assert_eq!(kv.bytes(), 5 * number.page_bytes(20, (3, 33)), "{number:?}");
+    }
+}
+
+fn one_head(number: KvNumber, keys: &[f32], values: &[f32], query: f32) -> f32 {
     let shape = AttentionShape { scale: 1.0, ..shape(1, 1, 1) };
-    let mut kv = KvPages::new(KvNumber::F32, (1, keys.len()), (1, 1)).expect("memory");
+    let mut kv = KvPages::new(number, (1, keys.len()), (1, 1)).expect("memory");
     for (place, (&key, &value)) in keys.iter().zip(values).enumerate() {
         kv.store((0, place), &[key], &[value]);
     }
@@ -153,12 +211,15 @@ fn one_head(keys: &[f32], values: &[f32], query: f32) -> f32 {
 
 #[test]
 fn huge_scores_do_not_overflow() {
-    assert_eq!(one_head(&[300.0, -300.0, 299.0], &[1.0, 2.0, 3.0], 300.0), 1.0);
+    assert_eq!(one_head(KvNumber::F32, &[300.0, -300.0, 299.0], &[1.0, 2.0, 3.0], 300.0), 1.0);
 }
 
 #[test]
 fn what_is_not_a_number_reaches_the_output() {
-    assert!(one_head(&[f32::NAN], &[1.0], 1.0).is_nan());
-    assert!(one_head(&[1.0, 1.0], &[1.0, f32::NAN], 1.0).is_nan());
-    assert!(one_head(&[1.0, 2.0], &[1.0, 2.0], f32::NAN).is_nan());
+    for number in [KvNumber::F32, KvNumber::F16, KvNumber::Q8] {
+        assert!(one_head(number, &[f32::NAN], &[1.0], 1.0).is_nan());
+        assert!(one_head(number, &[1.0, 1.0], &[1.0, f32::NAN], 1.0).is_nan());
+        assert!(!one_head(number, &[1.0, 1.0], &[1.0, f32::INFINITY], 1.0).is_finite());
+        assert!(one_head(number, &[1.0, 2.0], &[1.0, 2.0], f32::NAN).is_nan());
+    }
 }

@@ -117,7 +117,7 @@ impl Part<'_> {
             // SAFETY: `detect` has seen AVX2 and FMA on this machine.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => unsafe { avx2(self, sizes) },
-            Level::Portable => self.body(sizes),
+            _ => self.body(sizes),
         }
     }
 

@@ -297,6 +297,15 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn load_bytes(values: *const u8) -> [__m256; 2] {
+        unsafe {
+            let low = _mm256_cvtepi8_epi32(_mm_loadl_epi64(values.cast()));
+            let high = _mm256_cvtepi8_epi32(_mm_loadl_epi64(values.add(8).cast()));
+            [_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high)]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn times(a: [__m256; 2], b: f32) -> [__m256; 2] {
         unsafe {
             let b = _mm256_set1_ps(b);

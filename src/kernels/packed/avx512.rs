@@ -192,6 +192,11 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn load_bytes(values: *const u8) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(values.cast()))) }
+    }
+
+    #[inline(always)]
     unsafe fn times(a: __m512, b: f32) -> __m512 {
         unsafe { _mm512_mul_ps(a, _mm512_set1_ps(b)) }
     }

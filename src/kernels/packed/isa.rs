@@ -79,6 +79,8 @@ pub(crate) trait Isa {
     unsafe fn load_halves(values: *const u8) -> Self::Floats;
     /// 16 bfloat16, widened.
     unsafe fn load_brains(values: *const u8) -> Self::Floats;
+    /// 16 signed bytes, widened.
+    unsafe fn load_bytes(values: *const u8) -> Self::Floats;
     unsafe fn times(a: Self::Floats, b: f32) -> Self::Floats;
     /// a·b + c, rounded once.
     unsafe fn fused(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;

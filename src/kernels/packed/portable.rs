@@ -215,6 +215,12 @@ impl Isa for Portable {
     }
 
     #[inline(always)]
+    unsafe fn load_bytes(values: *const u8) -> Floats {
+        let bytes = unsafe { values.cast::<[i8; TILE]>().read() };
+        floats(|output| f32::from(bytes[output]))
+    }
+
+    #[inline(always)]
     unsafe fn times(a: Floats, b: f32) -> Floats {
         floats(|output| a[output] * b)
     }

@@ -225,13 +225,12 @@ fn by_level(level: Level, matrix: &PackedMatrix, x: &[f32]) -> Vec<f32> {
 
 #[test]
 fn every_level_of_this_machine_agrees() {
-    let mut levels = vec![Level::Portable];
-    #[cfg(target_arch = "x86_64")]
-    {
-        let best = Level::detect_packed();
-        levels.extend((best != Level::Portable).then_some(Level::Avx2));
-        levels.extend((best == Level::Avx512).then_some(Level::Avx512));
-    }
+    let levels = match Level::detect_packed() {
+        Level::Portable => vec![Level::Portable],
+        Level::Avx512 => vec![Level::Portable, Level::Avx2, Level::Avx512],
+        Level::NeonDotprod => vec![Level::Portable, Level::Neon, Level::NeonDotprod],
+        best => vec![Level::Portable, best],
+    };
     let (outputs, inputs) = (35, 768);
     for encoding in ALL {
         let matrix = packed(encoding, outputs, inputs, &file(encoding, outputs, inputs, 15));
