@@ -2,4 +2,5 @@
 //!
 //! No dialect knows another one.
 
+mod fields;
 pub mod openai;
