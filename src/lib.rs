@@ -13,6 +13,7 @@ mod legacy;
 pub mod local;
 mod local_events;
 mod local_rules;
+mod local_window;
 pub mod lock;
 mod logs;
 pub mod model_commands;

@@ -4,14 +4,14 @@
 //! decides nothing about callers and computes nothing itself.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use hearth_engine::{CallerKey, Model, Pool, Sequence, SequenceRequest};
 use hearth_gateway::backend::{Activity, Backend, ModelState, ServedModel, no_vectors};
 use hearth_gateway::embedding::{EmbedInput, EmbedRequest, Embedding};
 use hearth_gateway::error::sentence;
-use hearth_gateway::event::EventStream;
+use hearth_gateway::event::{EventStream, Usage};
 use hearth_gateway::request::{GenerateRequest, Input, Priority};
 use hearth_gateway::{Error, Result};
 use hearth_hub::{Entry, Library, ModelName, Origin};
@@ -56,7 +56,7 @@ impl Local {
                 hearth_hub::Source::Path(path) => hearth_engine::Source::Path(path),
                 hearth_hub::Source::Static(bytes) => hearth_engine::Source::Static(bytes),
             };
-            let started = std::time::Instant::now();
+            let started = Instant::now();
             let model = pool.get(&name.to_string(), &source);
             tracing::debug!(model.name = %name, wait_ms = started.elapsed().as_millis(), "model");
             model.map_err(|error| load_error(&name, &pool, error))
@@ -99,7 +99,9 @@ impl Backend for Local {
         if entry.origin == Origin::Builtin {
             request.sampling.temperature.get_or_insert(GUIDE_TEMPERATURE);
         }
+        let started = Instant::now();
         let model = self.model(&entry.name).await?;
+        let load_ns = nanos(started.elapsed());
         if model.is_encoder() {
             let message = format!(
                 "The model `{}` makes embeddings and writes no text; use it with /v1/embeddings.",
@@ -112,7 +114,6 @@ impl Backend for Local {
             Ok((model, request, plan))
         })
         .await?;
-        let prompt_tokens = u32::try_from(plan.prompt.len()).unwrap_or(u32::MAX);
         let caller = caller_key(user);
         let mut sequences = Vec::with_capacity(usize::from(request.choices));
         for choice in 0..request.choices {
@@ -122,8 +123,15 @@ impl Backend for Local {
             sequences.push(model.submit(sequence).map_err(run_error)?);
         }
         let echo = request.echo.then(|| echoed(&model, &request.input));
-        let answer = Answer::new(model, prompt_tokens, request.logprobs.is_some());
-        Ok(spawn(answer.reading(plan.reading), sequences, echo))
+        let usage = Usage {
+            prompt_tokens: u32::try_from(plan.prompt.len()).unwrap_or(u32::MAX),
+            dropped_tokens: plan.dropped_tokens,
+            load_ns,
+            ..Usage::default()
+        };
+        let answer = Answer::new(model, usage, request.logprobs.is_some());
+        let context = request.window.tells_context.then_some(plan.prompt);
+        Ok(spawn(answer.reading(plan.reading).telling(context), sequences, echo))
     }
 
     async fn embed(&self, user: Option<UserId>, request: EmbedRequest) -> Result<Embedding> {
@@ -229,15 +237,15 @@ fn echoed(model: &Model, input: &Input) -> String {
 
 fn sequence_request(request: &GenerateRequest, plan: &Plan, choice: u16) -> SequenceRequest {
     let default = hearth_engine::Sampling::default();
-    let wanted = &request.sampling;
+    let (wanted, fallback) = (&request.sampling, &request.fallback);
     SequenceRequest {
         prompt: plan.prompt.clone(),
         grammar: plan.grammar.clone(),
         shown_controls: Arc::clone(&plan.marks),
         sampling: hearth_engine::Sampling {
-            temperature: wanted.temperature.unwrap_or(default.temperature),
-            top_k: wanted.top_k.unwrap_or(default.top_k),
-            top_p: wanted.top_p.unwrap_or(default.top_p),
+            temperature: wanted.temperature.or(fallback.temperature).unwrap_or(default.temperature),
+            top_k: wanted.top_k.or(fallback.top_k).unwrap_or(default.top_k),
+            top_p: wanted.top_p.or(fallback.top_p).unwrap_or(default.top_p),
             min_p: wanted.min_p.unwrap_or(default.min_p),
             repetition_penalty: wanted.repetition_penalty.unwrap_or(default.repetition_penalty),
             presence_penalty: wanted.presence_penalty.unwrap_or(default.presence_penalty),
@@ -246,9 +254,10 @@ fn sequence_request(request: &GenerateRequest, plan: &Plan, choice: u16) -> Sequ
             // Each choice has its own seed, or all of them would say the same.
             seed: wanted.seed.map(|seed| seed.wrapping_add(u64::from(choice))),
         },
-        max_tokens: request.max_tokens,
+        max_tokens: plan.max_tokens,
         stop: request.stop.clone(),
-        logprobs: request.logprobs,
+        // Without them the engine does not say which tokens it drew.
+        logprobs: request.logprobs.or(request.window.tells_context.then_some(0)),
         priority: match request.priority {
             Priority::Interactive => hearth_engine::Priority::Interactive,
             Priority::Default => hearth_engine::Priority::Default,
@@ -309,6 +318,10 @@ pub(crate) fn run_error(error: hearth_engine::Error) -> Error {
         }
         other => Error::Internal(other.to_string()),
     }
+}
+
+pub(crate) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Runs what computes or reads files away from the async threads.

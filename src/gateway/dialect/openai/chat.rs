@@ -6,7 +6,7 @@ use super::fields::{Fields, must};
 use super::message::parse_message;
 use super::{Call, Tier, rules};
 use crate::error::{Error, Result};
-use crate::request::{GenerateRequest, Input, MAX_LOGPROBS, Message, RequestId};
+use crate::request::{GenerateRequest, Input, MAX_LOGPROBS, Message, RequestId, Sampling, Window};
 
 /// Most messages of one chat.
 const MAX_MESSAGES: usize = 10_000;
@@ -37,6 +37,8 @@ pub fn parse_chat(body: &[u8], id: RequestId) -> Result<Call> {
         logprobs: parse_logprobs(&fields)?,
         echo: false,
         rules,
+        window: Window::default(),
+        fallback: Sampling::default(),
     };
     Ok(Call { requests: vec![request], stream: fields.stream()?, tier })
 }

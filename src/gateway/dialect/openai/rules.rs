@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::fields::{Fields, must};
 use crate::error::{Error, Result};
 use crate::request::{
-    AnswerFormat, AnswerRules, MAX_TEMPLATE_OPTIONS, MAX_TOOLS, Tool, ToolChoice, Tools,
+    AnswerFormat, AnswerRules, MAX_TEMPLATE_OPTIONS, MAX_TOOLS, Thinking, Tool, ToolChoice, Tools,
 };
 
 /// Longest name of a tool, in bytes, as OpenAI has it.
@@ -30,7 +30,8 @@ pub(super) fn parse(fields: &mut Fields) -> Result<AnswerRules> {
                        Hearth; set 'tool_choice' to \"none\" or leave one out.";
         return Err(Error::invalid("response_format", message));
     }
-    Ok(AnswerRules { tools, format, template_options: template_options(fields)? })
+    let template_options = template_options(fields)?;
+    Ok(AnswerRules { tools, format, template_options, thinking: Thinking::AsModel })
 }
 
 fn parse_tools(fields: &mut Fields) -> Result<Option<Tools>> {
