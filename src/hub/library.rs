@@ -12,7 +12,7 @@ use hearth_formats::ModelFile;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::import::{Candidate, OnProgress, persist, write_blob};
-use crate::manifest::{Description, GGUF_TYPE, Layer, Manifest, read_json};
+use crate::manifest::{Description, GGUF_TYPE, Layer, Manifest, read_json, read_with_digest};
 use crate::name::ModelName;
 use crate::sweep::{Used, sweep};
 
@@ -38,6 +38,8 @@ pub struct Entry {
     pub description: Description,
     /// Bytes of the model's files.
     pub size_bytes: u64,
+    /// What tells two models of one name apart: 64 hexadecimal digits of the manifest's SHA-256.
+    pub digest: String,
 }
 
 /// Where a model came from.
@@ -284,14 +286,19 @@ impl Library {
     }
 
     fn read_entry(&self, name: &ModelName) -> Result<Entry> {
-        let manifest: Manifest = read_json(&self.manifest_path(name))?;
-        let description = read_json(&self.blob_path(&manifest.config.digest))?;
+        let (manifest, digest): (Manifest, _) = read_with_digest(&self.manifest_path(name))?;
+        let mut description: Description = read_json(&self.blob_path(&manifest.config.digest))?;
+        if description.capabilities.is_empty() {
+            description.capabilities.push("completion".to_owned());
+        }
         for digest in manifest.digests() {
             let path = self.blob_path(&digest);
             path.metadata().doing(|| format!("open {}", path.display()))?;
         }
         let size_bytes = manifest.model_bytes();
-        Ok(Entry { name: name.clone(), origin: Origin::Imported, description, size_bytes })
+        let digest = digest.hex();
+        let (name, origin) = (name.clone(), Origin::Imported);
+        Ok(Entry { name, origin, description, size_bytes, digest })
     }
 
     fn manifest_path(&self, name: &ModelName) -> PathBuf {
@@ -320,7 +327,10 @@ fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
 fn builtin_entry(name: ModelName, bytes: &'static [u8]) -> Result<Entry> {
     let model = ModelFile::from_static(bytes)?;
     let description = Description::of(&model, 0);
-    Ok(Entry { name, origin: Origin::Builtin, description, size_bytes: bytes.len() as u64 })
+    let origin = Origin::Builtin;
+    // Its bytes are the program's; hashing them would take longer than the rest of the start.
+    let digest = Digest::of(format!("{name} {}", env!("CARGO_PKG_VERSION")).as_bytes()).hex();
+    Ok(Entry { name, origin, description, size_bytes: bytes.len() as u64, digest })
 }
 
 /// Names in a directory; an absent directory has none.
