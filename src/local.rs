@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use hearth_engine::{CallerKey, Model, Pool, Sequence, SequenceRequest};
-use hearth_gateway::backend::{Activity, Backend, ModelState, ServedModel, no_vectors};
+use hearth_engine::{CallerKey, DeviceChoice, Model, Pool, Sequence, SequenceRequest};
+use hearth_gateway::backend::{Activity, Backend, KeepAlive, ModelState, ServedModel, no_vectors};
 use hearth_gateway::embedding::{EmbedInput, EmbedRequest, Embedding};
-use hearth_gateway::error::sentence;
+use hearth_gateway::error::{Feature, sentence};
 use hearth_gateway::event::{EventStream, Usage};
 use hearth_gateway::request::{GenerateRequest, Input, Priority};
 use hearth_gateway::{Error, Result};
@@ -107,7 +107,8 @@ impl Backend for Local {
                 "The model `{}` makes embeddings and writes no text; use it with /v1/embeddings.",
                 entry.name
             );
-            return Err(Error::invalid("model", message));
+            let model = entry.name.to_string();
+            return Err(Error::Unsupported { model, feature: Feature::Chat, message });
         }
         let (model, request, plan) = run_blocking(move || {
             let plan = Plan::new(&model, &request)?;
@@ -140,10 +141,15 @@ impl Backend for Local {
         if !model.is_encoder() {
             return Err(no_vectors(&request.model));
         }
-        let (model, texts) = run_blocking(move || {
-            let texts = request.inputs.into_iter().map(|input| text_tokens(&model, input));
-            let texts = texts.collect::<Result<Vec<_>>>()?;
-            Ok((model, texts))
+        let (model, texts, dropped_tokens) = run_blocking(move || {
+            let mut texts = Vec::with_capacity(request.inputs.len());
+            let mut dropped_tokens: u32 = 0;
+            for input in request.inputs {
+                let (ids, dropped) = text_tokens(&model, input)?;
+                texts.push(ids);
+                dropped_tokens = dropped_tokens.saturating_add(dropped);
+            }
+            Ok((model, texts, dropped_tokens))
         })
         .await?;
         let embedding = model.embed(caller_key(user), texts).map_err(run_error)?;
@@ -160,7 +166,7 @@ impl Backend for Local {
                 }
             }
         });
-        Ok(Embedding { prompt_tokens, vectors })
+        Ok(Embedding { prompt_tokens, dropped_tokens, vectors })
     }
 
     async fn load(&self, model: &str) -> Result<()> {
@@ -177,6 +183,19 @@ impl Backend for Local {
         .await
     }
 
+    async fn keep(&self, model: &str, time: KeepAlive) -> Result<()> {
+        let time = match time {
+            KeepAlive::For(time) => hearth_engine::Keep::For(time),
+            KeepAlive::Forever => hearth_engine::Keep::Forever,
+        };
+        let (name, pool) = (self.find(model)?.name.to_string(), self.pool.clone());
+        run_blocking(move || {
+            pool.keep(&name, time);
+            Ok(())
+        })
+        .await
+    }
+
     fn activity(&self) -> Vec<Activity> {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -188,6 +207,12 @@ impl Backend for Local {
                 Some(Activity {
                     model: model.name,
                     memory_bytes: info.memory_bytes,
+                    gpu_bytes: match info.device {
+                        DeviceChoice::Cpu => 0,
+                        DeviceChoice::Cuda(_) | DeviceChoice::Metal => info.memory_bytes,
+                    },
+                    context_tokens: info.context_tokens,
+                    expires_in: model.expires_in,
                     running: count(stats.running),
                     waiting: count(stats.waiting),
                     queue_wait_ms: millis(stats.queue_wait),
@@ -215,15 +240,29 @@ fn spawn(answer: Answer, sequences: Vec<Sequence>, echo: Option<String>) -> Even
     receiver
 }
 
-/// A text as an encoder's own tokens; what a text says never becomes a control token.
-fn text_tokens(model: &Model, input: EmbedInput) -> Result<Vec<u32>> {
-    match input {
-        EmbedInput::Tokens(ids) => Ok(ids),
-        EmbedInput::Text(text) => model
-            .tokenizer()
-            .encode_framed(&text, Specials::AsText)
-            .map_err(|error| Error::Invalid { param: None, message: sentence(&error) }),
+/// A text as an encoder's own tokens, and how many were cut off; what a text says never becomes a
+/// control token.
+fn text_tokens(model: &Model, input: EmbedInput) -> Result<(Vec<u32>, u32)> {
+    let (text, cuts) = match input {
+        EmbedInput::Tokens(ids) => return Ok((ids, 0)),
+        EmbedInput::Text(text) => (text, false),
+        EmbedInput::Cut(text) => (text, true),
+    };
+    let mut ids = model
+        .tokenizer()
+        .encode_framed(&text, Specials::AsText)
+        .map_err(|error| Error::Invalid { param: None, message: sentence(&error) })?;
+    let (whole, most) = (ids.len(), model.info().context_tokens as usize);
+    if cuts
+        && ids.len() > most
+        && let Some(&last) = ids.last()
+    {
+        // The frame stays whole.
+        ids.truncate(most.saturating_sub(1));
+        ids.push(last);
     }
+    let dropped_tokens = u32::try_from(whole - ids.len()).unwrap_or(u32::MAX);
+    Ok((ids, dropped_tokens))
 }
 
 /// The prompt as text, for an answer that begins with it.

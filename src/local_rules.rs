@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hearth_engine::Model;
-use hearth_gateway::error::sentence;
+use hearth_gateway::error::{Feature, sentence};
 use hearth_gateway::request::{
     self, AnswerRules, GenerateRequest, Input, Message, Role, ToolChoice, Tools,
 };
@@ -99,7 +99,8 @@ fn check_tools(model: &str, source: &str, format: &AnswerFormat) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::invalid("tools", format!("The model `{model}` {problem}.")))
+    let message = format!("The model `{model}` {problem}.");
+    Err(Error::Unsupported { model: model.to_owned(), feature: Feature::Tools, message })
 }
 
 /// What the chat template may look at, with what the request wishes of thoughts.
@@ -119,7 +120,9 @@ fn template_options(
         request::Thinking::AsModel => {}
         request::Thinking::Off => set(false),
         request::Thinking::On(_) if format.thoughts.is_none() => {
-            return Err(Error::invalid("think", format!("The model `{model}` does not think.")));
+            let message = format!("The model `{model}` does not think before it answers.");
+            let (model, feature) = (model.to_owned(), Feature::Thinking);
+            return Err(Error::Unsupported { model, feature, message });
         }
         request::Thinking::On(effort) => {
             set(true);

@@ -3,4 +3,6 @@
 //! No dialect knows another one.
 
 mod fields;
+pub mod ollama;
 pub mod openai;
+mod tools;

@@ -153,6 +153,8 @@ pub enum AnswerFormat {
 
 /// Most tools in one request.
 pub const MAX_TOOLS: usize = 128;
+/// Most messages of one chat.
+pub const MAX_MESSAGES: usize = 10_000;
 /// Most calls in one message.
 pub const MAX_CALLS: usize = 128;
 /// Most options for the chat template.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hearth_gateway::Error as GatewayError;
+use hearth_gateway::error::Feature;
 use hearth_hub::Error as HubError;
 use hearth_store::Error as StoreError;
 use serde_json::{Value, json};
@@ -133,6 +134,14 @@ impl From<GatewayError> for Failure {
         match &error {
             E::Invalid { param, .. } => {
                 failure(StatusCode::BAD_REQUEST, "invalid_request").about(param.clone())
+            }
+            E::Unsupported { feature, .. } => {
+                let param = match feature {
+                    Feature::Chat | Feature::Generate => "model",
+                    Feature::Tools => "tools",
+                    Feature::Thinking => "think",
+                };
+                failure(StatusCode::BAD_REQUEST, "invalid_request").about(Some(param.to_owned()))
             }
             E::NoModel(_) => {
                 failure(StatusCode::NOT_FOUND, "model_not_found").about(Some("model".to_owned()))

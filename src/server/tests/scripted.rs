@@ -101,6 +101,9 @@ impl Backend for Scripted {
         vec![Activity {
             model: "m".to_owned(),
             memory_bytes: 7,
+            gpu_bytes: 0,
+            context_tokens: 64,
+            expires_in: Some(std::time::Duration::from_secs(300)),
             running: 1,
             waiting: 0,
             queue_wait_ms: 4,
