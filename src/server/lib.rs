@@ -16,6 +16,7 @@ mod host;
 mod listener;
 mod metrics;
 mod models;
+mod ollama;
 mod openai;
 mod openapi;
 mod ops;

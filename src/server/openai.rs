@@ -1,10 +1,8 @@
 //! The OpenAI dialect: `/v1/…`. The wire format itself is the gateway's.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
@@ -17,14 +15,11 @@ use hearth_gateway::event::{Event, EventStream};
 use hearth_gateway::request::RequestId;
 use serde_json::{Value, json};
 
-use crate::body::JsonBytes;
+use crate::body::{JsonBytes, parse};
 use crate::error::{Dialect, Failure, Result};
 use crate::guard::Signed;
 use crate::sse::{self, Frame};
 use crate::state::AppState;
-
-/// A body of more bytes is not parsed on the async threads.
-const LARGE_BODY_BYTES: usize = 64 << 10;
 
 pub(crate) async fn chat(
     State(state): State<AppState>,
@@ -92,26 +87,6 @@ async fn embed(state: &AppState, caller: &Caller, request: EmbedRequest) -> Resu
     let embedded = state.gateway().embed(caller, request).await?;
     state.metrics().count_generation(&served.name, &embedded.usage);
     Ok(embedded)
-}
-
-/// Parses a body; a large one on a thread of its own, because it takes a while.
-async fn parse<C: Send + 'static>(
-    state: &AppState,
-    body: Bytes,
-    id: RequestId,
-    parse: fn(&[u8], RequestId) -> hearth_gateway::Result<C>,
-) -> Result<C> {
-    if body.len() <= LARGE_BODY_BYTES {
-        return Ok(parse(&body, id)?);
-    }
-    let place = Arc::clone(state.large_bodies()).acquire_owned().await;
-    let parsed = tokio::task::spawn_blocking(move || {
-        // Held by the thread: it goes on when the client has gone.
-        let _place = place;
-        parse(&body, id)
-    });
-    let parsed = parsed.await.map_err(|_| Failure::internal("parsing a body broke off"))?;
-    Ok(parsed?)
 }
 
 fn show(model: &ServedModel) -> Value {

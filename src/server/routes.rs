@@ -14,7 +14,7 @@ use crate::body::BodyLimit;
 use crate::error::{Dialect, Failure};
 use crate::guard::{self, Guard};
 use crate::state::AppState;
-use crate::{accounts, chats, edge, models, openai, openapi, ops, web};
+use crate::{accounts, chats, edge, models, ollama, openai, openapi, ops, web};
 
 pub use crate::guard::Access;
 
@@ -70,7 +70,7 @@ pub fn router(state: AppState) -> Router {
 }
 
 fn entries() -> Vec<Entry> {
-    [open_ai(), hearth_accounts(), hearth_models(), hearth_chats(), operations()]
+    [open_ai(), ollama_api(), hearth_accounts(), hearth_models(), hearth_chats(), operations()]
         .into_iter()
         .flatten()
         .collect()
@@ -85,6 +85,20 @@ fn open_ai() -> Vec<Entry> {
         route(POST, User, "/v1/rerank", "Rank documents by a question", openai::rerank),
         route(GET, User, "/v1/models", "List models", openai::models),
         route(GET, User, "/v1/models/{*id}", "Show a model", openai::model),
+    ]
+}
+
+fn ollama_api() -> Vec<Entry> {
+    use Access::{Anyone, User};
+    vec![
+        route(GET, Anyone, "/", "The web app, or a sign of life", ollama::root),
+        route(GET, Anyone, "/api/version", "The version of Ollama's API", ollama::version),
+        route(GET, User, "/api/tags", "List models", ollama::tags),
+        route(GET, User, "/api/ps", "List loaded models", ollama::running),
+        route(POST, User, "/api/chat", "Answer a chat", ollama::chat),
+        route(POST, User, "/api/generate", "Continue a prompt", ollama::generate),
+        route(POST, User, "/api/embed", "Make vectors of texts", ollama::embed),
+        route(POST, User, "/api/embeddings", "Make a vector of a text", ollama::embeddings),
     ]
 }
 
@@ -156,7 +170,7 @@ fn route<H: Handler<T, AppState>, T: 'static>(
 /// The web app, for paths that are nobody else's.
 async fn unrouted(request: Request) -> Response {
     let path = request.uri().path();
-    let is_api = Dialect::of(path) == Dialect::OpenAi || path.starts_with("/hearth/");
+    let is_api = Dialect::of(path) != Dialect::Hearth || path.starts_with("/hearth/");
     if is_api {
         return nothing_there().into_response();
     }

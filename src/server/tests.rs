@@ -2,6 +2,7 @@
 
 mod chat_stories;
 mod doors;
+mod ollama_stories;
 mod scripted;
 mod wire;
 

@@ -50,6 +50,14 @@ impl Story {
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
+    /// One call that reads something.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let answer = self.send(Method::GET, path, None).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 24).await.unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
     /// One call with a streamed answer; dropping the stream is a client that goes away.
     pub(crate) async fn stream(
         &self,
