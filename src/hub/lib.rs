@@ -11,8 +11,10 @@ pub mod import;
 pub mod library;
 pub mod manifest;
 pub mod name;
+pub mod pull;
 mod sweep;
 
 pub use error::{Error, Result};
 pub use library::{Entry, Library, Origin, Source};
 pub use name::ModelName;
+pub use pull::{PullError, PullEvent, PullProgress, PullRequest, PullStage, PullWatch, Pulls};

@@ -115,10 +115,8 @@ impl Library {
         if let Some(bytes) = self.builtins.get(name) {
             return Ok(Source::Static(bytes));
         }
-        if !self.entries().contains_key(name) {
-            return Err(Error::NotFound(name.clone()));
-        }
-        let manifest: Manifest = read_json(&self.manifest_path(name))?;
+        let stored = self.stored(name).ok_or_else(|| Error::NotFound(name.clone()))?;
+        let manifest: Manifest = read_json(&self.manifest_path(&stored))?;
         match manifest.layers.iter().find(|layer| layer.media_type == GGUF_TYPE) {
             Some(layer) => Ok(Source::Path(self.blob_path(&layer.digest))),
             None => self.linked_folder(&manifest).map(Source::Path),
@@ -133,7 +131,7 @@ impl Library {
         now: i64,
         on_progress: OnProgress<'_>,
     ) -> Result<Entry> {
-        let name: ModelName = name.parse()?;
+        let name = name.parse::<ModelName>()?.to_lowercase();
         self.check_is_new(&name)?;
         let candidate = Candidate::check(path, now)?;
         let _changing = lock(&self.changing);
@@ -152,7 +150,7 @@ impl Library {
         if self.builtins.contains_key(&source) {
             return Err(Error::Builtin(source));
         }
-        let destination: ModelName = destination.parse()?;
+        let destination = destination.parse::<ModelName>()?.to_lowercase();
         let _changing = lock(&self.changing);
         self.publish(destination, &read_json(&self.manifest_path(&source))?)
     }
@@ -208,6 +206,11 @@ impl Library {
         let entry = self.read_entry(&name)?;
         self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(name, entry.clone());
         Ok(entry)
+    }
+
+    /// The name as it is spelled in the store.
+    fn stored(&self, name: &ModelName) -> Option<ModelName> {
+        self.entries().get_key_value(name).map(|(stored, _)| stored.clone())
     }
 
     fn check_is_new(&self, name: &ModelName) -> Result<()> {
