@@ -101,7 +101,7 @@ impl Answer {
                     if let Some(parser) = parsers.get_mut(usize::from(choice)) {
                         let pieces = parser.finish();
                         self.tell(sender, choice, pieces, Vec::new()).await?;
-                        if reason == FinishReason::Stop && parser.calls() > 0 {
+                        if reason != FinishReason::Length && parser.calls() > 0 {
                             reason = FinishReason::ToolCalls;
                         }
                     }
@@ -182,6 +182,7 @@ impl Answer {
             if first { first_token_ms } else { self.usage.first_token_ms.min(first_token_ms) };
         match finished.reason {
             hearth_engine::FinishReason::Stop => FinishReason::Stop,
+            hearth_engine::FinishReason::StopText(index) => FinishReason::StopText(index),
             hearth_engine::FinishReason::Length => FinishReason::Length,
         }
     }

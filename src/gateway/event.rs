@@ -38,8 +38,10 @@ pub enum Aside {
 /// Why a choice ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {
-    /// End-of-sequence token or a stop text.
+    /// End-of-sequence token.
     Stop,
+    /// This one of the request's stop texts.
+    StopText(u16),
     /// `max_tokens` or the context was reached.
     Length,
     /// The model has called tools and waits for what they give.

@@ -135,7 +135,9 @@ impl Answer {
             Event::Aside { .. } => None,
             Event::Finished { reason, .. } => {
                 said.finish_reason = Some(match reason {
-                    FinishReason::Stop | FinishReason::ToolCalls => "stop",
+                    FinishReason::Stop | FinishReason::StopText(_) | FinishReason::ToolCalls => {
+                        "stop"
+                    }
                     FinishReason::Length => "length",
                 });
                 None

@@ -174,7 +174,7 @@ fn print_aside(aside: &Aside) -> Value {
 /// `finish_reason`.
 pub(super) fn reason_name(reason: FinishReason) -> &'static str {
     match reason {
-        FinishReason::Stop => "stop",
+        FinishReason::Stop | FinishReason::StopText(_) => "stop",
         FinishReason::Length => "length",
         FinishReason::ToolCalls => "tool_calls",
     }
