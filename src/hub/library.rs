@@ -1,5 +1,8 @@
 //! The list of models on this machine, and where each one's files are.
 
+mod create;
+mod profile;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -15,6 +18,9 @@ use crate::import::{Candidate, OnProgress, persist, write_blob};
 use crate::manifest::{Description, GGUF_TYPE, Layer, Manifest, read_json, read_with_digest};
 use crate::name::ModelName;
 use crate::sweep::{Used, sweep};
+
+pub use create::{Base, Changes};
+pub use profile::{FileFacts, Profile, ProfileMessage};
 
 /// Every model that this machine can load by itself.
 ///
@@ -195,17 +201,21 @@ impl Library {
     /// Writes the manifest and lists the model.
     fn publish(&self, name: ModelName, manifest: &Manifest) -> Result<Entry> {
         self.check_is_new(&name)?;
-        let path = self.manifest_path(&name);
+        self.write_manifest(&name, manifest)?;
+        let entry = self.read_entry(&name)?;
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(name, entry.clone());
+        Ok(entry)
+    }
+
+    fn write_manifest(&self, name: &ModelName, manifest: &Manifest) -> Result<()> {
+        let path = self.manifest_path(name);
         let folder = path.parent().expect("a manifest path has four parts");
         let doing = || format!("write {}", path.display());
         fs::create_dir_all(folder).doing(doing)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.root).doing(doing)?;
         serde_json::to_writer(&mut file, manifest).map_err(std::io::Error::from).doing(doing)?;
         file.flush().doing(doing)?;
-        persist(file, &path)?;
-        let entry = self.read_entry(&name)?;
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(name, entry.clone());
-        Ok(entry)
+        persist(file, &path)
     }
 
     /// The name as it is spelled in the store.
@@ -229,7 +239,7 @@ impl Library {
         let _linking = lock(&self.linking);
         let folder = self.folder_path(manifest);
         fs::create_dir_all(&folder).doing(|| format!("create {}", folder.display()))?;
-        for layer in &manifest.layers {
+        for layer in manifest.layers.iter().filter(|layer| !profile::is_text(layer)) {
             let name = layer.name.as_deref().unwrap_or_default();
             // The manifest may come from elsewhere: only a plain file name may be linked.
             if name.is_empty() || Path::new(name).file_name() != Some(name.as_ref()) {

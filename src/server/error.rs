@@ -230,6 +230,7 @@ impl From<HubError> for Failure {
             HubError::Builtin(_) => failure(StatusCode::CONFLICT, "builtin_model"),
             HubError::BadModel(_) => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_model"),
             HubError::NotAModel { .. } => failure(StatusCode::UNPROCESSABLE_ENTITY, "not_a_model"),
+            HubError::NoBlob(_) => failure(StatusCode::BAD_REQUEST, "no_blob"),
             HubError::Cancelled => failure(StatusCode::CONFLICT, "cancelled"),
             HubError::BadManifest(_) | HubError::Io { .. } => Failure::internal(error.to_string()),
         }

@@ -52,7 +52,9 @@ fn entry(name: &ModelName) -> Entry {
     Entry {
         name: name.clone(),
         origin: Origin::Imported,
+        digest: String::new(),
         description: Description {
+            capabilities: Vec::new(),
             model_format: "gguf".to_owned(),
             model_family: "llama".to_owned(),
             file_type: "F32".to_owned(),
