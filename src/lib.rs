@@ -12,6 +12,7 @@ pub mod config;
 mod legacy;
 pub mod local;
 mod local_events;
+mod local_profile;
 mod local_rules;
 mod local_window;
 pub mod lock;

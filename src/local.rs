@@ -20,6 +20,7 @@ use hearth_text::Specials;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::local_events::Answer;
+use crate::local_profile;
 use crate::local_rules::Plan;
 
 /// Events that may wait for the gateway; the engine's own buffer stands behind it.
@@ -48,10 +49,7 @@ impl Local {
     async fn model(&self, name: &ModelName) -> Result<Model> {
         let (library, pool, name) = (self.library.clone(), self.pool.clone(), name.clone());
         run_blocking(move || {
-            let source = library.source(&name).map_err(|error| match error {
-                hearth_hub::Error::NotFound(name) => Error::NoModel(name.to_string()),
-                other => Error::Internal(format!("model `{name}`: {other}")),
-            })?;
+            let source = library.source(&name).map_err(|error| library_error(&name, error))?;
             let source = match source {
                 hearth_hub::Source::Path(path) => hearth_engine::Source::Path(path),
                 hearth_hub::Source::Static(bytes) => hearth_engine::Source::Static(bytes),
@@ -64,9 +62,45 @@ impl Local {
         .await
     }
 
+    /// Loads the model that a request needs and works out what it means for that model.
+    async fn plan(&self, mut request: GenerateRequest) -> Result<Planned> {
+        let entry = self.find(&request.model)?;
+        if entry.origin == Origin::Builtin {
+            request.sampling.temperature.get_or_insert(GUIDE_TEMPERATURE);
+        }
+        let started = Instant::now();
+        let model = self.model(&entry.name).await?;
+        let load_ns = nanos(started.elapsed());
+        if model.is_encoder() {
+            let message = format!(
+                "The model `{}` makes embeddings and writes no text; use it with /v1/embeddings.",
+                entry.name
+            );
+            let model = entry.name.to_string();
+            return Err(Error::Unsupported { model, feature: Feature::Chat, message });
+        }
+        let library = Arc::clone(&self.library);
+        run_blocking(move || {
+            let profile =
+                library.profile(&entry.name).map_err(|error| library_error(&entry.name, error))?;
+            local_profile::apply(profile, &mut request);
+            let plan = Plan::new(&model, &request)?;
+            Ok(Planned { model, request, plan, load_ns })
+        })
+        .await
+    }
+
     fn find(&self, name: &str) -> Result<Entry> {
         self.library.find(name).map_err(|_| Error::NoModel(name.to_owned()))
     }
+}
+
+/// A request for a model that is loaded.
+struct Planned {
+    model: Model,
+    request: GenerateRequest,
+    plan: Plan,
+    load_ns: u64,
 }
 
 #[async_trait]
@@ -93,28 +127,9 @@ impl Backend for Local {
     async fn generate(
         &self,
         user: Option<UserId>,
-        mut request: GenerateRequest,
+        request: GenerateRequest,
     ) -> Result<EventStream> {
-        let entry = self.find(&request.model)?;
-        if entry.origin == Origin::Builtin {
-            request.sampling.temperature.get_or_insert(GUIDE_TEMPERATURE);
-        }
-        let started = Instant::now();
-        let model = self.model(&entry.name).await?;
-        let load_ns = nanos(started.elapsed());
-        if model.is_encoder() {
-            let message = format!(
-                "The model `{}` makes embeddings and writes no text; use it with /v1/embeddings.",
-                entry.name
-            );
-            let model = entry.name.to_string();
-            return Err(Error::Unsupported { model, feature: Feature::Chat, message });
-        }
-        let (model, request, plan) = run_blocking(move || {
-            let plan = Plan::new(&model, &request)?;
-            Ok((model, request, plan))
-        })
-        .await?;
+        let Planned { model, request, plan, load_ns } = self.plan(request).await?;
         let caller = caller_key(user);
         let mut sequences = Vec::with_capacity(usize::from(request.choices));
         for choice in 0..request.choices {
@@ -167,6 +182,11 @@ impl Backend for Local {
             }
         });
         Ok(Embedding { prompt_tokens, dropped_tokens, vectors })
+    }
+
+    async fn count_tokens(&self, request: GenerateRequest) -> Result<u32> {
+        let plan = self.plan(request).await?.plan;
+        Ok(u32::try_from(plan.prompt.len()).unwrap_or(u32::MAX))
     }
 
     async fn load(&self, model: &str) -> Result<()> {
@@ -310,6 +330,14 @@ fn sequence_request(request: &GenerateRequest, plan: &Plan, choice: u16) -> Sequ
 /// What the engine knows of a user; the operator is nobody's number.
 fn caller_key(user: Option<UserId>) -> CallerKey {
     CallerKey(user.map_or(0, |user| user.0.cast_unsigned()))
+}
+
+/// Why the library does not give a model's files.
+fn library_error(name: &ModelName, error: hearth_hub::Error) -> Error {
+    match error {
+        hearth_hub::Error::NotFound(name) => Error::NoModel(name.to_string()),
+        other => Error::Internal(format!("model `{name}`: {other}")),
+    }
 }
 
 /// Why a model could not be loaded.

@@ -119,12 +119,13 @@ fn template_options(
     match rules.thinking {
         request::Thinking::AsModel => {}
         request::Thinking::Off => set(false),
+        request::Thinking::IfAble(_) if format.thoughts.is_none() => {}
         request::Thinking::On(_) if format.thoughts.is_none() => {
             let message = format!("The model `{model}` does not think before it answers.");
             let (model, feature) = (model.to_owned(), Feature::Thinking);
             return Err(Error::Unsupported { model, feature, message });
         }
-        request::Thinking::On(effort) => {
+        request::Thinking::IfAble(effort) | request::Thinking::On(effort) => {
             set(true);
             if let Some(effort) = effort {
                 options.entry("reasoning_effort").or_insert(effort.name().into());

@@ -38,6 +38,9 @@ pub trait Backend: Send + Sync {
         Err(no_vectors(&request.model))
     }
 
+    /// Tokens of the request's prompt, as [`Backend::generate`] would count them.
+    async fn count_tokens(&self, request: GenerateRequest) -> Result<u32>;
+
     /// Makes the model ready to answer; returns when it is.
     async fn load(&self, model: &str) -> Result<()>;
 

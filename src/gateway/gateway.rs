@@ -143,6 +143,17 @@ impl Gateway {
         backend.load(&model.name).await
     }
 
+    /// Tokens of a request's prompt; nothing is generated.
+    pub async fn count_tokens(&self, caller: &Caller, mut request: GenerateRequest) -> Result<u32> {
+        let _slot = self.admit(caller, 1)?;
+        let limit = Duration::from_secs(u64::from(self.inner.config.request_timeout_s));
+        let (backend, model) = self.find(caller, &request.model)?;
+        request.model = model.name;
+        tokio::time::timeout(limit, backend.count_tokens(request))
+            .await
+            .map_err(|_| Error::TimedOut { limit })?
+    }
+
     /// Makes a model ready as a request would, for everyone who may use it.
     pub async fn prepare(&self, caller: &Caller, model: &str) -> Result<()> {
         let _slot = self.admit(caller, 1)?;

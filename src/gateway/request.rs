@@ -78,6 +78,8 @@ pub enum Thinking {
     #[default]
     AsModel,
     Off,
+    /// A model that cannot answers all the same.
+    IfAble(Option<Effort>),
     /// A model that cannot is an error.
     On(Option<Effort>),
 }

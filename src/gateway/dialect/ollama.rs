@@ -16,6 +16,7 @@ mod tests;
 
 pub use embed::{EmbedCall, parse_embed, parse_embeddings};
 pub use generate::{parse_chat, parse_generate};
+pub use options::{ModelOptions, check_parameters};
 pub use print::{Printer, Timing};
 
 use crate::request::GenerateRequest;

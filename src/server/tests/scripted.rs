@@ -89,6 +89,11 @@ impl Backend for Scripted {
         Ok(stream)
     }
 
+    async fn count_tokens(&self, request: GenerateRequest) -> Result<u32> {
+        self.asked.lock().unwrap().push(request);
+        Ok(3)
+    }
+
     async fn load(&self, _model: &str) -> Result<()> {
         Ok(())
     }

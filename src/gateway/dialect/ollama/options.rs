@@ -1,6 +1,6 @@
 //! Reads the map of `options`. A name that is not known is no error, as in Ollama; a wrong type is.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::request::{MAX_STOP_BYTES, MAX_STOPS, Sampling};
@@ -79,6 +79,34 @@ impl Options {
         }
         Ok(true)
     }
+}
+
+/// Options that a model carries with it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModelOptions {
+    pub sampling: Sampling,
+    pub max_tokens: Option<u32>,
+    pub limit_tokens: Option<u32>,
+    pub stop: Vec<String>,
+}
+
+impl ModelOptions {
+    /// What these parameters come to; those that are wrong are left out, because nobody who asks
+    /// the model could be told.
+    pub fn of(parameters: &Map<String, Value>) -> ModelOptions {
+        let mut options = Options::default();
+        for (name, value) in parameters {
+            let _ = options.take(name, value);
+        }
+        let Options { sampling, max_tokens, limit_tokens, stop, .. } = options;
+        ModelOptions { sampling, max_tokens, limit_tokens, stop }
+    }
+}
+
+/// Refuses parameters of a new model that are wrong; names the first.
+pub fn check_parameters(parameters: &Map<String, Value>) -> Result<()> {
+    let mut options = Options::default();
+    parameters.iter().try_for_each(|(name, value)| options.take(name, value).map(drop))
 }
 
 /// A name that can stand in a header.
