@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use hearth_gateway::request::RequestId;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
@@ -23,6 +23,8 @@ const OWN_BODY_BYTES: u32 = 64 << 10;
 const TURN_BODY_BYTES: u32 = 1 << 20;
 /// A body of more bytes is not parsed on the async threads.
 const LARGE_BODY_BYTES: usize = 64 << 10;
+/// Names what of a request changed nothing.
+const IGNORED_HEADER: &str = "x-hearth-ignored";
 
 /// Most bytes that a route's body may have; its router leaves this with the request.
 #[derive(Clone, Copy)]
@@ -33,7 +35,7 @@ impl BodyLimit {
     pub(crate) fn of(path: &str, access: Access, config: &ServerConfig) -> BodyLimit {
         let most = match (access, Dialect::of(path)) {
             (Access::Anyone, _) => ANYONE_BODY_BYTES,
-            (_, Dialect::OpenAi | Dialect::Ollama) => config.max_body_bytes,
+            (_, Dialect::OpenAi | Dialect::Anthropic | Dialect::Ollama) => config.max_body_bytes,
             (_, Dialect::Hearth) if path.ends_with("/turns") => TURN_BODY_BYTES,
             (_, Dialect::Hearth) => OWN_BODY_BYTES,
         };
@@ -159,4 +161,13 @@ fn too_large(limit: usize) -> Failure {
 /// A JSON answer.
 pub(crate) fn json_body(value: &serde_json::Value) -> Body {
     Body::from(value.to_string())
+}
+
+/// Says what of the request changed nothing.
+pub(crate) fn tell_ignored(headers: &mut HeaderMap, ignored: &[String]) {
+    if !ignored.is_empty()
+        && let Ok(value) = HeaderValue::from_str(&ignored.join(","))
+    {
+        headers.insert(IGNORED_HEADER, value);
+    }
 }

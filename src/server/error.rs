@@ -44,6 +44,8 @@ pub(crate) struct Failure {
 pub(crate) enum Dialect {
     /// `/v1/…`
     OpenAi,
+    /// `/v1/messages…`
+    Anthropic,
     /// `/api/…`
     Ollama,
     /// Everything else.
@@ -56,7 +58,9 @@ impl Dialect {
         let is_below = |root: &str| {
             path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        if is_below("/v1") {
+        if is_below("/v1/messages") {
+            Dialect::Anthropic
+        } else if is_below("/v1") {
             Dialect::OpenAi
         } else if is_below("/api") {
             Dialect::Ollama
@@ -110,6 +114,11 @@ impl Failure {
                     "message": message, "type": kind, "param": self.param, "code": code,
                 }})
             }
+            Dialect::Anthropic => json!({
+                "type": "error",
+                "error": { "type": self.anthropic(), "message": self.message },
+                "request_id": request_id,
+            }),
             Dialect::Ollama => {
                 let message = match &self.cause {
                     Some(cause) => ollama::text(cause),
@@ -125,6 +134,21 @@ impl Failure {
         match self.status.is_server_error() && self.retry_after.is_none() {
             true => format!("{message} (request id {request_id})"),
             false => message.to_owned(),
+        }
+    }
+
+    /// `type` as Anthropic's clients know it.
+    fn anthropic(&self) -> &'static str {
+        match self.status {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::FORBIDDEN => "permission_error",
+            StatusCode::NOT_FOUND => "not_found_error",
+            StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            StatusCode::SERVICE_UNAVAILABLE => "overloaded_error",
+            StatusCode::GATEWAY_TIMEOUT => "timeout_error",
+            status if status.is_server_error() => "api_error",
+            _ => "invalid_request_error",
         }
     }
 

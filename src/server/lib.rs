@@ -21,6 +21,7 @@ mod openai;
 mod openapi;
 mod ops;
 mod routes;
+mod running;
 mod sse;
 mod state;
 #[cfg(test)]

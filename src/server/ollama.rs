@@ -2,11 +2,15 @@
 //! format of answers is the gateway's; lists and facts of models are printed here.
 
 mod answer;
+mod blobs;
 mod catalog;
+mod create;
 mod embed;
+mod library;
+mod show;
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use hearth_hub::Entry;
 use serde_json::{Value, json};
@@ -14,13 +18,15 @@ use serde_json::{Value, json};
 use crate::web;
 
 pub(crate) use answer::{chat, generate};
+pub(crate) use blobs::{has_blob, send_blob};
 pub(crate) use catalog::{running, tags};
+pub(crate) use create::create;
 pub(crate) use embed::{embed, embeddings};
+pub(crate) use library::{copy, delete, push};
+pub(crate) use show::show;
 
 /// The version of Ollama whose API this is; clients choose by it what they use.
 const API_VERSION: &str = "0.33.0";
-/// Names what of a request changed nothing.
-const IGNORED_HEADER: &str = "x-hearth-ignored";
 
 /// The web app for browsers, a sign of life for everybody else.
 pub(crate) async fn root(request: Request) -> Response {
@@ -44,15 +50,6 @@ fn now() -> String {
 /// Unix seconds, as lists tell them.
 fn time_of(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).unwrap_or_default().to_string()
-}
-
-/// Says what of the request changed nothing.
-fn tell_ignored(headers: &mut HeaderMap, ignored: &[String]) {
-    if !ignored.is_empty()
-        && let Ok(value) = HeaderValue::from_str(&ignored.join(","))
-    {
-        headers.insert(IGNORED_HEADER, value);
-    }
 }
 
 /// `details`, as lists and descriptions have it.

@@ -89,7 +89,7 @@ fn open_ai() -> Vec<Entry> {
 }
 
 fn ollama_api() -> Vec<Entry> {
-    use Access::{Anyone, User};
+    use Access::{Admin, Anyone, User};
     vec![
         route(GET, Anyone, "/", "The web app, or a sign of life", ollama::root),
         route(GET, Anyone, "/api/version", "The version of Ollama's API", ollama::version),
@@ -99,6 +99,13 @@ fn ollama_api() -> Vec<Entry> {
         route(POST, User, "/api/generate", "Continue a prompt", ollama::generate),
         route(POST, User, "/api/embed", "Make vectors of texts", ollama::embed),
         route(POST, User, "/api/embeddings", "Make a vector of a text", ollama::embeddings),
+        route(POST, User, "/api/show", "Describe a model", ollama::show),
+        route(POST, Admin, "/api/copy", "Give a model a second name", ollama::copy),
+        route(DELETE, Admin, "/api/delete", "Remove a model", ollama::delete),
+        route(POST, Admin, "/api/create", "Make a model of another", ollama::create),
+        route(GET, Admin, "/api/blobs/{digest}", "Whether a file was sent", ollama::has_blob),
+        route(POST, Admin, "/api/blobs/{digest}", "Send a file", ollama::send_blob),
+        route(POST, Admin, "/api/push", "Refused: models are not sent out", ollama::push),
     ]
 }
 

@@ -4,5 +4,6 @@
 mod bad_models;
 mod engine_stories;
 mod ollama;
+mod ollama_models;
 mod story;
 mod structured;

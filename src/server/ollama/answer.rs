@@ -1,6 +1,5 @@
 //! `/api/chat` and `/api/generate`: answers as lines or as one object, loads and unloads.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
@@ -9,19 +8,20 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::{Stream, StreamExt};
 use hearth_gateway::Error as GatewayError;
 use hearth_gateway::backend::KeepAlive;
 use hearth_gateway::caller::Caller;
 use hearth_gateway::dialect::ollama::{self, Call, Printer, Shape, Task, Timing};
 use hearth_gateway::error::Feature;
-use hearth_gateway::event::{Event, EventStream};
-use hearth_gateway::request::{GenerateRequest, RequestId};
+use hearth_gateway::event::Event;
+use hearth_gateway::request::RequestId;
 
-use super::{now, tell_ignored};
-use crate::body::{AnyBytes, parse};
+use super::now;
+use crate::body::{AnyBytes, parse, tell_ignored};
 use crate::error::{Dialect, Failure, Result};
 use crate::guard::Signed;
+use crate::running::{Print, Running};
 use crate::state::AppState;
 
 pub(crate) async fn chat(
@@ -31,8 +31,8 @@ pub(crate) async fn chat(
     AnyBytes(body): AnyBytes,
 ) -> Result<Response> {
     let started = Instant::now();
-    let call = parse(&state, body, id.clone(), ollama::parse_chat).await?;
-    Answer { state, id, started }.give(&caller, call).await
+    let call = parse(&state, body, id, ollama::parse_chat).await?;
+    Answer { state, started }.give(&caller, call).await
 }
 
 pub(crate) async fn generate(
@@ -42,14 +42,13 @@ pub(crate) async fn generate(
     AnyBytes(body): AnyBytes,
 ) -> Result<Response> {
     let started = Instant::now();
-    let call = parse(&state, body, id.clone(), ollama::parse_generate).await?;
-    Answer { state, id, started }.give(&caller, call).await
+    let call = parse(&state, body, id, ollama::parse_generate).await?;
+    Answer { state, started }.give(&caller, call).await
 }
 
 /// What is known of an answer before it begins.
 struct Answer {
     state: AppState,
-    id: RequestId,
     started: Instant,
 }
 
@@ -60,24 +59,23 @@ impl Answer {
             Task::Load => self.load(caller, &model, shape, keep_alive).await?,
             Task::Generate(request) => {
                 let printer = Printer::new(shape, model.clone(), request.logprobs.is_some());
-                let served = self.state.gateway().model(caller, &model)?.name;
-                let (first, events) = self.begin(caller, *request, shape).await?;
+                let begun = Running::begin(self.state.clone(), caller, *request).await;
+                let (running, first) = begun.map_err(|error| by_route(error, shape))?;
                 if let Some(time) = keep_alive
-                    && !keep(&self.state, caller, &served, time).await?
+                    && !keep(&self.state, caller, &running.model, time).await?
                 {
                     ignored.push("keep_alive".to_owned());
                 }
-                let answering = Answering {
-                    answer: self,
-                    printer,
-                    model: served,
-                    events,
-                    ready: VecDeque::new(),
-                    has_ended: false,
-                };
                 match is_streamed {
-                    true => answering.stream(first),
-                    false => answering.whole(first).await?,
+                    true => {
+                        let lines = Lines { printer, started: self.started };
+                        stream_of(running.stream(first, lines))
+                    }
+                    false => {
+                        let events = running.all(first).await?;
+                        let answer = printer.answer(events, &timing(self.started));
+                        axum::Json(answer).into_response()
+                    }
                 }
             }
         };
@@ -97,10 +95,11 @@ impl Answer {
         let printer = Printer::new(shape, model.to_owned(), false);
         if keep_alive == Some(KeepAlive::For(Duration::ZERO)) {
             gateway.unload(caller, model).await?;
-            return Ok(axum::Json(printer.loaded("unload", &self.timing())).into_response());
+            return Ok(axum::Json(printer.loaded("unload", &timing(self.started))).into_response());
         }
         gateway.prepare(caller, model).await?;
-        let mut response = axum::Json(printer.loaded("load", &self.timing())).into_response();
+        let mut response =
+            axum::Json(printer.loaded("load", &timing(self.started))).into_response();
         if let Some(time) = keep_alive
             && !keep(&self.state, caller, model, time).await?
         {
@@ -108,27 +107,17 @@ impl Answer {
         }
         Ok(response)
     }
+}
 
-    async fn begin(
-        &self,
-        caller: &Caller,
-        request: GenerateRequest,
-        shape: Shape,
-    ) -> std::result::Result<(Event, EventStream), GatewayError> {
-        let begun = self.state.gateway().generate(caller, request).await;
-        let mut events = begun.map_err(|error| match error {
-            GatewayError::Unsupported { model, feature: Feature::Chat, message }
-                if shape == Shape::Generate =>
-            {
-                GatewayError::Unsupported { model, feature: Feature::Generate, message }
-            }
-            other => other,
-        })?;
-        Ok((next(&mut events).await?, events))
-    }
-
-    fn timing(&self) -> Timing {
-        Timing { created_at: now(), since_start: self.started.elapsed() }
+/// The gateway knows no routes: which of the two a model does not support is this one's to say.
+fn by_route(error: GatewayError, shape: Shape) -> GatewayError {
+    match error {
+        GatewayError::Unsupported { model, feature: Feature::Chat, message }
+            if shape == Shape::Generate =>
+        {
+            GatewayError::Unsupported { model, feature: Feature::Generate, message }
+        }
+        other => other,
     }
 }
 
@@ -146,94 +135,38 @@ pub(super) async fn keep(
     Ok(true)
 }
 
-/// The next event; a stream that ends without `Done` is a fault.
-async fn next(events: &mut EventStream) -> std::result::Result<Event, GatewayError> {
-    let cut = || Err(GatewayError::Internal("the events ended without `Done`".to_owned()));
-    events.recv().await.unwrap_or_else(cut)
-}
-
-/// An answer under way. Dropping it drops the events, which cancels the generation.
-struct Answering {
-    answer: Answer,
+/// Lines, the last one with `done: true`.
+struct Lines {
     printer: Printer,
-    /// By its full name, for the metrics.
-    model: String,
-    events: EventStream,
-    /// Lines that are not sent yet.
-    ready: VecDeque<String>,
-    has_ended: bool,
+    started: Instant,
 }
 
-impl Answering {
-    async fn whole(mut self, first: Event) -> Result<Response> {
-        let mut events = Vec::new();
-        let mut event = first;
-        loop {
-            let is_last = self.count(&event);
-            events.push(event);
-            if is_last {
-                let timing = self.answer.timing();
-                return Ok(axum::Json(self.printer.answer(events, &timing)).into_response());
-            }
-            event = next(&mut self.events).await?;
-        }
+impl Print for Lines {
+    type Piece = String;
+
+    fn print(&mut self, event: Event) -> Vec<String> {
+        let objects = self.printer.objects(event, &timing(self.started)).into_iter();
+        objects.map(|object| format!("{object}\n")).collect()
     }
 
-    fn stream(self, first: Event) -> Response {
-        let lines = self.lines(first).map(Ok::<_, Infallible>);
-        let mut response = Response::new(Body::from_stream(lines));
-        let headers = response.headers_mut();
-        let kind = HeaderValue::from_static("application/x-ndjson");
-        headers.insert(header::CONTENT_TYPE, kind);
-        // nginx holds answers back without it.
-        let name = HeaderName::from_static("x-accel-buffering");
-        headers.insert(name, HeaderValue::from_static("no"));
-        response
+    fn fail(&mut self, failure: &Failure, id: &RequestId) -> Vec<String> {
+        let body = failure.body(Dialect::Ollama, &id.0);
+        let error = body["error"].as_str().unwrap_or_default();
+        vec![format!("{}\n", self.printer.failed(error, &timing(self.started)))]
     }
+}
 
-    fn lines(mut self, first: Event) -> impl Stream<Item = String> + Send + 'static {
-        self.take(Ok(first));
-        stream::unfold(self, |mut answering| async move {
-            loop {
-                if let Some(line) = answering.ready.pop_front() {
-                    return Some((line, answering));
-                }
-                if answering.has_ended {
-                    return None;
-                }
-                let event = next(&mut answering.events).await;
-                answering.take(event);
-            }
-        })
-    }
+fn stream_of(lines: impl Stream<Item = String> + Send + 'static) -> Response {
+    let mut response = Response::new(Body::from_stream(lines.map(Ok::<_, Infallible>)));
+    let headers = response.headers_mut();
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    headers.insert(header::CONTENT_TYPE, kind);
+    // nginx holds answers back without it.
+    let name = HeaderName::from_static("x-accel-buffering");
+    headers.insert(name, HeaderValue::from_static("no"));
+    response
+}
 
-    fn take(&mut self, event: std::result::Result<Event, GatewayError>) {
-        let timing = self.answer.timing();
-        match event {
-            Ok(event) => {
-                self.has_ended = self.count(&event);
-                let objects = self.printer.objects(event, &timing);
-                self.ready.extend(objects.into_iter().map(|object| format!("{object}\n")));
-            }
-            Err(error) => {
-                let failure = Failure::from(error);
-                // The status is sent already, so the access log cannot tell.
-                tracing::warn!(
-                    request.id = %self.answer.id.0, error.code = failure.code,
-                    detail = failure.detail.as_deref(), "a stream ended with an error"
-                );
-                let body = failure.body(Dialect::Ollama, &self.answer.id.0);
-                let error = body["error"].as_str().unwrap_or_default();
-                self.ready.push_back(format!("{}\n", self.printer.failed(error, &timing)));
-                self.has_ended = true;
-            }
-        }
-    }
-
-    /// Whether this was the last event.
-    fn count(&self, event: &Event) -> bool {
-        let Event::Done(usage) = event else { return false };
-        self.answer.state.metrics().count_generation(&self.model, usage);
-        true
-    }
+fn timing(started: Instant) -> Timing {
+    Timing { created_at: now(), since_start: started.elapsed() }
 }

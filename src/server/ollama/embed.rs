@@ -12,8 +12,7 @@ use hearth_gateway::event::Usage;
 use hearth_gateway::request::RequestId;
 
 use super::answer::keep;
-use super::tell_ignored;
-use crate::body::{AnyBytes, parse};
+use crate::body::{AnyBytes, parse, tell_ignored};
 use crate::error::Result;
 use crate::guard::Signed;
 use crate::state::AppState;
