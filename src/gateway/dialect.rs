@@ -2,6 +2,7 @@
 //!
 //! No dialect knows another one.
 
+pub mod anthropic;
 mod fields;
 pub mod ollama;
 pub mod openai;

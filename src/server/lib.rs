@@ -6,6 +6,7 @@
 
 mod accounts;
 mod address;
+mod anthropic;
 mod body;
 mod chats;
 mod config;

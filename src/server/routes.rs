@@ -14,7 +14,7 @@ use crate::body::BodyLimit;
 use crate::error::{Dialect, Failure};
 use crate::guard::{self, Guard};
 use crate::state::AppState;
-use crate::{accounts, chats, edge, models, ollama, openai, openapi, ops, web};
+use crate::{accounts, anthropic, chats, edge, models, ollama, openai, openapi, ops, web};
 
 pub use crate::guard::Access;
 
@@ -83,6 +83,14 @@ fn open_ai() -> Vec<Entry> {
         route(POST, User, "/v1/completions", "Continue a text", openai::completion),
         route(POST, User, "/v1/embeddings", "Make vectors of texts", openai::embeddings),
         route(POST, User, "/v1/rerank", "Rank documents by a question", openai::rerank),
+        route(POST, User, "/v1/messages", "Answer a chat, Anthropic's way", anthropic::messages),
+        route(
+            POST,
+            User,
+            "/v1/messages/count_tokens",
+            "Count a prompt's tokens",
+            anthropic::count_tokens,
+        ),
         route(GET, User, "/v1/models", "List models", openai::models),
         route(GET, User, "/v1/models/{*id}", "Show a model", openai::model),
     ]
