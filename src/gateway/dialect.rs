@@ -6,4 +6,5 @@ pub mod anthropic;
 mod fields;
 pub mod ollama;
 pub mod openai;
+pub mod responses;
 mod tools;

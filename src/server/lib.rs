@@ -21,6 +21,7 @@ mod ollama;
 mod openai;
 mod openapi;
 mod ops;
+mod responses;
 mod routes;
 mod running;
 mod sse;

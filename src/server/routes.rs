@@ -14,7 +14,9 @@ use crate::body::BodyLimit;
 use crate::error::{Dialect, Failure};
 use crate::guard::{self, Guard};
 use crate::state::AppState;
-use crate::{accounts, anthropic, chats, edge, models, ollama, openai, openapi, ops, web};
+use crate::{
+    accounts, anthropic, chats, edge, models, ollama, openai, openapi, ops, responses, web,
+};
 
 pub use crate::guard::Access;
 
@@ -83,6 +85,7 @@ fn open_ai() -> Vec<Entry> {
         route(POST, User, "/v1/completions", "Continue a text", openai::completion),
         route(POST, User, "/v1/embeddings", "Make vectors of texts", openai::embeddings),
         route(POST, User, "/v1/rerank", "Rank documents by a question", openai::rerank),
+        route(POST, User, "/v1/responses", "Answer a conversation", responses::create),
         route(POST, User, "/v1/messages", "Answer a chat, Anthropic's way", anthropic::messages),
         route(
             POST,

@@ -6,5 +6,6 @@ mod bad_models;
 mod engine_stories;
 mod ollama;
 mod ollama_models;
+mod responses;
 mod story;
 mod structured;

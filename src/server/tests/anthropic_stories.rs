@@ -53,3 +53,19 @@ async fn what_cannot_be_kept_is_named_and_nobody_comes_in_without_a_credential()
     assert_eq!(answer.json()["error"]["type"], "overloaded_error");
     assert_eq!(answer.headers["retry-after"], "3");
 }
+
+#[tokio::test]
+async fn a_response_that_breaks_off_ends_with_response_failed() {
+    let fixture = Fixture::new();
+    let token = fixture.token("ann", UserRole::User).await;
+    let broken = Err(Error::Internal("/secret/path broke".to_owned()));
+    fixture.backend.then(Script::Say(vec![started(), text("Once"), broken]));
+    let body = Some(json!({ "model": "m", "input": "x", "stream": true }));
+    let answer = fixture.call(&token, "POST", "/v1/responses", body).await;
+    let frames: Vec<&str> = answer.text.trim_end().split("\n\n").collect();
+    let last = frames[frames.len() - 1].strip_prefix("event: response.failed\ndata: ").unwrap();
+    let last: Value = serde_json::from_str(last).unwrap();
+    assert_eq!(last["response"]["error"]["code"], "server_error");
+    assert_eq!(last["response"]["output"][0]["content"][0]["text"], "Once");
+    assert!(!answer.text.contains("secret"));
+}
