@@ -67,6 +67,10 @@ impl Plan {
         let in_thoughts = format.is_in_thoughts(&ending);
         let body = body(request, tools);
         let thinking = match &format.thoughts {
+            // Nobody wants any; only the prompt itself can have begun them.
+            Some(_) if request.rules.thinking == request::Thinking::Off && !in_thoughts => {
+                Thinking::Never
+            }
             Some(thoughts) if body.is_some() => thinking(model, thoughts, in_thoughts)?,
             _ => Thinking::Never,
         };
