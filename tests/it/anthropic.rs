@@ -79,6 +79,7 @@ async fn a_tool_is_used_and_its_result_goes_back() {
     let asked = body(json!({
         "model": "caller", "max_tokens": 120, "tools": [tool], "tool_choice": { "type": "any", "disable_parallel_tool_use": true },
         "thinking": { "type": "enabled", "budget_tokens": 1024 },
+        "output_config": { "effort": "low" },
     }));
     let message = call(&story, "/v1/messages", asked.clone()).await;
     assert_eq!(message["stop_reason"], "tool_use", "{message}");

@@ -97,8 +97,10 @@ def test_tools_are_offered_and_their_results_taken(api, caller):
 
 
 def test_thoughts_are_told_apart(api, caller):
-    answer = api.chat(caller, ONCE, think=True, options=GREEDY)
-    assert answer.message.thinking and not answer.message.content
+    for think in [True, "low", "high"]:
+        answer = api.chat(caller, ONCE, think=think, options=GREEDY)
+        assert answer.message.thinking and not answer.message.content
+    assert not api.chat(caller, ONCE, think=False, options=GREEDY).message.thinking
     assert "thinking" in api.show(caller).capabilities
     with pytest.raises(ollama.ResponseError) as caught:
         api.chat("stories260k", ONCE, think=True)
