@@ -4,14 +4,14 @@
 //! decides nothing about callers and computes nothing itself.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use hearth_engine::{CallerKey, Model, Pool, Sequence, SequenceRequest, Source};
-use hearth_gateway::backend::{Activity, Backend, ModelState, ServedModel, no_vectors};
+use hearth_engine::{CallerKey, DeviceChoice, Model, Pool, Sequence, SequenceRequest, Source};
+use hearth_gateway::backend::{Activity, Backend, KeepAlive, ModelState, ServedModel, no_vectors};
 use hearth_gateway::embedding::{EmbedRequest, Embedding};
-use hearth_gateway::error::sentence;
-use hearth_gateway::event::EventStream;
+use hearth_gateway::error::{Feature, sentence};
+use hearth_gateway::event::{EventStream, Usage};
 use hearth_gateway::request::{GenerateRequest, Input, Priority};
 use hearth_gateway::{Error, Result};
 use hearth_hub::{Entry, Library, ModelName, Origin};
@@ -19,6 +19,7 @@ use hearth_store::UserId;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::local_events::Answer;
+use crate::local_profile;
 use crate::local_rules::Plan;
 use crate::local_vectors::VectorPlan;
 
@@ -50,7 +51,7 @@ impl Local {
         run_blocking(move || {
             let source = source(&library, &name)?;
             let draft = draft(&library, &pool, &name);
-            let started = std::time::Instant::now();
+            let started = Instant::now();
             let model = pool.get_guided(&name.to_string(), &source, draft.as_ref());
             tracing::debug!(model.name = %name, wait_ms = started.elapsed().as_millis(), "model");
             model.map_err(|error| load_error(&name, &pool, error))
@@ -58,9 +59,48 @@ impl Local {
         .await
     }
 
+    /// Loads the model that a request needs and works out what it means for that model.
+    async fn plan(&self, mut request: GenerateRequest) -> Result<Planned> {
+        let entry = self.find(&request.model)?;
+        if entry.origin == Origin::Builtin {
+            request.sampling.temperature.get_or_insert(GUIDE_TEMPERATURE);
+        }
+        let started = Instant::now();
+        let model = self.model(&entry.name).await?;
+        let load_ns = nanos(started.elapsed());
+        if model.is_encoder() {
+            let (makes, route) = match model.is_cross_encoder() {
+                true => ("ranks documents", "/v1/rerank"),
+                false => ("makes embeddings", "/v1/embeddings"),
+            };
+            let name = &entry.name;
+            let message =
+                format!("The model `{name}` {makes} and writes no text; use it with {route}.");
+            let model = entry.name.to_string();
+            return Err(Error::Unsupported { model, feature: Feature::Chat, message });
+        }
+        let library = Arc::clone(&self.library);
+        run_blocking(move || {
+            let profile =
+                library.profile(&entry.name).map_err(|error| library_error(&entry.name, error))?;
+            local_profile::apply(profile, &mut request);
+            let plan = Plan::new(&model, &request)?;
+            Ok(Planned { model, request, plan, load_ns })
+        })
+        .await
+    }
+
     fn find(&self, name: &str) -> Result<Entry> {
         self.library.find(name).map_err(|_| Error::NoModel(name.to_owned()))
     }
+}
+
+/// A request for a model that is loaded.
+struct Planned {
+    model: Model,
+    request: GenerateRequest,
+    plan: Plan,
+    load_ns: u64,
 }
 
 #[async_trait]
@@ -87,29 +127,9 @@ impl Backend for Local {
     async fn generate(
         &self,
         user: Option<UserId>,
-        mut request: GenerateRequest,
+        request: GenerateRequest,
     ) -> Result<EventStream> {
-        let entry = self.find(&request.model)?;
-        if entry.origin == Origin::Builtin {
-            request.sampling.temperature.get_or_insert(GUIDE_TEMPERATURE);
-        }
-        let model = self.model(&entry.name).await?;
-        if model.is_encoder() {
-            let (makes, route) = match model.is_cross_encoder() {
-                true => ("ranks documents", "/v1/rerank"),
-                false => ("makes embeddings", "/v1/embeddings"),
-            };
-            let name = &entry.name;
-            let message =
-                format!("The model `{name}` {makes} and writes no text; use it with {route}.");
-            return Err(Error::invalid("model", message));
-        }
-        let (model, request, plan) = run_blocking(move || {
-            let plan = Plan::new(&model, &request)?;
-            Ok((model, request, plan))
-        })
-        .await?;
-        let prompt_tokens = u32::try_from(plan.prompt.len()).unwrap_or(u32::MAX);
+        let Planned { model, request, plan, load_ns } = self.plan(request).await?;
         let caller = caller_key(user);
         let mut sequences = Vec::with_capacity(usize::from(request.choices));
         for choice in 0..request.choices {
@@ -119,8 +139,15 @@ impl Backend for Local {
             sequences.push(model.submit(sequence).map_err(run_error)?);
         }
         let echo = request.echo.then(|| echoed(&model, &request.input));
-        let answer = Answer::new(model, prompt_tokens, request.logprobs.is_some());
-        Ok(spawn(answer.reading(plan.reading), sequences, echo))
+        let usage = Usage {
+            prompt_tokens: u32::try_from(plan.prompt.len()).unwrap_or(u32::MAX),
+            dropped_tokens: plan.dropped_tokens,
+            load_ns,
+            ..Usage::default()
+        };
+        let answer = Answer::new(model, usage, request.logprobs.is_some());
+        let context = request.window.tells_context.then_some(plan.prompt);
+        Ok(spawn(answer.reading(plan.reading).telling(context), sequences, echo))
     }
 
     async fn embed(&self, user: Option<UserId>, request: EmbedRequest) -> Result<Embedding> {
@@ -134,7 +161,7 @@ impl Backend for Local {
             Ok((model, plan))
         })
         .await?;
-        let VectorPlan { texts, ending } = plan;
+        let VectorPlan { texts, ending, dropped_tokens } = plan;
         let embedding = model.embed(caller_key(user), texts).map_err(run_error)?;
         let prompt_tokens = embedding.tokens();
         let (mut sender, vectors) = oneshot::channel();
@@ -150,7 +177,12 @@ impl Backend for Local {
                 }
             }
         });
-        Ok(Embedding { prompt_tokens, vectors })
+        Ok(Embedding { prompt_tokens, dropped_tokens, vectors })
+    }
+
+    async fn count_tokens(&self, request: GenerateRequest) -> Result<u32> {
+        let plan = self.plan(request).await?.plan;
+        Ok(u32::try_from(plan.prompt.len()).unwrap_or(u32::MAX))
     }
 
     async fn load(&self, model: &str) -> Result<()> {
@@ -167,6 +199,19 @@ impl Backend for Local {
         .await
     }
 
+    async fn keep(&self, model: &str, time: KeepAlive) -> Result<()> {
+        let time = match time {
+            KeepAlive::For(time) => hearth_engine::Keep::For(time),
+            KeepAlive::Forever => hearth_engine::Keep::Forever,
+        };
+        let (name, pool) = (self.find(model)?.name.to_string(), self.pool.clone());
+        run_blocking(move || {
+            pool.keep(&name, time);
+            Ok(())
+        })
+        .await
+    }
+
     fn activity(&self) -> Vec<Activity> {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -178,6 +223,12 @@ impl Backend for Local {
                 Some(Activity {
                     model: model.name,
                     memory_bytes: info.memory_bytes,
+                    gpu_bytes: match info.device {
+                        DeviceChoice::Cpu => 0,
+                        DeviceChoice::Cuda(_) | DeviceChoice::Metal => info.memory_bytes,
+                    },
+                    context_tokens: info.context_tokens,
+                    expires_in: model.expires_in,
                     running: count(stats.running),
                     waiting: count(stats.waiting),
                     queue_wait_ms: millis(stats.queue_wait),
@@ -216,15 +267,15 @@ fn echoed(model: &Model, input: &Input) -> String {
 
 fn sequence_request(request: &GenerateRequest, plan: &Plan, choice: u16) -> SequenceRequest {
     let default = hearth_engine::Sampling::default();
-    let wanted = &request.sampling;
+    let (wanted, fallback) = (&request.sampling, &request.fallback);
     SequenceRequest {
         prompt: plan.prompt.clone(),
         grammar: plan.grammar.clone(),
         shown_controls: Arc::clone(&plan.marks),
         sampling: hearth_engine::Sampling {
-            temperature: wanted.temperature.unwrap_or(default.temperature),
-            top_k: wanted.top_k.unwrap_or(default.top_k),
-            top_p: wanted.top_p.unwrap_or(default.top_p),
+            temperature: wanted.temperature.or(fallback.temperature).unwrap_or(default.temperature),
+            top_k: wanted.top_k.or(fallback.top_k).unwrap_or(default.top_k),
+            top_p: wanted.top_p.or(fallback.top_p).unwrap_or(default.top_p),
             min_p: wanted.min_p.unwrap_or(default.min_p),
             repetition_penalty: wanted.repetition_penalty.unwrap_or(default.repetition_penalty),
             presence_penalty: wanted.presence_penalty.unwrap_or(default.presence_penalty),
@@ -233,9 +284,10 @@ fn sequence_request(request: &GenerateRequest, plan: &Plan, choice: u16) -> Sequ
             // Each choice has its own seed, or all of them would say the same.
             seed: wanted.seed.map(|seed| seed.wrapping_add(u64::from(choice))),
         },
-        max_tokens: request.max_tokens,
+        max_tokens: plan.max_tokens,
         stop: request.stop.clone(),
-        logprobs: request.logprobs,
+        // Without them the engine does not say which tokens it drew.
+        logprobs: request.logprobs.or(request.window.tells_context.then_some(0)),
         priority: match request.priority {
             Priority::Interactive => hearth_engine::Priority::Interactive,
             Priority::Default => hearth_engine::Priority::Default,
@@ -253,10 +305,7 @@ fn caller_key(user: Option<UserId>) -> CallerKey {
 
 /// Where a model's files are.
 fn source(library: &Library, name: &ModelName) -> Result<Source> {
-    let source = library.source(name).map_err(|error| match error {
-        hearth_hub::Error::NotFound(name) => Error::NoModel(name.to_string()),
-        other => Error::Internal(format!("model `{name}`: {other}")),
-    })?;
+    let source = library.source(name).map_err(|error| library_error(name, error))?;
     Ok(match source {
         hearth_hub::Source::Path(path) => Source::Path(path),
         hearth_hub::Source::Static(bytes) => Source::Static(bytes),
@@ -275,6 +324,14 @@ fn draft(library: &Library, pool: &Pool, name: &ModelName) -> Option<Source> {
             tracing::warn!(problem, "engine.draft_models names {small}, which is not there");
             None
         }
+    }
+}
+
+/// Why the library does not give a model's files.
+fn library_error(name: &ModelName, error: hearth_hub::Error) -> Error {
+    match error {
+        hearth_hub::Error::NotFound(name) => Error::NoModel(name.to_string()),
+        other => Error::Internal(format!("model `{name}`: {other}")),
     }
 }
 
@@ -323,6 +380,10 @@ pub(crate) fn run_error(error: hearth_engine::Error) -> Error {
         }
         other => Error::Internal(other.to_string()),
     }
+}
+
+pub(crate) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Runs what computes or reads files away from the async threads.

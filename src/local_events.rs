@@ -10,7 +10,7 @@ use hearth_gateway::{Error, Result};
 use hearth_text::{AnswerFormat, AnswerParser, AnswerPiece, AnswerStart};
 use tokio::sync::mpsc::Sender;
 
-use crate::local::run_error;
+use crate::local::{nanos, run_error};
 
 /// Turns the engine's events of one request into neutral ones.
 pub(crate) struct Answer {
@@ -20,13 +20,21 @@ pub(crate) struct Answer {
     reading: Option<(AnswerFormat, AnswerStart)>,
     /// Makes the ids of calls.
     ids: RandomState,
+    /// Prompt and answer so far, where the request wants to know them.
+    context: Option<Vec<u32>>,
     usage: Usage,
 }
 
 impl Answer {
-    pub(crate) fn new(model: Model, prompt_tokens: u32, has_logprobs: bool) -> Answer {
-        let usage = Usage { prompt_tokens, ..Usage::default() };
-        Answer { model, has_logprobs, reading: None, ids: RandomState::new(), usage }
+    /// An answer whose `usage` says what is known before it begins.
+    pub(crate) fn new(model: Model, usage: Usage, has_logprobs: bool) -> Answer {
+        let ids = RandomState::new();
+        Answer { model, has_logprobs, reading: None, ids, context: None, usage }
+    }
+
+    /// The same, that ends with all tokens from `prompt` on.
+    pub(crate) fn telling(self, prompt: Option<Vec<u32>>) -> Answer {
+        Answer { context: prompt, ..self }
     }
 
     /// The same, told apart into text, thoughts and calls.
@@ -76,6 +84,9 @@ impl Answer {
         while let Some((choice, event)) = events.next().await {
             match event {
                 Ok(hearth_engine::Event::Text { text, tokens }) => {
+                    if let Some(context) = &mut self.context {
+                        context.extend(tokens.iter().map(|token| token.id));
+                    }
                     let tokens = self.named(tokens);
                     match parsers.get_mut(usize::from(choice)) {
                         None => sender.send(Ok(Event::Text { choice, text, tokens })).await.ok()?,
@@ -90,7 +101,7 @@ impl Answer {
                     if let Some(parser) = parsers.get_mut(usize::from(choice)) {
                         let pieces = parser.finish();
                         self.tell(sender, choice, pieces, Vec::new()).await?;
-                        if reason == FinishReason::Stop && parser.calls() > 0 {
+                        if reason != FinishReason::Length && parser.calls() > 0 {
                             reason = FinishReason::ToolCalls;
                         }
                     }
@@ -99,6 +110,9 @@ impl Answer {
                 }
                 Err(error) => return sender.send(Err(run_error(error))).await.ok(),
             }
+        }
+        if let Some(tokens) = self.context.take() {
+            sender.send(Ok(Event::Context { tokens })).await.ok()?;
         }
         let last = match left {
             0 => Ok(Event::Done(self.usage)),
@@ -159,12 +173,16 @@ impl Answer {
         self.usage.cached_tokens =
             if first { cached_tokens } else { self.usage.cached_tokens.min(cached_tokens) };
         self.usage.queue_ms = self.usage.queue_ms.max(ms(finished.queue));
+        self.usage.prompt_ns = self.usage.prompt_ns.max(nanos(finished.prefill));
+        let answered = finished.total.saturating_sub(finished.first_token);
+        self.usage.answer_ns = self.usage.answer_ns.max(nanos(answered));
         self.usage.total_ms = self.usage.total_ms.max(ms(finished.total));
         let first_token_ms = ms(finished.first_token);
         self.usage.first_token_ms =
             if first { first_token_ms } else { self.usage.first_token_ms.min(first_token_ms) };
         match finished.reason {
             hearth_engine::FinishReason::Stop => FinishReason::Stop,
+            hearth_engine::FinishReason::StopText(index) => FinishReason::StopText(index),
             hearth_engine::FinishReason::Length => FinishReason::Length,
         }
     }

@@ -3,18 +3,25 @@
 use std::sync::Arc;
 
 use hearth_engine::Model;
-use hearth_gateway::error::sentence;
-use hearth_gateway::request::{self, GenerateRequest, Input, Message, Role, ToolChoice, Tools};
+use hearth_gateway::error::{Feature, sentence};
+use hearth_gateway::request::{
+    self, AnswerRules, GenerateRequest, Input, Message, Role, ToolChoice, Tools,
+};
 use hearth_gateway::{Error, Result};
 use hearth_text::{
     AnswerFormat, AnswerStart, CallGrammar, Chat, ChatMessage, Grammar, GrammarBody, GrammarSource,
     Prompt, Specials, Thinking, ToolCall,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+use crate::local_window::{Fitted, Room};
 
 /// A request as one model takes it.
 pub(crate) struct Plan {
     pub(crate) prompt: Vec<u32>,
+    /// Tokens of the prompt that were left out because it did not fit.
+    pub(crate) dropped_tokens: u32,
+    pub(crate) max_tokens: Option<u32>,
     pub(crate) grammar: Option<Box<Grammar>>,
     /// Control tokens that mark parts of the answer.
     pub(crate) marks: Arc<[u32]>,
@@ -37,7 +44,12 @@ impl Plan {
 
     fn of_text(model: &Model, request: &GenerateRequest, prompt: Vec<u32>) -> Result<Plan> {
         let grammar = grammar(model, body(request, None), Thinking::Never)?;
-        Ok(Plan { prompt, grammar, marks: Arc::default(), reading: None })
+        let room = Room::of(model, request);
+        let fitted = room.fit_text(model, prompt, &request.window)?;
+        let max_tokens = room.max_tokens(&fitted.prompt);
+        let Fitted { prompt, dropped_tokens } = fitted;
+        let marks = Arc::default();
+        Ok(Plan { prompt, dropped_tokens, max_tokens, grammar, marks, reading: None })
     }
 
     fn of_chat(model: &Model, request: &GenerateRequest, messages: &[Message]) -> Result<Plan> {
@@ -47,10 +59,18 @@ impl Plan {
         if tools.is_some() {
             check_tools(&request.model, source, &format)?;
         }
-        let prompt = render(model, request, messages, tools)?;
-        let in_thoughts = format.is_in_thoughts(&prompt.ending);
+        let options = template_options(&request.rules, &request.model, &format)?;
+        let room = Room::of(model, request);
+        let (fitted, ending) = room.fit_chat(model, messages, &request.window, |messages| {
+            render(model, &options, messages, tools)
+        })?;
+        let in_thoughts = format.is_in_thoughts(&ending);
         let body = body(request, tools);
         let thinking = match &format.thoughts {
+            // Nobody wants any; only the prompt itself can have begun them.
+            Some(_) if request.rules.thinking == request::Thinking::Off && !in_thoughts => {
+                Thinking::Never
+            }
             Some(thoughts) if body.is_some() => thinking(model, thoughts, in_thoughts)?,
             _ => Thinking::Never,
         };
@@ -64,7 +84,9 @@ impl Plan {
         };
         let is_plain = format.thoughts.is_none() && tools.is_none();
         Ok(Plan {
-            prompt: prompt.ids,
+            max_tokens: room.max_tokens(&fitted.prompt),
+            prompt: fitted.prompt,
+            dropped_tokens: fitted.dropped_tokens,
             grammar: grammar(model, body, thinking)?,
             marks,
             reading: (!is_plain).then_some((format, start)),
@@ -81,12 +103,45 @@ fn check_tools(model: &str, source: &str, format: &AnswerFormat) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::invalid("tools", format!("The model `{model}` {problem}.")))
+    let message = format!("The model `{model}` {problem}.");
+    Err(Error::Unsupported { model: model.to_owned(), feature: Feature::Tools, message })
+}
+
+/// What the chat template may look at, with what the request wishes of thoughts.
+fn template_options(
+    rules: &AnswerRules,
+    model: &str,
+    format: &AnswerFormat,
+) -> Result<Map<String, Value>> {
+    let mut options = rules.template_options.clone();
+    let mut set = |thinks: bool| {
+        // Families differ in the name.
+        for name in ["enable_thinking", "thinking"] {
+            options.entry(name).or_insert(thinks.into());
+        }
+    };
+    match rules.thinking {
+        request::Thinking::AsModel => {}
+        request::Thinking::Off => set(false),
+        request::Thinking::IfAble(_) if format.thoughts.is_none() => {}
+        request::Thinking::On(_) if format.thoughts.is_none() => {
+            let message = format!("The model `{model}` does not think before it answers.");
+            let (model, feature) = (model.to_owned(), Feature::Thinking);
+            return Err(Error::Unsupported { model, feature, message });
+        }
+        request::Thinking::IfAble(effort) | request::Thinking::On(effort) => {
+            set(true);
+            if let Some(effort) = effort {
+                options.entry("reasoning_effort").or_insert(effort.name().into());
+            }
+        }
+    }
+    Ok(options)
 }
 
 fn render(
     model: &Model,
-    request: &GenerateRequest,
+    options: &Map<String, Value>,
     messages: &[Message],
     tools: Option<&Tools>,
 ) -> Result<Prompt> {
@@ -96,7 +151,7 @@ fn render(
     let chat = Chat {
         messages: &messages,
         tools: &tools,
-        options: Some(&request.rules.template_options),
+        options: Some(options),
         add_generation_prompt: true,
     };
     hearth_text::render_tokens(model.template(), model.tokenizer(), &chat).map_err(wrong)
@@ -176,6 +231,6 @@ fn grammar(
     Ok(Some(Box::new(grammar)))
 }
 
-fn wrong(error: hearth_text::Error) -> Error {
+pub(crate) fn wrong(error: hearth_text::Error) -> Error {
     Error::Invalid { param: None, message: sentence(&error) }
 }

@@ -11,6 +11,8 @@ use hearth_text::Specials;
 pub(crate) struct VectorPlan {
     pub(crate) texts: Vec<EncoderText>,
     pub(crate) ending: Ending,
+    /// Tokens that were cut off.
+    pub(crate) dropped_tokens: u32,
 }
 
 pub(crate) enum Ending {
@@ -25,12 +27,17 @@ pub(crate) enum Ending {
 impl VectorPlan {
     /// Refuses what the model cannot do. Takes a while for long texts.
     pub(crate) fn new(model: &Model, request: EmbedRequest) -> Result<VectorPlan> {
-        let one = |tokens| EncoderText { tokens, second_from: None };
+        let mut dropped_tokens = 0u32;
+        let mut one = |input| -> Result<EncoderText> {
+            let (tokens, dropped) = tokens(model, input)?;
+            dropped_tokens = dropped_tokens.saturating_add(dropped);
+            Ok(EncoderText { tokens, second_from: None })
+        };
         let inputs = request.inputs.into_iter();
         let (ending, texts) = match request.wanted {
             Wanted::Vector if model.is_cross_encoder() => return Err(only_scores(&request.model)),
             Wanted::Vector => {
-                let texts = inputs.map(|input| Ok(one(tokens(model, input)?)));
+                let texts = inputs.map(&mut one);
                 (Ending::Vectors, texts.collect::<Result<_>>()?)
             }
             Wanted::Score { question } if model.is_cross_encoder() => {
@@ -40,11 +47,11 @@ impl VectorPlan {
             }
             Wanted::Score { question } => {
                 let all = std::iter::once(EmbedInput::Text(question)).chain(inputs);
-                let texts = all.map(|input| Ok(one(tokens(model, input)?)));
+                let texts = all.map(&mut one);
                 (Ending::Likeness, texts.collect::<Result<_>>()?)
             }
         };
-        Ok(VectorPlan { texts, ending })
+        Ok(VectorPlan { texts, ending, dropped_tokens })
     }
 }
 
@@ -65,14 +72,26 @@ impl Ending {
     }
 }
 
-/// What a text says never becomes a control token.
-fn tokens(model: &Model, input: EmbedInput) -> Result<Vec<u32>> {
-    match input {
-        EmbedInput::Tokens(ids) => Ok(ids),
-        EmbedInput::Text(text) => {
-            model.tokenizer().encode_framed(&text, Specials::AsText).map_err(unreadable)
-        }
+/// A text as an encoder's own tokens, and how many were cut off; what a text says never becomes a
+/// control token.
+fn tokens(model: &Model, input: EmbedInput) -> Result<(Vec<u32>, u32)> {
+    let (text, cuts) = match input {
+        EmbedInput::Tokens(ids) => return Ok((ids, 0)),
+        EmbedInput::Text(text) => (text, false),
+        EmbedInput::Cut(text) => (text, true),
+    };
+    let mut ids = model.tokenizer().encode_framed(&text, Specials::AsText).map_err(unreadable)?;
+    let (whole, most) = (ids.len(), model.info().context_tokens as usize);
+    if cuts
+        && ids.len() > most
+        && let Some(&last) = ids.last()
+    {
+        // The frame stays whole.
+        ids.truncate(most.saturating_sub(1));
+        ids.push(last);
     }
+    let dropped_tokens = u32::try_from(whole - ids.len()).unwrap_or(u32::MAX);
+    Ok((ids, dropped_tokens))
 }
 
 /// The question, made tokens once for all documents. One that leaves no room is refused before
@@ -90,7 +109,7 @@ fn first_of_pairs(model: &Model, question: &str) -> Result<Vec<u32>> {
 fn pair(model: &Model, first: &[u32], document: EmbedInput) -> Result<EncoderText> {
     let tokens = match document {
         EmbedInput::Tokens(ids) => [first, &ids].concat(),
-        EmbedInput::Text(text) => {
+        EmbedInput::Text(text) | EmbedInput::Cut(text) => {
             model.tokenizer().encode_pair(first, &text).map_err(unreadable)?
         }
     };

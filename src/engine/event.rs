@@ -46,8 +46,10 @@ pub struct Finished {
 /// Why a sequence ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {
-    /// An end-of-sequence token or a stop text.
+    /// An end-of-sequence token.
     Stop,
+    /// This one of the request's stop texts.
+    StopText(u16),
     /// `max_tokens` or the end of the context.
     Length,
 }

@@ -51,7 +51,7 @@ pub use handle::{Model, ModelInfo, ModelStats, Sequence};
 pub use limits::{MachineLimits, TokenCost};
 pub use machine::{Facts, Gpu, Machine};
 pub use placement::DeviceChoice;
-pub use pool::{ModelActivity, ModelState, Pool, Source};
+pub use pool::{Keep, ModelActivity, ModelState, Pool, Source};
 pub use process::{process_memory_bytes, process_peak_bytes};
 pub use queue::QueuePlace;
 pub use request::{CallerKey, Priority, Sampling, SequenceRequest};

@@ -59,6 +59,8 @@ pub struct ModelActivity {
     /// Both are there once the model is loaded.
     pub info: Option<ModelInfo>,
     pub stats: ModelStats,
+    /// How long it stays if nobody uses it; `None` is for ever.
+    pub expires_in: Option<Duration>,
 }
 
 /// All models that are loaded or loading. Dropping it lets idle models go at once and the others
@@ -88,7 +90,17 @@ struct State {
 #[derive(Debug)]
 enum Slot {
     Loading(Arc<Load>),
-    Loaded { model: Model, source: Sources, last_used: Instant },
+    Loaded { model: Model, source: Sources, last_used: Instant, keep: Keep },
+}
+
+/// How long a model stays that nobody uses, until its memory is needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// As the settings say.
+    #[default]
+    Default,
+    For(Duration),
+    Forever,
 }
 
 /// A load in progress, shared by all who wait for it.
@@ -136,8 +148,8 @@ impl Pool {
         let mut state = self.shared.lock();
         match &loaded {
             Ok(model) => {
-                let model = model.clone();
-                let slot = Slot::Loaded { model, source, last_used: Instant::now() };
+                let (model, last_used, keep) = (model.clone(), Instant::now(), Keep::Default);
+                let slot = Slot::Loaded { model, source, last_used, keep };
                 state.slots.insert(name.to_string(), slot);
             }
             Err(error) => {
@@ -164,6 +176,18 @@ impl Pool {
         true
     }
 
+    /// How long this model stays when nobody uses it, until it is unloaded. `false` if it is not
+    /// loaded.
+    pub fn keep(&self, name: &str, time: Keep) -> bool {
+        let mut state = self.shared.lock();
+        let Some(Slot::Loaded { keep, .. }) = state.slots.get_mut(name) else { return false };
+        *keep = time;
+        drop(state);
+        // The sweeper may have to act now.
+        self.shared.changed.notify_all();
+        true
+    }
+
     /// What each model does now, by name.
     pub fn activity(&self) -> Vec<ModelActivity> {
         let state = self.shared.lock();
@@ -171,13 +195,25 @@ impl Pool {
             .slots
             .iter()
             .map(|(name, slot)| {
-                let (state, info, stats) = match slot {
-                    Slot::Loading(_) => (ModelState::Loading, None, ModelStats::default()),
-                    Slot::Loaded { model, .. } => {
-                        (ModelState::Loaded, Some(model.info().clone()), model.stats())
-                    }
-                };
-                ModelActivity { name: name.clone(), state, info, stats }
+                let name = name.clone();
+                match slot {
+                    Slot::Loading(_) => ModelActivity {
+                        name,
+                        state: ModelState::Loading,
+                        info: None,
+                        stats: ModelStats::default(),
+                        expires_in: None,
+                    },
+                    Slot::Loaded { model, last_used, keep, .. } => ModelActivity {
+                        name,
+                        state: ModelState::Loaded,
+                        info: Some(model.info().clone()),
+                        stats: model.stats(),
+                        expires_in: keep
+                            .time(self.shared.config.keep_alive_s)
+                            .map(|time| time.saturating_sub(last_used.elapsed())),
+                    },
+                }
             })
             .collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -231,7 +267,7 @@ impl Shared {
         let mut state = self.lock();
         loop {
             match state.slots.get_mut(name) {
-                Some(Slot::Loaded { model, source: loaded, last_used })
+                Some(Slot::Loaded { model, source: loaded, last_used, .. })
                     if model.is_alive() && loaded == source =>
                 {
                     *last_used = Instant::now();
@@ -353,13 +389,12 @@ impl State {
     /// Takes out models that have been idle for too long or have failed; work renews the time.
     fn take_expired(&mut self, keep_alive_s: u64) -> Vec<(String, Model)> {
         let now = Instant::now();
-        let keep_alive = Duration::from_secs(keep_alive_s);
         let mut gone = Vec::new();
         for (name, slot) in &mut self.slots {
-            let Slot::Loaded { model, last_used, .. } = slot else { continue };
+            let Slot::Loaded { model, last_used, keep, .. } = slot else { continue };
             if model.is_idle() {
-                let is_expired = keep_alive_s > 0 && now - *last_used >= keep_alive;
-                if is_expired {
+                let time = keep.time(keep_alive_s);
+                if time.is_some_and(|time| now - *last_used >= time) {
                     gone.push(name.clone());
                 }
             } else {
@@ -374,6 +409,17 @@ impl State {
             _ => None,
         });
         taken.collect()
+    }
+}
+
+impl Keep {
+    /// `None` is for ever. `default_s`: the settings' time, 0 is for ever too.
+    fn time(self, default_s: u64) -> Option<Duration> {
+        match self {
+            Keep::Default => (default_s > 0).then(|| Duration::from_secs(default_s)),
+            Keep::For(time) => Some(time),
+            Keep::Forever => None,
+        }
     }
 }
 

@@ -181,7 +181,10 @@ impl ActiveSequence {
         };
         let step = self.stops.push(&piece);
         let mut text = step.text;
-        let reason = if is_end || step.stopped {
+        let reason = if step.stopped {
+            let met = self.stops.met().and_then(|index| u16::try_from(index).ok());
+            Some(FinishReason::StopText(met.unwrap_or_default()))
+        } else if is_end {
             Some(FinishReason::Stop)
         } else if self.tokens.len() >= self.most_tokens {
             Some(FinishReason::Length)

@@ -3,6 +3,8 @@
 //! The local engine implements it in the root package (`src/local.rs`); remote channels will
 //! implement it here.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use hearth_store::UserId;
 
@@ -36,11 +38,20 @@ pub trait Backend: Send + Sync {
         Err(no_vectors(&request.model))
     }
 
+    /// Tokens of the request's prompt, as [`Backend::generate`] would count them.
+    async fn count_tokens(&self, request: GenerateRequest) -> Result<u32>;
+
     /// Makes the model ready to answer; returns when it is.
     async fn load(&self, model: &str) -> Result<()>;
 
     /// Frees the model's memory once its running requests have ended.
     async fn unload(&self, model: &str) -> Result<()>;
+
+    /// How long the model stays loaded when nothing uses it; goes until another time is told or
+    /// the model is unloaded.
+    async fn keep(&self, _model: &str, _time: KeepAlive) -> Result<()> {
+        Ok(())
+    }
 
     /// What each loaded model does now.
     fn activity(&self) -> Vec<Activity>;
@@ -79,11 +90,24 @@ pub enum ModelState {
     Loaded,
 }
 
+/// How long an idle model stays loaded. Memory that others need ends it before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepAlive {
+    For(Duration),
+    Forever,
+}
+
 /// Load of one model, for the machine panel and the metrics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Activity {
     pub model: String,
     pub memory_bytes: u64,
+    /// Part of it that a GPU holds.
+    pub gpu_bytes: u64,
+    /// Longest prompt and answer together.
+    pub context_tokens: u32,
+    /// How long it stays if nothing uses it; `None` is for ever.
+    pub expires_in: Option<Duration>,
     pub running: u32,
     pub waiting: u32,
     /// How long a request would wait that came now.

@@ -2,4 +2,9 @@
 //!
 //! No dialect knows another one.
 
+pub mod anthropic;
+mod fields;
+pub mod ollama;
 pub mod openai;
+pub mod responses;
+mod tools;

@@ -34,6 +34,8 @@ pub enum Wanted {
 pub enum EmbedInput {
     /// The model's own first and last tokens are put around it.
     Text(String),
+    /// The same, cut off where the model's context ends.
+    Cut(String),
     /// Taken as they are; never empty.
     Tokens(Vec<u32>),
 }
@@ -43,6 +45,8 @@ pub enum EmbedInput {
 pub struct Embedding {
     /// Tokens of all texts.
     pub prompt_tokens: u32,
+    /// Tokens that were cut off.
+    pub dropped_tokens: u32,
     pub vectors: oneshot::Receiver<Result<Vec<Vec<f32>>>>,
 }
 
@@ -52,4 +56,13 @@ pub struct Embedded {
     /// One per input, in their order, all of one length: 1 where scores were wanted.
     pub vectors: Vec<Vec<f32>>,
     pub usage: crate::event::Usage,
+}
+
+/// The first `wanted` numbers of a vector, scaled to length 1 anew.
+pub fn shorten(vector: &[f32], wanted: usize) -> Vec<f32> {
+    let kept = &vector[..wanted.min(vector.len())];
+    let length = kept.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+    // A vector of nothing stays one.
+    let scale = 1.0 / length.max(1e-12);
+    kept.iter().map(|x| (f64::from(*x) * scale) as f32).collect()
 }

@@ -12,6 +12,9 @@ pub enum Error {
     /// The request itself is wrong. `param` is the field's name in the dialect.
     #[error("{message}")]
     Invalid { param: Option<String>, message: String },
+    /// The model cannot do what the request asks for.
+    #[error("{message}")]
+    Unsupported { model: String, feature: Feature, message: String },
     #[error("The model `{0}` does not exist or you do not have access to it.")]
     NoModel(String),
     #[error(
@@ -63,6 +66,17 @@ pub enum Error {
     /// Not the caller's fault; the log line with the request id says what happened.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+/// What some models do and others do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// To answer chats.
+    Chat,
+    /// To continue texts.
+    Generate,
+    Tools,
+    Thinking,
 }
 
 /// What the store refuses, in the words of this room.

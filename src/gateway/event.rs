@@ -16,6 +16,8 @@ pub enum Event {
     Text { choice: u16, text: String, tokens: Vec<TokenLogprob> },
     /// More of what a choice thinks or calls, in the same way.
     Aside { choice: u16, aside: Aside, tokens: Vec<TokenLogprob> },
+    /// Prompt and answer as tokens, where the request asked for them; once, before `Done`.
+    Context { tokens: Vec<u32> },
     /// One choice has ended; exactly once per choice.
     Finished { choice: u16, reason: FinishReason },
     /// Everything has ended; exactly once, last.
@@ -36,8 +38,10 @@ pub enum Aside {
 /// Why a choice ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {
-    /// End-of-sequence token or a stop text.
+    /// End-of-sequence token.
     Stop,
+    /// This one of the request's stop texts.
+    StopText(u16),
     /// `max_tokens` or the context was reached.
     Length,
     /// The model has called tools and waits for what they give.
@@ -67,6 +71,14 @@ pub struct Usage {
     pub queue_ms: u64,
     pub first_token_ms: u64,
     pub total_ms: u64,
+    /// Tokens of the prompt that were left out because it did not fit; not in `prompt_tokens`.
+    pub dropped_tokens: u32,
+    /// Until the model was loaded; almost nothing if it was.
+    pub load_ns: u64,
+    /// From the first step that ran the request until its first token.
+    pub prompt_ns: u64,
+    /// From the first token until the end.
+    pub answer_ns: u64,
 }
 
 /// Events of one request. Dropping it cancels the request within one step of the engine.

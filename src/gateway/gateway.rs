@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::backend::{Activity, Backend, ServedModel};
+use crate::backend::{Activity, Backend, KeepAlive, ServedModel};
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -141,6 +141,34 @@ impl Gateway {
         caller.require_admin()?;
         let (backend, model) = self.find(caller, model)?;
         backend.load(&model.name).await
+    }
+
+    /// Tokens of a request's prompt; nothing is generated.
+    pub async fn count_tokens(&self, caller: &Caller, mut request: GenerateRequest) -> Result<u32> {
+        let _slot = self.admit(caller, 1)?;
+        let limit = Duration::from_secs(u64::from(self.inner.config.request_timeout_s));
+        let (backend, model) = self.find(caller, &request.model)?;
+        request.model = model.name;
+        tokio::time::timeout(limit, backend.count_tokens(request))
+            .await
+            .map_err(|_| Error::TimedOut { limit })?
+    }
+
+    /// Makes a model ready as a request would, for everyone who may use it.
+    pub async fn prepare(&self, caller: &Caller, model: &str) -> Result<()> {
+        let _slot = self.admit(caller, 1)?;
+        let limit = Duration::from_secs(u64::from(self.inner.config.request_timeout_s));
+        let (backend, model) = self.find(caller, model)?;
+        tokio::time::timeout(limit, backend.load(&model.name))
+            .await
+            .map_err(|_| Error::TimedOut { limit })?
+    }
+
+    /// How long a model stays loaded when nothing uses it. For admins.
+    pub async fn keep(&self, caller: &Caller, model: &str, time: KeepAlive) -> Result<()> {
+        caller.require_admin()?;
+        let (backend, model) = self.find(caller, model)?;
+        backend.keep(&model.name, time).await
     }
 
     /// Frees a model's memory once its running requests have ended. For admins.

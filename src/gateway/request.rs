@@ -30,6 +30,32 @@ pub struct GenerateRequest {
     /// Whether the answer starts with the prompt itself (`/v1/completions` only).
     pub echo: bool,
     pub rules: AnswerRules,
+    pub window: Window,
+    /// How tokens are drawn where neither `sampling` nor the model says: dialects differ in it.
+    pub fallback: Sampling,
+}
+
+/// How prompt and answer share the model's context.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    /// Most tokens of prompt and answer together; `None` is all that the model has.
+    pub limit_tokens: Option<u32>,
+    pub overflow: Overflow,
+    /// An earlier conversation that the prompt goes on with, as [`crate::event::Event::Context`]
+    /// told it.
+    pub before: Vec<u32>,
+    /// Whether the answer ends with [`crate::event::Event::Context`].
+    pub tells_context: bool,
+}
+
+/// What happens to a prompt that does not fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    #[default]
+    Refuse,
+    /// Its oldest part is left out, and the usage says how much: of a chat whole messages, but
+    /// neither system messages nor the last one; of a text tokens.
+    DropOldest,
 }
 
 /// What the answer is made of, beyond plain text. The default is plain text.
@@ -42,6 +68,41 @@ pub struct AnswerRules {
     /// What else the model's chat template may look at, such as `enable_thinking`: true, false or
     /// numbers. At most [`MAX_TEMPLATE_OPTIONS`].
     pub template_options: Map<String, Value>,
+    pub thinking: Thinking,
+}
+
+/// Whether the model is to think before it speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Thinking {
+    /// As it does by itself.
+    #[default]
+    AsModel,
+    Off,
+    /// A model that cannot answers all the same.
+    IfAble(Option<Effort>),
+    /// A model that cannot is an error.
+    On(Option<Effort>),
+}
+
+/// How much a model that can choose is to think.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    Low,
+    Medium,
+    High,
+    Max,
+}
+
+impl Effort {
+    /// The word that chat templates know.
+    pub fn name(self) -> &'static str {
+        match self {
+            Effort::Low => "low",
+            Effort::Medium => "medium",
+            Effort::High => "high",
+            Effort::Max => "max",
+        }
+    }
 }
 
 /// Tools that the model may call; the caller runs them.
@@ -94,6 +155,8 @@ pub enum AnswerFormat {
 
 /// Most tools in one request.
 pub const MAX_TOOLS: usize = 128;
+/// Most messages of one chat.
+pub const MAX_MESSAGES: usize = 10_000;
 /// Most calls in one message.
 pub const MAX_CALLS: usize = 128;
 /// Most options for the chat template.

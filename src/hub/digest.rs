@@ -38,6 +38,11 @@ impl Digest {
         Digest(hasher.finalize().into())
     }
 
+    /// The 64 digits alone.
+    pub fn hex(&self) -> String {
+        hex::encode(self.0)
+    }
+
     /// The blob's file name, `sha256-<hex>`.
     pub fn file_name(&self) -> String {
         format!("sha256-{}", hex::encode(self.0))

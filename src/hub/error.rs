@@ -23,6 +23,9 @@ pub enum Error {
     NotAModel { path: String },
     #[error("a manifest or digest is damaged: {0}")]
     BadManifest(String),
+    /// A file that was to be sent before it is used.
+    #[error("blob \"{0}\" not found")]
+    NoBlob(crate::digest::Digest),
     #[error("the import was cancelled")]
     Cancelled,
     #[error("{doing}: {source}")]

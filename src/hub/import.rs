@@ -120,13 +120,15 @@ impl Candidate {
 impl Description {
     /// What a list shows of a checked model.
     pub(crate) fn of(model: &ModelFile, now: i64) -> Description {
+        let template = chat_template(&model.tokenizer);
         Description {
             model_format: model.format.label().to_owned(),
             model_family: model.shape.architecture.name().to_owned(),
             file_type: model.quantization().to_owned(),
             parameters: model.parameters(),
             context_length: model.shape.context_tokens as u64,
-            has_chat_template: has_chat_template(&model.tokenizer),
+            has_chat_template: template.is_some(),
+            capabilities: capabilities(model, template.as_deref()),
             created_at: now,
         }
     }
@@ -170,12 +172,35 @@ pub(crate) fn persist(file: tempfile::NamedTempFile, path: &Path) -> Result<()> 
     File::open(parent).and_then(|directory| directory.sync_all()).doing(doing)
 }
 
-/// Whether the model says how a chat is written down.
-fn has_chat_template(source: &TokenizerSource) -> bool {
+/// How the model says that a chat is written down.
+pub(crate) fn chat_template(source: &TokenizerSource) -> Option<String> {
     match source {
-        TokenizerSource::Gguf(metadata) => metadata.get("tokenizer.chat_template").is_some(),
+        TokenizerSource::Gguf(metadata) => match metadata.get("tokenizer.chat_template")? {
+            hearth_formats::gguf::Value::String(text) => Some(text.clone()),
+            _ => Some(String::new()),
+        },
         TokenizerSource::HuggingFace(texts) => {
-            texts.chat_template.is_some() || texts.tokenizer_config.contains_key("chat_template")
+            let listed = || texts.tokenizer_config.get("chat_template");
+            texts.chat_template.clone().or_else(|| {
+                // A list of templates is searched as the text that it is.
+                listed()
+                    .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            })
         }
     }
+}
+
+/// What a model can do, as far as its shape and template tell.
+fn capabilities(model: &ModelFile, template: Option<&str>) -> Vec<String> {
+    if model.shape.encoder.is_some() {
+        return vec!["embedding".to_owned()];
+    }
+    let template = template.unwrap_or_default();
+    let thinks = ["</think>", "[/THINK]", "</seed:think>", "<|END_THINKING|>"];
+    let all = [
+        ("completion", true),
+        ("tools", template.contains("tools")),
+        ("thinking", thinks.iter().any(|mark| template.contains(mark))),
+    ];
+    all.into_iter().filter(|(_, can)| *can).map(|(name, _)| name.to_owned()).collect()
 }

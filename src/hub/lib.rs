@@ -11,8 +11,13 @@ pub mod import;
 pub mod library;
 pub mod manifest;
 pub mod name;
+pub mod pull;
 mod sweep;
 
+pub use digest::Digest;
 pub use error::{Error, Result};
-pub use library::{Entry, Library, Origin, Source};
+pub use library::{
+    Base, Changes, Entry, FileFacts, Library, Origin, Profile, ProfileMessage, Source,
+};
 pub use name::ModelName;
+pub use pull::{PullError, PullEvent, PullProgress, PullRequest, PullStage, PullWatch, Pulls};

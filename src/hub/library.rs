@@ -1,5 +1,8 @@
 //! The list of models on this machine, and where each one's files are.
 
+mod create;
+mod profile;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -12,9 +15,12 @@ use hearth_formats::ModelFile;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::import::{Candidate, OnProgress, persist, write_blob};
-use crate::manifest::{Description, GGUF_TYPE, Layer, Manifest, read_json};
+use crate::manifest::{Description, GGUF_TYPE, Layer, Manifest, read_json, read_with_digest};
 use crate::name::ModelName;
 use crate::sweep::{Used, sweep};
+
+pub use create::{Base, Changes};
+pub use profile::{FileFacts, Profile, ProfileMessage};
 
 /// Every model that this machine can load by itself.
 ///
@@ -38,6 +44,8 @@ pub struct Entry {
     pub description: Description,
     /// Bytes of the model's files.
     pub size_bytes: u64,
+    /// What tells two models of one name apart: 64 hexadecimal digits of the manifest's SHA-256.
+    pub digest: String,
 }
 
 /// Where a model came from.
@@ -113,10 +121,8 @@ impl Library {
         if let Some(bytes) = self.builtins.get(name) {
             return Ok(Source::Static(bytes));
         }
-        if !self.entries().contains_key(name) {
-            return Err(Error::NotFound(name.clone()));
-        }
-        let manifest: Manifest = read_json(&self.manifest_path(name))?;
+        let stored = self.stored(name).ok_or_else(|| Error::NotFound(name.clone()))?;
+        let manifest: Manifest = read_json(&self.manifest_path(&stored))?;
         match manifest.layers.iter().find(|layer| layer.media_type == GGUF_TYPE) {
             Some(layer) => Ok(Source::Path(self.blob_path(&layer.digest))),
             None => self.linked_folder(&manifest).map(Source::Path),
@@ -131,7 +137,7 @@ impl Library {
         now: i64,
         on_progress: OnProgress<'_>,
     ) -> Result<Entry> {
-        let name: ModelName = name.parse()?;
+        let name = name.parse::<ModelName>()?.to_lowercase();
         self.check_is_new(&name)?;
         let candidate = Candidate::check(path, now)?;
         let _changing = lock(&self.changing);
@@ -150,7 +156,7 @@ impl Library {
         if self.builtins.contains_key(&source) {
             return Err(Error::Builtin(source));
         }
-        let destination: ModelName = destination.parse()?;
+        let destination = destination.parse::<ModelName>()?.to_lowercase();
         let _changing = lock(&self.changing);
         self.publish(destination, &read_json(&self.manifest_path(&source))?)
     }
@@ -195,17 +201,26 @@ impl Library {
     /// Writes the manifest and lists the model.
     fn publish(&self, name: ModelName, manifest: &Manifest) -> Result<Entry> {
         self.check_is_new(&name)?;
-        let path = self.manifest_path(&name);
+        self.write_manifest(&name, manifest)?;
+        let entry = self.read_entry(&name)?;
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(name, entry.clone());
+        Ok(entry)
+    }
+
+    fn write_manifest(&self, name: &ModelName, manifest: &Manifest) -> Result<()> {
+        let path = self.manifest_path(name);
         let folder = path.parent().expect("a manifest path has four parts");
         let doing = || format!("write {}", path.display());
         fs::create_dir_all(folder).doing(doing)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.root).doing(doing)?;
         serde_json::to_writer(&mut file, manifest).map_err(std::io::Error::from).doing(doing)?;
         file.flush().doing(doing)?;
-        persist(file, &path)?;
-        let entry = self.read_entry(&name)?;
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(name, entry.clone());
-        Ok(entry)
+        persist(file, &path)
+    }
+
+    /// The name as it is spelled in the store.
+    fn stored(&self, name: &ModelName) -> Option<ModelName> {
+        self.entries().get_key_value(name).map(|(stored, _)| stored.clone())
     }
 
     fn check_is_new(&self, name: &ModelName) -> Result<()> {
@@ -224,7 +239,7 @@ impl Library {
         let _linking = lock(&self.linking);
         let folder = self.folder_path(manifest);
         fs::create_dir_all(&folder).doing(|| format!("create {}", folder.display()))?;
-        for layer in &manifest.layers {
+        for layer in manifest.layers.iter().filter(|layer| !profile::is_text(layer)) {
             let name = layer.name.as_deref().unwrap_or_default();
             // The manifest may come from elsewhere: only a plain file name may be linked.
             if name.is_empty() || Path::new(name).file_name() != Some(name.as_ref()) {
@@ -284,14 +299,19 @@ impl Library {
     }
 
     fn read_entry(&self, name: &ModelName) -> Result<Entry> {
-        let manifest: Manifest = read_json(&self.manifest_path(name))?;
-        let description = read_json(&self.blob_path(&manifest.config.digest))?;
+        let (manifest, digest): (Manifest, _) = read_with_digest(&self.manifest_path(name))?;
+        let mut description: Description = read_json(&self.blob_path(&manifest.config.digest))?;
+        if description.capabilities.is_empty() {
+            description.capabilities.push("completion".to_owned());
+        }
         for digest in manifest.digests() {
             let path = self.blob_path(&digest);
             path.metadata().doing(|| format!("open {}", path.display()))?;
         }
         let size_bytes = manifest.model_bytes();
-        Ok(Entry { name: name.clone(), origin: Origin::Imported, description, size_bytes })
+        let digest = digest.hex();
+        let (name, origin) = (name.clone(), Origin::Imported);
+        Ok(Entry { name, origin, description, size_bytes, digest })
     }
 
     fn manifest_path(&self, name: &ModelName) -> PathBuf {
@@ -320,7 +340,10 @@ fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
 fn builtin_entry(name: ModelName, bytes: &'static [u8]) -> Result<Entry> {
     let model = ModelFile::from_static(bytes)?;
     let description = Description::of(&model, 0);
-    Ok(Entry { name, origin: Origin::Builtin, description, size_bytes: bytes.len() as u64 })
+    let origin = Origin::Builtin;
+    // Its bytes are the program's; hashing them would take longer than the rest of the start.
+    let digest = Digest::of(format!("{name} {}", env!("CARGO_PKG_VERSION")).as_bytes()).hex();
+    Ok(Entry { name, origin, description, size_bytes: bytes.len() as u64, digest })
 }
 
 /// Names in a directory; an absent directory has none.

@@ -55,6 +55,10 @@ pub struct Description {
     pub parameters: u64,
     pub context_length: u64,
     pub has_chat_template: bool,
+    /// What it can do, in Ollama's words: `completion`, `tools`, `thinking`, `embedding`. Never
+    /// empty in an [`crate::Entry`]; older versions did not write it down.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
     /// Unix seconds.
     pub created_at: i64,
 }
@@ -84,6 +88,11 @@ impl Manifest {
 
 /// Reads a bounded JSON file.
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    read_with_digest(path).map(|(value, _)| value)
+}
+
+/// The same, with the digest of what was read.
+pub(crate) fn read_with_digest<T: serde::de::DeserializeOwned>(path: &Path) -> Result<(T, Digest)> {
     let file = std::fs::File::open(path).doing(|| format!("open {}", path.display()))?;
     let mut text = Vec::new();
     file.take(MAX_JSON_BYTES + 1)
@@ -92,6 +101,7 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T
     if text.len() as u64 > MAX_JSON_BYTES {
         return Err(Error::BadManifest(format!("{} is larger than 1 MiB", path.display())));
     }
-    serde_json::from_slice(&text)
-        .map_err(|error| Error::BadManifest(format!("{}: {error}", path.display())))
+    let value = serde_json::from_slice(&text)
+        .map_err(|error| Error::BadManifest(format!("{}: {error}", path.display())))?;
+    Ok((value, Digest::of(&text)))
 }

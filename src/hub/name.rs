@@ -2,7 +2,9 @@
 //!
 //! Every part is checked against a small alphabet before it can become a path.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -17,8 +19,9 @@ const DEFAULT_TAG: &str = "latest";
 const MAX_HOST_BYTES: usize = 350;
 const MAX_PART_BYTES: usize = 80;
 
-/// A whole model name. Two spellings of one name are equal: case does not count.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// A whole model name. It keeps its spelling, because registries ask for it, but two spellings of
+/// one name are equal: case does not count.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ModelName {
     host: String,
@@ -28,6 +31,44 @@ pub struct ModelName {
 }
 
 impl ModelName {
+    /// The registry's host, with its port if it has one of its own.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The part before the model: a user, team or organisation.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The part that names the model alone.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// The part after the colon.
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// Spelled in lower case.
+    pub(crate) fn to_lowercase(&self) -> ModelName {
+        let [host, namespace, model, tag] = self.parts().map(str::to_ascii_lowercase);
+        ModelName { host, namespace, model, tag }
+    }
+
+    fn parts(&self) -> [&str; 4] {
+        [&self.host, &self.namespace, &self.model, &self.tag]
+    }
+
+    /// What equality and order go by.
+    fn folded(&self) -> impl Iterator<Item = u8> + '_ {
+        // No part contains a slash, so the parts cannot flow into each other.
+        self.parts()
+            .into_iter()
+            .flat_map(|part| part.bytes().map(|byte| byte.to_ascii_lowercase()).chain([b'/']))
+    }
+
     /// Where the manifest lies below `manifests/`.
     pub fn manifest_path(&self) -> PathBuf {
         [&self.host, &self.namespace, &self.model, &self.tag].iter().collect()
@@ -37,6 +78,32 @@ impl ModelName {
     pub(crate) fn from_parts(parts: [&str; 4]) -> Result<ModelName> {
         let [host, namespace, model, tag] = parts;
         format!("{host}/{namespace}/{model}:{tag}").parse()
+    }
+}
+
+impl PartialEq for ModelName {
+    fn eq(&self, other: &ModelName) -> bool {
+        self.folded().eq(other.folded())
+    }
+}
+
+impl Eq for ModelName {}
+
+impl PartialOrd for ModelName {
+    fn partial_cmp(&self, other: &ModelName) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ModelName {
+    fn cmp(&self, other: &ModelName) -> Ordering {
+        self.folded().cmp(other.folded())
+    }
+}
+
+impl Hash for ModelName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.folded().for_each(|byte| state.write_u8(byte));
     }
 }
 
@@ -64,13 +131,8 @@ impl FromStr for ModelName {
         check(namespace, MAX_PART_BYTES, |_| false).map_err(bad)?;
         check(model, MAX_PART_BYTES, |b| b == b'.').map_err(bad)?;
         check(tag, MAX_PART_BYTES, |b| b == b'.').map_err(bad)?;
-        let lower = str::to_ascii_lowercase;
-        Ok(ModelName {
-            host: lower(host),
-            namespace: lower(namespace),
-            model: lower(model),
-            tag: lower(tag),
-        })
+        let [host, namespace, model, tag] = [host, namespace, model, tag].map(str::to_owned);
+        Ok(ModelName { host, namespace, model, tag })
     }
 }
 
@@ -96,13 +158,13 @@ fn check(
 /// The short form: default host, namespace and tag are left out.
 impl fmt::Display for ModelName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host != DEFAULT_HOST {
+        if !self.host.eq_ignore_ascii_case(DEFAULT_HOST) {
             write!(f, "{}/{}/", self.host, self.namespace)?;
-        } else if self.namespace != DEFAULT_NAMESPACE {
+        } else if !self.namespace.eq_ignore_ascii_case(DEFAULT_NAMESPACE) {
             write!(f, "{}/", self.namespace)?;
         }
         f.write_str(&self.model)?;
-        if self.tag != DEFAULT_TAG {
+        if !self.tag.eq_ignore_ascii_case(DEFAULT_TAG) {
             write!(f, ":{}", self.tag)?;
         }
         Ok(())
@@ -132,15 +194,17 @@ mod tests {
     fn defaults_are_filled_in_and_left_out_again() {
         for (written, shown) in [
             ("stories260k", "stories260k"),
-            ("Stories260K:latest", "stories260k"),
+            ("Stories260K:latest", "Stories260K"),
             ("library/qwen3:0.6b", "qwen3:0.6b"),
             ("me/qwen3", "me/qwen3"),
-            ("hf.co/Qwen/Qwen3-GGUF:Q4_K_M", "hf.co/qwen/qwen3-gguf:q4_k_m"),
+            ("hf.co/Qwen/Qwen3-GGUF:Q4_K_M", "hf.co/Qwen/Qwen3-GGUF:Q4_K_M"),
             ("localhost:5000/a/b:c", "localhost:5000/a/b:c"),
         ] {
             let name: ModelName = written.parse().unwrap();
             assert_eq!(name.to_string(), shown);
             assert_eq!(shown.parse::<ModelName>().unwrap(), name);
+            assert_eq!(written.to_uppercase().parse::<ModelName>().unwrap(), name);
+            assert_eq!(name.to_lowercase(), name);
         }
     }
 

@@ -3,11 +3,14 @@
 //! A handler fails with a [`Failure`]; [`crate::edge`] gives it the shape of the path's dialect
 //! and writes what the client must not see to the log.
 
+mod ollama;
+
 use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hearth_gateway::Error as GatewayError;
+use hearth_gateway::error::Feature;
 use hearth_hub::Error as HubError;
 use hearth_store::Error as StoreError;
 use serde_json::{Value, json};
@@ -32,6 +35,8 @@ pub(crate) struct Failure {
     pub(crate) retry_after: Option<Duration>,
     /// For the log alone.
     pub(crate) detail: Option<String>,
+    /// What happened, for dialects that have words of their own for it.
+    pub(crate) cause: Option<Box<GatewayError>>,
 }
 
 /// How errors look, by the path of the request.
@@ -39,6 +44,10 @@ pub(crate) struct Failure {
 pub(crate) enum Dialect {
     /// `/v1/…`
     OpenAi,
+    /// `/v1/messages…`
+    Anthropic,
+    /// `/api/…`
+    Ollama,
     /// Everything else.
     Hearth,
 }
@@ -46,7 +55,18 @@ pub(crate) enum Dialect {
 impl Dialect {
     /// The dialect that is spoken at this path.
     pub(crate) fn of(path: &str) -> Dialect {
-        if path == "/v1" || path.starts_with("/v1/") { Dialect::OpenAi } else { Dialect::Hearth }
+        let is_below = |root: &str| {
+            path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if is_below("/v1/messages") {
+            Dialect::Anthropic
+        } else if is_below("/v1") {
+            Dialect::OpenAi
+        } else if is_below("/api") {
+            Dialect::Ollama
+        } else {
+            Dialect::Hearth
+        }
     }
 }
 
@@ -57,7 +77,8 @@ impl Failure {
         message: impl Into<String>,
     ) -> Failure {
         let message = message.into();
-        Failure { status, code, message, param: None, retry_after: None, detail: None }
+        let (param, retry_after, detail, cause) = (None, None, None, None);
+        Failure { status, code, message, param, retry_after, detail, cause }
     }
 
     /// 400 with a sentence that says what to do.
@@ -88,15 +109,46 @@ impl Failure {
             }}),
             Dialect::OpenAi => {
                 let (kind, code) = self.open_ai();
-                let message = if self.status.is_server_error() {
-                    format!("{} (request id {request_id})", self.message)
-                } else {
-                    self.message.clone()
-                };
+                let message = self.with_id(&self.message, request_id);
                 json!({ "error": {
                     "message": message, "type": kind, "param": self.param, "code": code,
                 }})
             }
+            Dialect::Anthropic => json!({
+                "type": "error",
+                "error": { "type": self.anthropic(), "message": self.message },
+                "request_id": request_id,
+            }),
+            Dialect::Ollama => {
+                let message = match &self.cause {
+                    Some(cause) => ollama::text(cause),
+                    None => self.message.clone(),
+                };
+                json!({ "error": self.with_id(&message, request_id) })
+            }
+        }
+    }
+
+    /// A fault of the server names the request, so that its log line can be found.
+    fn with_id(&self, message: &str, request_id: &str) -> String {
+        match self.status.is_server_error() && self.retry_after.is_none() {
+            true => format!("{message} (request id {request_id})"),
+            false => message.to_owned(),
+        }
+    }
+
+    /// `type` as Anthropic's clients know it.
+    fn anthropic(&self) -> &'static str {
+        match self.status {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::FORBIDDEN => "permission_error",
+            StatusCode::NOT_FOUND => "not_found_error",
+            StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            StatusCode::SERVICE_UNAVAILABLE => "overloaded_error",
+            StatusCode::GATEWAY_TIMEOUT => "timeout_error",
+            status if status.is_server_error() => "api_error",
+            _ => "invalid_request_error",
         }
     }
 
@@ -128,43 +180,55 @@ impl IntoResponse for Failure {
 
 impl From<GatewayError> for Failure {
     fn from(error: GatewayError) -> Failure {
-        use GatewayError as E;
-        let failure = |status, code| Failure::new(status, code, error.to_string());
-        match &error {
-            E::Invalid { param, .. } => {
-                failure(StatusCode::BAD_REQUEST, "invalid_request").about(param.clone())
-            }
-            E::NoModel(_) => {
-                failure(StatusCode::NOT_FOUND, "model_not_found").about(Some("model".to_owned()))
-            }
-            // Without a param: which field holds the prompt is the route's matter.
-            E::ContextFull { .. } => failure(StatusCode::BAD_REQUEST, "context_full"),
-            E::TooBig { .. } => failure(StatusCode::SERVICE_UNAVAILABLE, "model_too_big"),
-            E::BadModel { .. } => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_model"),
-            E::Busy { retry_after } => {
-                failure(StatusCode::TOO_MANY_REQUESTS, "busy").retry_after(*retry_after)
-            }
-            E::Overloaded { retry_after } => {
-                failure(StatusCode::SERVICE_UNAVAILABLE, "overloaded").retry_after(*retry_after)
-            }
-            E::NotSignedIn => failure(StatusCode::UNAUTHORIZED, "sign_in_required"),
-            E::WrongCredentials => failure(StatusCode::UNAUTHORIZED, "wrong_credentials"),
-            E::TooManyAttempts { retry_after } => {
-                failure(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts")
-                    .retry_after(*retry_after)
-            }
-            E::WrongSetupCode => failure(StatusCode::FORBIDDEN, "wrong_setup_code"),
-            E::WeakPassword(_) => failure(StatusCode::BAD_REQUEST, "weak_password"),
-            E::InvalidName(_) => failure(StatusCode::BAD_REQUEST, "invalid_name"),
-            E::Forbidden(_) => failure(StatusCode::FORBIDDEN, "forbidden"),
-            E::NotFound => failure(StatusCode::NOT_FOUND, "not_found"),
-            E::Conflict { code, .. } => failure(StatusCode::CONFLICT, code),
-            E::TimedOut { .. } => failure(StatusCode::GATEWAY_TIMEOUT, "timed_out"),
-            E::Draining => {
-                failure(StatusCode::SERVICE_UNAVAILABLE, "draining").retry_after(DRAINING_RETRY)
-            }
-            E::Internal(detail) => Failure::internal(detail),
+        let cause = Some(Box::new(error.clone()));
+        Failure { cause, ..of_gateway(&error) }
+    }
+}
+
+fn of_gateway(error: &GatewayError) -> Failure {
+    use GatewayError as E;
+    let failure = |status, code| Failure::new(status, code, error.to_string());
+    match error {
+        E::Invalid { param, .. } => {
+            failure(StatusCode::BAD_REQUEST, "invalid_request").about(param.clone())
         }
+        E::Unsupported { feature, .. } => {
+            let param = match feature {
+                Feature::Chat | Feature::Generate => "model",
+                Feature::Tools => "tools",
+                Feature::Thinking => "think",
+            };
+            failure(StatusCode::BAD_REQUEST, "invalid_request").about(Some(param.to_owned()))
+        }
+        E::NoModel(_) => {
+            failure(StatusCode::NOT_FOUND, "model_not_found").about(Some("model".to_owned()))
+        }
+        // Without a param: which field holds the prompt is the route's matter.
+        E::ContextFull { .. } => failure(StatusCode::BAD_REQUEST, "context_full"),
+        E::TooBig { .. } => failure(StatusCode::SERVICE_UNAVAILABLE, "model_too_big"),
+        E::BadModel { .. } => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_model"),
+        E::Busy { retry_after } => {
+            failure(StatusCode::TOO_MANY_REQUESTS, "busy").retry_after(*retry_after)
+        }
+        E::Overloaded { retry_after } => {
+            failure(StatusCode::SERVICE_UNAVAILABLE, "overloaded").retry_after(*retry_after)
+        }
+        E::NotSignedIn => failure(StatusCode::UNAUTHORIZED, "sign_in_required"),
+        E::WrongCredentials => failure(StatusCode::UNAUTHORIZED, "wrong_credentials"),
+        E::TooManyAttempts { retry_after } => {
+            failure(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts").retry_after(*retry_after)
+        }
+        E::WrongSetupCode => failure(StatusCode::FORBIDDEN, "wrong_setup_code"),
+        E::WeakPassword(_) => failure(StatusCode::BAD_REQUEST, "weak_password"),
+        E::InvalidName(_) => failure(StatusCode::BAD_REQUEST, "invalid_name"),
+        E::Forbidden(_) => failure(StatusCode::FORBIDDEN, "forbidden"),
+        E::NotFound => failure(StatusCode::NOT_FOUND, "not_found"),
+        E::Conflict { code, .. } => failure(StatusCode::CONFLICT, code),
+        E::TimedOut { .. } => failure(StatusCode::GATEWAY_TIMEOUT, "timed_out"),
+        E::Draining => {
+            failure(StatusCode::SERVICE_UNAVAILABLE, "draining").retry_after(DRAINING_RETRY)
+        }
+        E::Internal(detail) => Failure::internal(detail),
     }
 }
 
@@ -190,6 +254,7 @@ impl From<HubError> for Failure {
             HubError::Builtin(_) => failure(StatusCode::CONFLICT, "builtin_model"),
             HubError::BadModel(_) => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_model"),
             HubError::NotAModel { .. } => failure(StatusCode::UNPROCESSABLE_ENTITY, "not_a_model"),
+            HubError::NoBlob(_) => failure(StatusCode::BAD_REQUEST, "no_blob"),
             HubError::Cancelled => failure(StatusCode::CONFLICT, "cancelled"),
             HubError::BadManifest(_) | HubError::Io { .. } => Failure::internal(error.to_string()),
         }

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod address;
+mod anthropic;
 mod body;
 mod chats;
 mod config;
@@ -16,10 +17,13 @@ mod host;
 mod listener;
 mod metrics;
 mod models;
+mod ollama;
 mod openai;
 mod openapi;
 mod ops;
+mod responses;
 mod routes;
+mod running;
 mod sse;
 mod state;
 #[cfg(test)]

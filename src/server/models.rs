@@ -156,7 +156,7 @@ fn show(state: &AppState, caller: &Caller, name: &str) -> Result<axum::Json<Valu
 }
 
 /// Runs work on the library off the async threads.
-async fn on_library<T: Send + 'static>(
+pub(crate) async fn on_library<T: Send + 'static>(
     state: &AppState,
     work: impl FnOnce(&Library) -> hearth_hub::Result<T> + Send + 'static,
 ) -> Result<T> {

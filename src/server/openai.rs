@@ -1,30 +1,22 @@
 //! The OpenAI dialect: `/v1/…`. The wire format itself is the gateway's.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-
 use axum::Extension;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::{self, Stream};
-use hearth_gateway::Error as GatewayError;
 use hearth_gateway::backend::ServedModel;
 use hearth_gateway::caller::Caller;
 use hearth_gateway::dialect::openai::{self, Call, Collector, Heading, Printer, Shape};
 use hearth_gateway::embedding::{EmbedRequest, Embedded};
-use hearth_gateway::event::{Event, EventStream};
+use hearth_gateway::event::Event;
 use hearth_gateway::request::RequestId;
 use serde_json::{Value, json};
 
-use crate::body::JsonBytes;
+use crate::body::{JsonBytes, parse};
 use crate::error::{Dialect, Failure, Result};
 use crate::guard::Signed;
+use crate::running::{Print, Running};
 use crate::sse::{self, Frame};
 use crate::state::AppState;
-
-/// A body of more bytes is not parsed on the async threads.
-const LARGE_BODY_BYTES: usize = 64 << 10;
 
 pub(crate) async fn chat(
     State(state): State<AppState>,
@@ -94,26 +86,6 @@ async fn embed(state: &AppState, caller: &Caller, request: EmbedRequest) -> Resu
     Ok(embedded)
 }
 
-/// Parses a body; a large one on a thread of its own, because it takes a while.
-async fn parse<C: Send + 'static>(
-    state: &AppState,
-    body: Bytes,
-    id: RequestId,
-    parse: fn(&[u8], RequestId) -> hearth_gateway::Result<C>,
-) -> Result<C> {
-    if body.len() <= LARGE_BODY_BYTES {
-        return Ok(parse(&body, id)?);
-    }
-    let place = Arc::clone(state.large_bodies()).acquire_owned().await;
-    let parsed = tokio::task::spawn_blocking(move || {
-        // Held by the thread: it goes on when the client has gone.
-        let _place = place;
-        parse(&body, id)
-    });
-    let parsed = parsed.await.map_err(|_| Failure::internal("parsing a body broke off"))?;
-    Ok(parsed?)
-}
-
 fn show(model: &ServedModel) -> Value {
     json!({
         "id": model.name, "object": "model", "created": model.created_at, "owned_by": "hearth",
@@ -136,111 +108,42 @@ impl Answer {
         };
         let has_logprobs = first.logprobs.is_some();
         let choices = call.requests.len() * usize::from(first.choices);
-        let served = self.state.gateway().model(caller, &first.model)?;
+        let model = self.state.gateway().model(caller, &first.model)?.name;
         let heading = Heading {
             id: self.name.clone(),
             model: first.model.clone(),
             created: self.state.now(),
             tier: call.tier,
         };
-        let mut events = self.state.gateway().generate_all(caller, call.requests).await?;
-        let first = next(&mut events).await?;
+        let events = self.state.gateway().generate_all(caller, call.requests).await?;
+        let mut running = Running { state: self.state, id: self.id, model, events };
+        let first = running.next().await?;
         match call.stream {
             Some(options) => {
                 let printer = Printer::new(self.shape, heading, options, has_logprobs);
-                let printing = Printing {
-                    events,
-                    printer,
-                    counted: Counted { state: self.state, model: served.name },
-                    id: self.id,
-                    ready: VecDeque::new(),
-                    has_ended: false,
-                };
-                Ok(sse::answer(printing.frames(first)))
+                Ok(sse::answer(running.stream(first, Frames(printer))))
             }
             None => {
                 let mut collector = Collector::new(self.shape, heading, choices, has_logprobs);
-                let counted = Counted { state: self.state, model: served.name };
-                let mut event = first;
-                loop {
-                    let is_last = counted.see(&event);
-                    collector.push(event);
-                    if is_last {
-                        return Ok(axum::Json(collector.finish()).into_response());
-                    }
-                    event = next(&mut events).await?;
-                }
+                running.all(first).await?.into_iter().for_each(|event| collector.push(event));
+                Ok(axum::Json(collector.finish()).into_response())
             }
         }
     }
 }
 
-/// The next event; a stream that ends without `Done` is a fault.
-async fn next(events: &mut EventStream) -> std::result::Result<Event, GatewayError> {
-    let cut = || Err(GatewayError::Internal("the events ended without `Done`".to_owned()));
-    events.recv().await.unwrap_or_else(cut)
-}
+/// Chunks, the last one `[DONE]`.
+struct Frames(Printer);
 
-/// Tells the metrics what a generation used.
-struct Counted {
-    state: AppState,
-    model: String,
-}
+impl Print for Frames {
+    type Piece = Frame;
 
-impl Counted {
-    /// Whether this was the last event.
-    fn see(&self, event: &Event) -> bool {
-        let Event::Done(usage) = event else { return false };
-        self.state.metrics().count_generation(&self.model, usage);
-        true
-    }
-}
-
-/// A stream of chunks under way. Dropping it drops the events, which cancels the generation.
-struct Printing {
-    events: EventStream,
-    printer: Printer,
-    counted: Counted,
-    id: RequestId,
-    ready: VecDeque<Frame>,
-    has_ended: bool,
-}
-
-impl Printing {
-    fn frames(mut self, first: Event) -> impl Stream<Item = Frame> + Send + 'static {
-        self.take(Ok(first));
-        stream::unfold(self, |mut printing| async move {
-            loop {
-                if let Some(frame) = printing.ready.pop_front() {
-                    return Some((frame, printing));
-                }
-                if printing.has_ended {
-                    return None;
-                }
-                let event = next(&mut printing.events).await;
-                printing.take(event);
-            }
-        })
+    fn print(&mut self, event: Event) -> Vec<Frame> {
+        self.0.payloads(&event).into_iter().map(Frame::data).collect()
     }
 
-    fn take(&mut self, event: std::result::Result<Event, GatewayError>) {
-        match event {
-            Ok(event) => {
-                self.has_ended = self.counted.see(&event);
-                self.ready.extend(self.printer.payloads(&event).into_iter().map(Frame::data));
-            }
-            Err(error) => {
-                let failure = Failure::from(error);
-                // The status is sent already, so the access log cannot tell.
-                tracing::warn!(
-                    request.id = %self.id.0, error.code = failure.code,
-                    detail = failure.detail.as_deref(), "a stream ended with an error"
-                );
-                let body = failure.body(Dialect::OpenAi, &self.id.0);
-                self.ready.push_back(Frame::data(body.to_string()));
-                self.ready.push_back(Frame::data("[DONE]".to_owned()));
-                self.has_ended = true;
-            }
-        }
+    fn fail(&mut self, failure: &Failure, id: &RequestId) -> Vec<Frame> {
+        let body = failure.body(Dialect::OpenAi, &id.0);
+        vec![Frame::data(body.to_string()), Frame::data("[DONE]".to_owned())]
     }
 }

@@ -14,7 +14,9 @@ use crate::body::BodyLimit;
 use crate::error::{Dialect, Failure};
 use crate::guard::{self, Guard};
 use crate::state::AppState;
-use crate::{accounts, chats, edge, models, openai, openapi, ops, web};
+use crate::{
+    accounts, anthropic, chats, edge, models, ollama, openai, openapi, ops, responses, web,
+};
 
 pub use crate::guard::Access;
 
@@ -70,7 +72,7 @@ pub fn router(state: AppState) -> Router {
 }
 
 fn entries() -> Vec<Entry> {
-    [open_ai(), hearth_accounts(), hearth_models(), hearth_chats(), operations()]
+    [open_ai(), ollama_api(), hearth_accounts(), hearth_models(), hearth_chats(), operations()]
         .into_iter()
         .flatten()
         .collect()
@@ -83,8 +85,38 @@ fn open_ai() -> Vec<Entry> {
         route(POST, User, "/v1/completions", "Continue a text", openai::completion),
         route(POST, User, "/v1/embeddings", "Make vectors of texts", openai::embeddings),
         route(POST, User, "/v1/rerank", "Rank documents by a question", openai::rerank),
+        route(POST, User, "/v1/responses", "Answer a conversation", responses::create),
+        route(POST, User, "/v1/messages", "Answer a chat, Anthropic's way", anthropic::messages),
+        route(
+            POST,
+            User,
+            "/v1/messages/count_tokens",
+            "Count a prompt's tokens",
+            anthropic::count_tokens,
+        ),
         route(GET, User, "/v1/models", "List models", openai::models),
         route(GET, User, "/v1/models/{*id}", "Show a model", openai::model),
+    ]
+}
+
+fn ollama_api() -> Vec<Entry> {
+    use Access::{Admin, Anyone, User};
+    vec![
+        route(GET, Anyone, "/", "The web app, or a sign of life", ollama::root),
+        route(GET, Anyone, "/api/version", "The version of Ollama's API", ollama::version),
+        route(GET, User, "/api/tags", "List models", ollama::tags),
+        route(GET, User, "/api/ps", "List loaded models", ollama::running),
+        route(POST, User, "/api/chat", "Answer a chat", ollama::chat),
+        route(POST, User, "/api/generate", "Continue a prompt", ollama::generate),
+        route(POST, User, "/api/embed", "Make vectors of texts", ollama::embed),
+        route(POST, User, "/api/embeddings", "Make a vector of a text", ollama::embeddings),
+        route(POST, User, "/api/show", "Describe a model", ollama::show),
+        route(POST, Admin, "/api/copy", "Give a model a second name", ollama::copy),
+        route(DELETE, Admin, "/api/delete", "Remove a model", ollama::delete),
+        route(POST, Admin, "/api/create", "Make a model of another", ollama::create),
+        route(GET, Admin, "/api/blobs/{digest}", "Whether a file was sent", ollama::has_blob),
+        route(POST, Admin, "/api/blobs/{digest}", "Send a file", ollama::send_blob),
+        route(POST, Admin, "/api/push", "Refused: models are not sent out", ollama::push),
     ]
 }
 
@@ -156,7 +188,7 @@ fn route<H: Handler<T, AppState>, T: 'static>(
 /// The web app, for paths that are nobody else's.
 async fn unrouted(request: Request) -> Response {
     let path = request.uri().path();
-    let is_api = Dialect::of(path) == Dialect::OpenAi || path.starts_with("/hearth/");
+    let is_api = Dialect::of(path) != Dialect::Hearth || path.starts_with("/hearth/");
     if is_api {
         return nothing_there().into_response();
     }

@@ -1,7 +1,9 @@
 //! Stories of requests: the real rooms on a real store, and a backend that says what it is told.
 
+mod anthropic_stories;
 mod chat_stories;
 mod doors;
+mod ollama_stories;
 mod scripted;
 mod wire;
 

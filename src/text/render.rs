@@ -21,6 +21,8 @@ use crate::tokenizer::{MAX_TEXT_BYTES, Tokenizer};
 const PLACEHOLDERS: RangeInclusive<char> = '\u{100000}'..='\u{10fffd}';
 /// Characters of a prompt's end that are reported.
 const ENDING_CHARS: usize = 64;
+/// The words that options may be: how much to think. Other texts could hold control tokens.
+const OPTION_WORDS: [&str; 4] = ["low", "medium", "high", "max"];
 /// Longest role or name, in bytes.
 const MAX_LABEL_BYTES: usize = 256;
 
@@ -140,9 +142,12 @@ fn check(chat: &Chat) -> Result<()> {
     if total_bytes > MAX_TEXT_BYTES {
         return Err(Error::TextTooLong { bytes: total_bytes, limit_bytes: MAX_TEXT_BYTES });
     }
-    let plain = |value: &Value| value.is_boolean() || value.is_number();
+    let plain = |value: &Value| {
+        let is_word = value.as_str().is_some_and(|word| OPTION_WORDS.contains(&word));
+        value.is_boolean() || value.is_number() || is_word
+    };
     if chat.options.is_some_and(|options| !options.values().all(plain)) {
-        let problem = "an option of the template must be true, false or a number";
+        let problem = "an option of the template must be true, false, a number or an effort";
         return Err(Error::BadMessage(problem.into()));
     }
     for message in chat.messages {

@@ -7,6 +7,7 @@ pub struct StopMatcher {
     stops: Vec<String>,
     /// Text that is not emitted yet because it may be the beginning of a stop text.
     held: String,
+    met: Option<usize>,
 }
 
 /// What may be emitted after one more piece.
@@ -22,14 +23,21 @@ impl StopMatcher {
     /// A matcher for these texts; empty ones are ignored.
     pub fn new(stops: impl IntoIterator<Item = String>) -> StopMatcher {
         let stops = stops.into_iter().filter(|stop| !stop.is_empty()).collect();
-        StopMatcher { stops, held: String::new() }
+        StopMatcher { stops, held: String::new(), met: None }
+    }
+
+    /// Which of the stop texts was met, counted from 0 without empty ones.
+    pub fn met(&self) -> Option<usize> {
+        self.met
     }
 
     /// Takes the next piece of text.
     pub fn push(&mut self, piece: &str) -> StopStep {
         self.held.push_str(piece);
-        let first = self.stops.iter().filter_map(|stop| self.held.find(stop)).min();
-        if let Some(start) = first {
+        let found = self.stops.iter().enumerate();
+        let first = found.filter_map(|(index, stop)| Some((self.held.find(stop)?, index))).min();
+        if let Some((start, index)) = first {
+            self.met = Some(index);
             self.held.truncate(start);
             return StopStep { text: std::mem::take(&mut self.held), stopped: true };
         }
@@ -90,6 +98,10 @@ mod tests {
     #[test]
     fn the_earliest_of_several_stops_wins() {
         assert_eq!(run(&["world", "lo"], &["hello world"]), ("hel".into(), true));
+        let mut matcher = StopMatcher::new(["world".to_string(), "lo".to_string()]);
+        assert_eq!(matcher.met(), None);
+        matcher.push("hello world");
+        assert_eq!(matcher.met(), Some(1));
     }
 
     #[test]

@@ -50,6 +50,44 @@ impl Story {
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
+    /// One call of any method with a JSON body.
+    pub(crate) async fn send_json(
+        &self,
+        method: Method,
+        path: &str,
+        body: Value,
+    ) -> (StatusCode, Value) {
+        self.send_bytes(method, path, body.to_string().into_bytes()).await
+    }
+
+    /// The same with any body.
+    pub(crate) async fn send_bytes(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> (StatusCode, Value) {
+        let answer = self.send_body(method, path, Body::from(body)).await;
+        let status = answer.status();
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 24).await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    /// An answer as text.
+    pub(crate) async fn text(&self, method: Method, path: &str, body: Value) -> String {
+        let answer = self.send(method, path, Some(body)).await;
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 24).await.unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    /// One call that reads something.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let answer = self.send(Method::GET, path, None).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 24).await.unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
     /// One call with a streamed answer; dropping the stream is a client that goes away.
     pub(crate) async fn stream(
         &self,
@@ -86,13 +124,18 @@ impl Story {
         path: &str,
         body: Option<Value>,
     ) -> axum::response::Response {
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        self.send_body(method, path, body).await
+    }
+
+    async fn send_body(&self, method: Method, path: &str, body: Body) -> axum::response::Response {
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, "localhost")
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::AUTHORIZATION, format!("Bearer {}", self.app.control_token()))
-            .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())))
+            .body(body)
             .unwrap();
         self.router.clone().oneshot(request).await.unwrap()
     }

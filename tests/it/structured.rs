@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use crate::story::{Story, models};
 
 /// The template of a family that thinks and calls tools.
-const TEMPLATE: &str = "{% if tools %}{% for tool in tools %}{{ tool | tojson }}{% endfor %}<tool_call>\
+pub(crate) const TEMPLATE: &str = "{% if tools %}{% for tool in tools %}{{ tool | tojson }}{% endfor %}<tool_call>\
     {% endif %}{% for m in messages %}{{ m.role }}: {{ m.content }}{% for c in m.tool_calls %}\
     {{ c.function.name }}({{ c.function.arguments.value }}){% endfor %}\n{% endfor %}";
 
 /// A Hearth with stories260k under that template.
-async fn begin(template: &str) -> Story {
+pub(crate) async fn begin(template: &str) -> Story {
     let story = Story::begin().await;
     let folder = story.folder.path().join("caller");
     std::fs::create_dir(&folder).unwrap();

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,6 +17,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("HEARTH_BIN", str(ROOT / "target/debug/hearth"))
 MODELS = pathlib.Path(os.environ.get("HEARTH_SHARED", ROOT.parent / "shared")) / "models/stories260k"
 ROOT_TOKEN = "a-root-token-for-this-test-only"
+CALLER_TEMPLATE = (
+    "{% if tools %}{% for tool in tools %}{{ tool | tojson }}{% endfor %}<tool_call>{% endif %}"
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}{% for c in m.tool_calls %}"
+    "{{ c.function.name }}({{ c.function.arguments.value }}){% endfor %}\n{% endfor %}"
+    "{% if enable_thinking %}<think>{% endif %}{# </think> #}"
+)
 
 
 def embedding_model():
@@ -101,6 +108,19 @@ def server(data):
 @pytest.fixture(scope="session")
 def client(server):
     return server.client()
+
+
+@pytest.fixture(scope="session")
+def caller(server, tmp_path_factory):
+    """The same model under the template of a family that thinks and calls tools."""
+    folder = tmp_path_factory.mktemp("caller") / "model"
+    shutil.copytree(MODELS / "hf", folder)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    config["chat_template"] = CALLER_TEMPLATE
+    path.write_text(json.dumps(config))
+    hearth(server.data, "models", "import", str(folder), "--name", "caller")
+    return "caller"
 
 
 @pytest.fixture(scope="session")

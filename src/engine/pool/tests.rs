@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use super::{ModelState, Pool, Slot, Source, Sources};
+use super::{Keep, ModelState, Pool, Slot, Source, Sources};
 use crate::tests::support::{
     answer, collect, config, f32_gguf, goldens, greedy, load_watched, roomy, shared, wait_until,
 };
@@ -129,6 +130,24 @@ fn an_idle_model_goes_after_its_keep_alive() {
 }
 
 #[test]
+fn a_model_stays_as_long_as_it_was_told_to() {
+    let pool = pool(EngineConfig { keep_alive_s: 1, ..config() }, 8 << 30);
+    drop(pool.get("kept", &source()).expect("loads"));
+    drop(pool.get("gone", &source()).expect("loads"));
+    assert!(pool.keep("kept", Keep::Forever));
+    assert!(pool.keep("gone", Keep::For(Duration::ZERO)));
+    assert!(!pool.keep("absent", Keep::Forever));
+    wait_until("one is gone", || names(&pool) == ["kept"]);
+    assert_eq!(pool.activity()[0].expires_in, None);
+    let soon = Duration::from_secs(50);
+    assert!(pool.keep("kept", Keep::For(soon)));
+    assert!(pool.activity()[0].expires_in.expect("a time") <= soon);
+    pool.unload("kept");
+    drop(pool.get("kept", &source()).expect("loads"));
+    assert!(pool.activity()[0].expires_in.expect("the default") <= Duration::from_secs(1));
+}
+
+#[test]
 fn a_name_that_means_another_file_is_loaded_again() {
     let pool = pool(config(), 8 << 30);
     let first = pool.get("a", &source()).expect("loads");
@@ -146,6 +165,7 @@ fn a_model_that_failed_is_loaded_again() {
         model: broken.clone(),
         source: Sources { model: source(), draft: None },
         last_used: std::time::Instant::now(),
+        keep: Keep::Default,
     };
     pool.shared.lock().slots.insert("a".into(), slot);
     assert!(collect(broken.submit(greedy(&[1], 1)).expect("accepted")).end.is_err());

@@ -68,7 +68,7 @@ fn a_stop_text_across_tokens_ends_the_answer_before_it() {
     let stop = vec!["named Lily".to_string(), "xyz".to_string()];
     let answer = answer(&model, SequenceRequest { stop, ..greedy(&golden.prompt_ids, 64) });
     assert_eq!(answer.text, ", there was a little girl ");
-    assert_eq!(answer.end.expect("ends well").reason, FinishReason::Stop);
+    assert_eq!(answer.end.expect("ends well").reason, FinishReason::StopText(0));
     assert_all_pages_free(&model);
 }
 

@@ -59,7 +59,7 @@ impl Gateway {
 
 impl Run {
     async fn carry(self, mut answer: oneshot::Sender<Result<Embedded>>) {
-        let prompt_tokens = self.embedding.prompt_tokens;
+        let Embedding { prompt_tokens, dropped_tokens, .. } = self.embedding;
         let mut vectors = self.embedding.vectors;
         let ended = tokio::select! {
             biased;
@@ -74,7 +74,7 @@ impl Run {
         };
         drop(vectors);
         let total_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let usage = Usage { prompt_tokens, total_ms, ..Usage::default() };
+        let usage = Usage { prompt_tokens, dropped_tokens, total_ms, ..Usage::default() };
         let outcome = match &ended {
             None => Outcome::Stopped,
             Some(Ok(_)) => Outcome::Complete,

@@ -51,6 +51,8 @@ impl Merge {
             let event = event.ok_or_else(broken)??;
             match event {
                 Event::Started { .. } => return Err(broken()),
+                // Of several conversations none is the one to go on with.
+                Event::Context { .. } => {}
                 Event::Text { choice, text, tokens } => {
                     let choice = self.choice(index, choice)?;
                     send(outer, Event::Text { choice, text, tokens }).await?;
@@ -114,6 +116,10 @@ impl Merge {
         sum.queue_ms = sum.queue_ms.max(usage.queue_ms);
         sum.first_token_ms = sum.first_token_ms.max(usage.first_token_ms);
         sum.total_ms = sum.total_ms.max(usage.total_ms);
+        sum.dropped_tokens = sum.dropped_tokens.saturating_add(usage.dropped_tokens);
+        sum.load_ns = sum.load_ns.max(usage.load_ns);
+        sum.prompt_ns = sum.prompt_ns.max(usage.prompt_ns);
+        sum.answer_ns = sum.answer_ns.max(usage.answer_ns);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::caller::{Caller, Via};
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::event::{Event, EventStream, FinishReason, Usage};
-use crate::request::{AnswerRules, GenerateRequest, Input, Priority, RequestId, Sampling};
+use crate::request::{AnswerRules, GenerateRequest, Input, Priority, RequestId, Sampling, Window};
 
 use scripted::Scripted;
 
@@ -79,6 +79,8 @@ fn request(id: &str) -> GenerateRequest {
         logprobs: None,
         echo: false,
         rules: AnswerRules::default(),
+        window: Window::default(),
+        fallback: Sampling::default(),
     }
 }
 

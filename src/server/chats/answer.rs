@@ -125,7 +125,7 @@ impl Answer {
 
     fn take(&self, event: Event, said: &mut Said) -> Option<Frame> {
         match event {
-            Event::Started { .. } => None,
+            Event::Started { .. } | Event::Context { .. } => None,
             Event::Text { text, .. } if text.is_empty() => None,
             Event::Text { text, .. } => {
                 said.content.push_str(&text);
@@ -135,7 +135,9 @@ impl Answer {
             Event::Aside { .. } => None,
             Event::Finished { reason, .. } => {
                 said.finish_reason = Some(match reason {
-                    FinishReason::Stop | FinishReason::ToolCalls => "stop",
+                    FinishReason::Stop | FinishReason::StopText(_) | FinishReason::ToolCalls => {
+                        "stop"
+                    }
                     FinishReason::Length => "length",
                 });
                 None

@@ -7,7 +7,7 @@ use axum::response::Response;
 use hearth_gateway::caller::Caller;
 use hearth_gateway::request::{
     AnswerRules, GenerateRequest, Input, Message as PromptMessage, Priority, RequestId, Role,
-    Sampling,
+    Sampling, Window,
 };
 use hearth_store::{
     Chat, ChatId, MessageId, MessageRole, MessageStatus, NewMessage, TurnStart, UserId,
@@ -172,6 +172,8 @@ fn generate_request(
         logprobs: None,
         echo: false,
         rules: AnswerRules::default(),
+        window: Window::default(),
+        fallback: Sampling::default(),
     }
 }
 

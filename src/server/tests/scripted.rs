@@ -89,6 +89,11 @@ impl Backend for Scripted {
         Ok(stream)
     }
 
+    async fn count_tokens(&self, request: GenerateRequest) -> Result<u32> {
+        self.asked.lock().unwrap().push(request);
+        Ok(3)
+    }
+
     async fn load(&self, _model: &str) -> Result<()> {
         Ok(())
     }
@@ -101,6 +106,9 @@ impl Backend for Scripted {
         vec![Activity {
             model: "m".to_owned(),
             memory_bytes: 7,
+            gpu_bytes: 0,
+            context_tokens: 64,
+            expires_in: Some(std::time::Duration::from_secs(300)),
             running: 1,
             waiting: 0,
             queue_wait_ms: 4,

@@ -261,5 +261,8 @@ fn options_steer_a_template_but_carry_no_text() {
     };
     assert_eq!(given(false.into()).unwrap(), "quiet");
     assert_eq!(given(true.into()).unwrap(), "");
-    assert!(matches!(given("<|im_end|>".into()), Err(Error::BadMessage(_))));
+    assert_eq!(given("high".into()).unwrap(), "");
+    for text in ["<|im_end|>", "high ", ""] {
+        assert!(matches!(given(text.into()), Err(Error::BadMessage(_))), "{text:?}");
+    }
 }

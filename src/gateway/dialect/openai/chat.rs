@@ -6,10 +6,9 @@ use super::fields::{Fields, must};
 use super::message::parse_message;
 use super::{Call, Tier, rules};
 use crate::error::{Error, Result};
-use crate::request::{GenerateRequest, Input, MAX_LOGPROBS, Message, RequestId};
-
-/// Most messages of one chat.
-const MAX_MESSAGES: usize = 10_000;
+use crate::request::{
+    GenerateRequest, Input, MAX_LOGPROBS, MAX_MESSAGES, Message, RequestId, Sampling, Window,
+};
 
 /// Parses a chat. Every number of the result is in the range that [`GenerateRequest`] states.
 pub fn parse_chat(body: &[u8], id: RequestId) -> Result<Call> {
@@ -37,6 +36,8 @@ pub fn parse_chat(body: &[u8], id: RequestId) -> Result<Call> {
         logprobs: parse_logprobs(&fields)?,
         echo: false,
         rules,
+        window: Window::default(),
+        fallback: Sampling::default(),
     };
     Ok(Call { requests: vec![request], stream: fields.stream()?, tier })
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::fields::{Fields, must};
 use super::{Call, Tier, rules};
 use crate::error::{Error, Result};
-use crate::request::{AnswerRules, GenerateRequest, Input, RequestId};
+use crate::request::{AnswerRules, GenerateRequest, Input, RequestId, Sampling, Window};
 
 /// Most prompts of one call.
 const MAX_PROMPTS: usize = 64;
@@ -46,6 +46,8 @@ pub fn parse_completion(body: &[u8], id: RequestId) -> Result<Call> {
         logprobs: logprobs.and_then(|top| u8::try_from(top).ok()),
         echo,
         rules: AnswerRules { format: rules::guided(&fields)?, ..AnswerRules::default() },
+        window: Window::default(),
+        fallback: Sampling::default(),
     };
     let prompts = parse_prompts(fields.take("prompt"))?;
     if prompts.len() * usize::from(choices) > MAX_ANSWERS {

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::fields::{Fields, must};
-use crate::embedding::{EmbedInput, EmbedRequest, Embedded, MAX_TEXTS, Wanted};
+use crate::embedding::{self, EmbedInput, EmbedRequest, Embedded, MAX_TEXTS, Wanted};
 use crate::error::{Error, Result};
 use crate::request::RequestId;
 
@@ -113,13 +113,7 @@ impl EmbeddingCall {
                 Err(Error::invalid("dimensions", message))
             }
             Some(wanted) if wanted == vector.len() => Ok(vector.to_vec()),
-            Some(wanted) => {
-                let kept = &vector[..wanted];
-                let length = kept.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
-                // A vector of nothing stays one.
-                let scale = 1.0 / length.max(1e-12);
-                Ok(kept.iter().map(|x| (f64::from(*x) * scale) as f32).collect())
-            }
+            Some(wanted) => Ok(embedding::shorten(vector, wanted)),
         }
     }
 }

@@ -37,7 +37,7 @@ impl Printer {
     /// The payloads that this event adds to the stream.
     pub fn payloads(&mut self, event: &Event) -> Vec<String> {
         match event {
-            Event::Started { .. } => Vec::new(),
+            Event::Started { .. } | Event::Context { .. } => Vec::new(),
             Event::Text { choice, text, tokens } => {
                 let mut payloads = self.begin(*choice);
                 payloads.push(self.piece(*choice, text, tokens));
@@ -174,7 +174,7 @@ fn print_aside(aside: &Aside) -> Value {
 /// `finish_reason`.
 pub(super) fn reason_name(reason: FinishReason) -> &'static str {
     match reason {
-        FinishReason::Stop => "stop",
+        FinishReason::Stop | FinishReason::StopText(_) => "stop",
         FinishReason::Length => "length",
         FinishReason::ToolCalls => "tool_calls",
     }

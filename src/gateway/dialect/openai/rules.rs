@@ -6,13 +6,11 @@
 use serde_json::{Map, Value};
 
 use super::fields::{Fields, must};
+use crate::dialect::tools;
 use crate::error::{Error, Result};
 use crate::request::{
-    AnswerFormat, AnswerRules, MAX_TEMPLATE_OPTIONS, MAX_TOOLS, Tool, ToolChoice, Tools,
+    AnswerFormat, AnswerRules, MAX_TEMPLATE_OPTIONS, Thinking, Tool, ToolChoice, Tools,
 };
-
-/// Longest name of a tool, in bytes, as OpenAI has it.
-const MAX_NAME_BYTES: usize = 64;
 
 /// All rules of a chat.
 pub(super) fn parse(fields: &mut Fields) -> Result<AnswerRules> {
@@ -30,60 +28,18 @@ pub(super) fn parse(fields: &mut Fields) -> Result<AnswerRules> {
                        Hearth; set 'tool_choice' to \"none\" or leave one out.";
         return Err(Error::invalid("response_format", message));
     }
-    Ok(AnswerRules { tools, format, template_options: template_options(fields)? })
+    let template_options = template_options(fields)?;
+    Ok(AnswerRules { tools, format, template_options, thinking: Thinking::AsModel })
 }
 
 fn parse_tools(fields: &mut Fields) -> Result<Option<Tools>> {
-    let list = match fields.take("tools") {
-        None => Vec::new(),
-        Some(Value::Array(list)) if list.len() <= MAX_TOOLS => list
-            .into_iter()
-            .enumerate()
-            .map(|(at, tool)| parse_tool(&format!("tools[{at}]"), tool))
-            .collect::<Result<Vec<Tool>>>()?,
-        Some(_) => {
-            let what = format!("a list of at most {MAX_TOOLS} tools");
-            return Err(Error::invalid("tools", must("tools", &what)));
-        }
-    };
-    for (at, tool) in list.iter().enumerate() {
-        if list[..at].iter().any(|other| other.name == tool.name) {
-            let message = format!("Two tools have the name '{}'.", tool.name);
-            return Err(Error::invalid(&format!("tools[{at}].function.name"), message));
-        }
-    }
+    let list = tools::parse_list(fields.take("tools"))?;
     let choice = tool_choice(fields, &list)?;
     let is_parallel = match fields.get("parallel_tool_calls") {
         None => true,
         Some(_) => fields.flag("parallel_tool_calls")?,
     };
     Ok((!list.is_empty()).then_some(Tools { list, choice, is_parallel }))
-}
-
-fn parse_tool(path: &str, tool: Value) -> Result<Tool> {
-    let wrong = |field: &str, what: &str| {
-        let path = format!("{path}{field}");
-        Err(Error::invalid(&path, must(&path, what)))
-    };
-    if tool["type"] != "function" {
-        return wrong(".type", "\"function\"");
-    }
-    let function = &tool["function"];
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-    let name = function["name"].as_str().unwrap_or_default();
-    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(allowed) {
-        let what = format!("a name of 1 to {MAX_NAME_BYTES} letters, digits, '_', '-' or '.'");
-        return wrong(".function.name", &what);
-    }
-    if !matches!(function["description"], Value::Null | Value::String(_)) {
-        return wrong(".function.description", "a string");
-    }
-    let parameters = match &function["parameters"] {
-        Value::Null => Value::Object(Map::new()),
-        Value::Object(schema) => Value::Object(schema.clone()),
-        _ => return wrong(".function.parameters", "a JSON schema"),
-    };
-    Ok(Tool { name: name.to_owned(), parameters, description: tool })
 }
 
 fn tool_choice(fields: &Fields, list: &[Tool]) -> Result<ToolChoice> {

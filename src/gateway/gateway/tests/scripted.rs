@@ -106,6 +106,10 @@ impl Backend for Scripted {
         Ok(stream)
     }
 
+    async fn count_tokens(&self, _request: GenerateRequest) -> Result<u32> {
+        Ok(3)
+    }
+
     async fn load(&self, _model: &str) -> Result<()> {
         self.loaded.fetch_add(1, Ordering::SeqCst);
         Ok(())

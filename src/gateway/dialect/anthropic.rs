@@ -1,0 +1,77 @@
+//! The Anthropic dialect: `/v1/messages` and `/v1/messages/count_tokens`.
+//!
+//! [`parse_messages`] turns a body into a [`Call`]; [`Printer`] turns its events into the named
+//! events of a stream, [`Collector`] into one message. Fields that are not known are ignored;
+//! content that this version cannot read is refused.
+
+mod collect;
+mod content;
+mod messages;
+mod print;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+pub use collect::Collector;
+pub use messages::{parse_count, parse_messages};
+pub use print::{Named, Printer};
+
+use serde_json::{Value, json};
+
+use crate::event::{FinishReason, Usage};
+use crate::request::GenerateRequest;
+
+/// A parsed request body.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub request: GenerateRequest,
+    pub is_streamed: bool,
+    /// Fields that change nothing here.
+    pub ignored: Vec<String>,
+}
+
+/// Facts that an answer repeats.
+#[derive(Clone, Debug)]
+pub struct Heading {
+    /// Such as `msg_…`.
+    pub id: String,
+    pub model: String,
+    /// The request's stop texts, of which one may end the answer.
+    pub stop: Vec<String>,
+}
+
+/// What thoughts are signed with: nobody checks it here, and clients send it back.
+const SIGNATURE: &str = "hearth";
+
+impl Heading {
+    fn message(&self, content: Value, usage: Value) -> Value {
+        json!({
+            "id": self.id, "type": "message", "role": "assistant", "model": self.model,
+            "content": content, "stop_reason": null, "stop_sequence": null, "usage": usage,
+        })
+    }
+
+    /// `stop_reason` and `stop_sequence`.
+    fn ending(&self, reason: Option<FinishReason>) -> (&'static str, Value) {
+        match reason {
+            Some(FinishReason::StopText(index)) => match self.stop.get(usize::from(index)) {
+                Some(stop) => ("stop_sequence", stop.as_str().into()),
+                // One of the model's own.
+                None => ("end_turn", Value::Null),
+            },
+            Some(FinishReason::Length) => ("max_tokens", Value::Null),
+            Some(FinishReason::ToolCalls) => ("tool_use", Value::Null),
+            Some(FinishReason::Stop) | None => ("end_turn", Value::Null),
+        }
+    }
+}
+
+/// Anthropic counts what was found computed apart from the rest of the prompt.
+fn print_usage(usage: &Usage) -> Value {
+    json!({
+        "input_tokens": usage.prompt_tokens.saturating_sub(usage.cached_tokens),
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": usage.cached_tokens,
+        "output_tokens": usage.completion_tokens,
+    })
+}

@@ -1,0 +1,69 @@
+//! The Anthropic dialect: `/v1/messages`. The wire format itself is the gateway's.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use hearth_gateway::dialect::anthropic::{self, Call, Collector, Heading, Printer};
+use hearth_gateway::event::Event;
+use hearth_gateway::request::RequestId;
+use serde_json::{Value, json};
+
+use crate::body::{JsonBytes, parse, tell_ignored};
+use crate::error::{Dialect, Failure, Result};
+use crate::guard::Signed;
+use crate::running::{Print, Running};
+use crate::sse::{self, Frame};
+use crate::state::AppState;
+
+pub(crate) async fn messages(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+    Extension(id): Extension<RequestId>,
+    JsonBytes(body): JsonBytes,
+) -> Result<Response> {
+    let call = parse(&state, body, id.clone(), anthropic::parse_messages).await?;
+    let Call { request, is_streamed, ignored } = call;
+    let heading = Heading {
+        id: format!("msg_{}", id.0),
+        model: request.model.clone(),
+        stop: request.stop.clone(),
+    };
+    let (running, first) = Running::begin(state, &caller, request).await?;
+    let mut response = match is_streamed {
+        true => sse::answer(running.stream(first, Frames(Printer::new(heading)))),
+        false => {
+            let mut collector = Collector::new(heading);
+            running.all(first).await?.into_iter().for_each(|event| collector.push(event));
+            axum::Json(collector.finish()).into_response()
+        }
+    };
+    tell_ignored(response.headers_mut(), &ignored);
+    Ok(response)
+}
+
+pub(crate) async fn count_tokens(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+    Extension(id): Extension<RequestId>,
+    JsonBytes(body): JsonBytes,
+) -> Result<axum::Json<Value>> {
+    let call = parse(&state, body, id, anthropic::parse_count).await?;
+    let tokens = state.gateway().count_tokens(&caller, call.request).await?;
+    Ok(axum::Json(json!({ "input_tokens": tokens })))
+}
+
+/// Named events, the last one `message_stop` or `error`.
+struct Frames(Printer);
+
+impl Print for Frames {
+    type Piece = Frame;
+
+    fn print(&mut self, event: Event) -> Vec<Frame> {
+        let events = self.0.events(&event).into_iter();
+        events.map(|(name, data)| Frame::named(name, &data)).collect()
+    }
+
+    fn fail(&mut self, failure: &Failure, id: &RequestId) -> Vec<Frame> {
+        vec![Frame::named("error", &failure.body(Dialect::Anthropic, &id.0))]
+    }
+}

@@ -1,0 +1,72 @@
+//! `/api/tags` and `/api/ps`: which models there are and which are loaded.
+
+use axum::extract::State;
+use hearth_gateway::backend::Activity;
+use hearth_gateway::dialect::ollama::tagged_name;
+use hearth_hub::Entry;
+use serde_json::{Value, json};
+
+use super::time_of;
+use crate::guard::Signed;
+use crate::state::AppState;
+
+/// What a model that stays for ever is said to stay: some hundred years.
+const FOREVER_S: i64 = 100 * 365 * 24 * 3600;
+
+pub(crate) async fn tags(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+) -> axum::Json<Value> {
+    let served = state.gateway().models(&caller).into_iter();
+    let mut entries: Vec<Entry> =
+        served.filter_map(|model| state.library().find(&model.name).ok()).collect();
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.description.created_at));
+    let models: Vec<Value> = entries
+        .iter()
+        .map(|entry| {
+            let mut model = shape(entry);
+            model["modified_at"] = time_of(entry.description.created_at).into();
+            model["capabilities"] = entry.description.capabilities.clone().into();
+            model
+        })
+        .collect();
+    axum::Json(json!({ "models": models }))
+}
+
+pub(crate) async fn running(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+) -> axum::Json<Value> {
+    let mut loaded = state.gateway().activity();
+    loaded.retain(|model| caller.may_use_model(&model.model));
+    // Those that stay longest come first; `None` is for ever.
+    loaded.sort_by_key(|model| std::cmp::Reverse((model.expires_in.is_none(), model.expires_in)));
+    let models: Vec<Value> =
+        loaded.iter().filter_map(|model| running_model(&state, model)).collect();
+    axum::Json(json!({ "models": models }))
+}
+
+fn running_model(state: &AppState, model: &Activity) -> Option<Value> {
+    let mut shape = shape(&state.library().find(&model.model).ok()?);
+    let expires_s = match model.expires_in {
+        Some(time) => i64::try_from(time.as_secs()).unwrap_or(FOREVER_S),
+        None => FOREVER_S,
+    };
+    shape["size"] = model.memory_bytes.into();
+    shape["size_vram"] = model.gpu_bytes.into();
+    shape["expires_at"] = time_of(state.now() + expires_s).into();
+    shape["context_length"] = model.context_tokens.into();
+    Some(shape)
+}
+
+/// What both lists say of a model.
+fn shape(entry: &Entry) -> Value {
+    let name = tagged_name(&entry.name.to_string());
+    json!({
+        "name": name,
+        "model": name,
+        "size": entry.size_bytes,
+        "digest": entry.digest,
+        "details": super::details(entry),
+    })
+}

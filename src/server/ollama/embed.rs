@@ -1,0 +1,68 @@
+//! `/api/embed` and `/api/embeddings`.
+
+use std::time::Instant;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use hearth_gateway::caller::Caller;
+use hearth_gateway::dialect::ollama::{self, EmbedCall};
+use hearth_gateway::embedding::Embedded;
+use hearth_gateway::event::Usage;
+use hearth_gateway::request::RequestId;
+
+use super::answer::keep;
+use crate::body::{AnyBytes, parse, tell_ignored};
+use crate::error::Result;
+use crate::guard::Signed;
+use crate::state::AppState;
+
+pub(crate) async fn embed(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+    Extension(id): Extension<RequestId>,
+    AnyBytes(body): AnyBytes,
+) -> Result<Response> {
+    let started = Instant::now();
+    let call = parse(&state, body, id, ollama::parse_embed).await?;
+    give(&state, &caller, call, started).await
+}
+
+pub(crate) async fn embeddings(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+    Extension(id): Extension<RequestId>,
+    AnyBytes(body): AnyBytes,
+) -> Result<Response> {
+    let started = Instant::now();
+    let call = parse(&state, body, id, ollama::parse_embeddings).await?;
+    give(&state, &caller, call, started).await
+}
+
+async fn give(
+    state: &AppState,
+    caller: &Caller,
+    call: EmbedCall,
+    started: Instant,
+) -> Result<Response> {
+    let served = state.gateway().model(caller, &call.request.model)?.name;
+    let loading = Instant::now();
+    state.gateway().prepare(caller, &served).await?;
+    let load = loading.elapsed();
+    let embedded = match call.request.inputs.is_empty() {
+        true => Embedded { vectors: Vec::new(), usage: Usage::default() },
+        false => {
+            let embedded = state.gateway().embed(caller, call.request.clone()).await?;
+            state.metrics().count_generation(&served, &embedded.usage);
+            embedded
+        }
+    };
+    let body = call.print(&embedded, started.elapsed(), load)?;
+    let mut response = axum::Json(body).into_response();
+    if let Some(time) = call.keep_alive
+        && !keep(state, caller, &served, time).await?
+    {
+        tell_ignored(response.headers_mut(), &["keep_alive".to_owned()]);
+    }
+    Ok(response)
+}

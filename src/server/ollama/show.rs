@@ -1,0 +1,104 @@
+//! `/api/show`: all that is known of a model.
+
+use std::fmt::Write;
+
+use axum::Extension;
+use axum::extract::State;
+use hearth_gateway::request::RequestId;
+use hearth_hub::Profile;
+use serde_json::{Map, Value, json};
+
+use super::library::{Named, read};
+use super::{details, time_of};
+use crate::body::AnyBytes;
+use crate::error::{Failure, Result};
+use crate::guard::Signed;
+use crate::models::on_library;
+use crate::state::AppState;
+
+pub(crate) async fn show(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+    Extension(id): Extension<RequestId>,
+    AnyBytes(body): AnyBytes,
+) -> Result<axum::Json<Value>> {
+    let named: Named = read(&state, body, id).await?;
+    if named.model().is_empty() {
+        return Err(Failure::invalid("model is required"));
+    }
+    let served = state.gateway().model(&caller, named.model())?;
+    let entry = state.library().find(&served.name)?;
+    let (name, is_verbose) = (entry.name.clone(), named.verbose);
+    let read = move |library: &hearth_hub::Library| {
+        Ok((library.profile(&name)?, library.file_facts(&name, is_verbose)?))
+    };
+    let (profile, facts) = on_library(&state, read).await?;
+    let tensors = facts
+        .tensors
+        .into_iter()
+        .map(|(name, kind, shape)| json!({ "name": name, "type": kind, "shape": shape }));
+    let template = facts.chat_template.or(profile.template.clone()).unwrap_or_default();
+    let mut shown = json!({
+        "modelfile": modelfile(named.model(), &profile),
+        "parameters": parameter_lines(&profile.parameters, ""),
+        "template": template,
+        "details": details(&entry),
+        "model_info": facts.metadata,
+        "tensors": tensors.collect::<Vec<_>>(),
+        "capabilities": entry.description.capabilities,
+        "modified_at": time_of(entry.description.created_at),
+    });
+    if !profile.licenses.is_empty() {
+        shown["license"] = profile.licenses.join("\n").into();
+    }
+    if let Some(system) = &profile.system {
+        shown["system"] = system.as_str().into();
+    }
+    if !profile.messages.is_empty() {
+        shown["messages"] = json!(profile.messages);
+    }
+    Ok(axum::Json(shown))
+}
+
+/// One line per value, as Ollama aligns them.
+fn parameter_lines(parameters: &Map<String, Value>, start: &str) -> String {
+    let mut lines = String::new();
+    for (name, value) in parameters {
+        let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        for value in values {
+            if !lines.is_empty() {
+                lines.push('\n');
+            }
+            let name = format!("{start}{name}");
+            // Writing to a text does not fail.
+            let _ = match start.is_empty() {
+                true => write!(lines, "{name:<30} {value}"),
+                false => write!(lines, "{name} {value}"),
+            };
+        }
+    }
+    lines
+}
+
+/// A file from which the same model can be made.
+fn modelfile(name: &str, profile: &Profile) -> String {
+    let mut text = format!("# Modelfile of {name}, as Hearth shows it\n\nFROM {name}\n");
+    let block = |word: &str, content: &str| format!("{word} \"\"\"{content}\"\"\"\n");
+    if let Some(template) = &profile.template {
+        text += &block("TEMPLATE", template);
+    }
+    if let Some(system) = &profile.system {
+        text += &block("SYSTEM", system);
+    }
+    if !profile.parameters.is_empty() {
+        text += &parameter_lines(&profile.parameters, "PARAMETER ");
+        text.push('\n');
+    }
+    for message in &profile.messages {
+        text += &block(&format!("MESSAGE {}", message.role), &message.content);
+    }
+    for license in &profile.licenses {
+        text += &block("LICENSE", license);
+    }
+    text
+}

@@ -1,0 +1,199 @@
+"""The real `ollama` package against the real binary."""
+
+import hashlib
+import json
+import urllib.request
+
+import ollama
+import pytest
+
+from conftest import MODELS, ROOT_TOKEN, hearth
+
+SCHEMA = {
+    "type": "object", "required": ["n"], "additionalProperties": False,
+    "properties": {"n": {"type": "integer", "minimum": 0, "maximum": 9}},
+}
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "add", "description": "adds",
+        "parameters": {
+            "type": "object", "required": ["value"],
+            "properties": {"value": {"type": "integer", "description": "a digit"}},
+        },
+    },
+}
+GREEDY = {"temperature": 0, "num_predict": 16}
+ONCE = [{"role": "user", "content": "Once upon a time"}]
+
+
+@pytest.fixture(scope="module")
+def api(server):
+    return ollama.Client(host=server.url, headers={"Authorization": f"Bearer {ROOT_TOKEN}"})
+
+
+def timings(answer):
+    return [answer.total_duration, answer.load_duration, answer.prompt_eval_count,
+            answer.prompt_eval_duration, answer.eval_count, answer.eval_duration]
+
+
+def test_raw_prompts_equal_the_golden_file(api, golden):
+    for case in golden:
+        done = api.generate("stories260k", case["prompt"], raw=True,
+                            options={"temperature": 0, "num_predict": len(case["greedy_ids"])})
+        assert done.response == case["greedy_text"]
+        assert (done.done, done.done_reason, done.context) == (True, "length", None)
+        assert done.prompt_eval_count == len(case["prompt_ids"])
+        assert all(isinstance(number, int) and number > 0 for number in timings(done))
+
+
+def test_a_chat_streams_what_it_says_whole(api):
+    whole = api.chat("stories260k", ONCE, options=GREEDY)
+    pieces = list(api.chat("stories260k", ONCE, options=GREEDY, stream=True))
+    assert "".join(piece.message.content for piece in pieces) == whole.message.content
+    assert [piece.done for piece in pieces] == [False] * (len(pieces) - 1) + [True]
+    assert len(pieces) > 8 and pieces[-1].eval_count == 16
+    assert all(number > 0 for number in timings(pieces[-1]))
+
+
+def test_a_context_is_gone_on_with(api):
+    first = api.generate("stories260k", "Once upon a time", options=GREEDY)
+    assert len(first.context) == first.prompt_eval_count + first.eval_count
+    second = api.generate("stories260k", "And then", context=first.context, options=GREEDY)
+    assert list(second.context[:len(first.context)]) == list(first.context)
+
+
+def test_log_probabilities_come_as_asked(api, golden):
+    case = golden[0]
+    done = api.generate("stories260k", case["prompt"], raw=True, logprobs=True, top_logprobs=5,
+                        options={"temperature": 0, "num_predict": 1})
+    top = [entry.logprob for entry in done.logprobs[0].top_logprobs]
+    assert top == pytest.approx([entry["logprob"] for entry in case["next_top5"]], abs=1e-4)
+    assert done.logprobs[0].logprob == pytest.approx(top[0])
+
+
+@pytest.mark.parametrize("format", ["json", SCHEMA])
+def test_an_answer_is_held_to_json(api, format):
+    done = api.chat("stories260k", ONCE, format=format, options={"num_predict": 200, "seed": 1})
+    value = json.loads(done.message.content)
+    assert isinstance(value, dict)
+    assert format == "json" or 0 <= value["n"] <= 9
+
+
+def test_tools_are_offered_and_their_results_taken(api, caller):
+    answer = api.chat(caller, ONCE, tools=[TOOL], options={**GREEDY, "num_predict": 60})
+    assert answer.done
+    turns = [
+        *ONCE,
+        {"role": "assistant", "content": "",
+         "tool_calls": [{"function": {"name": "add", "arguments": {"value": 3}}}]},
+        {"role": "tool", "tool_name": "add", "content": "7"},
+    ]
+    assert api.chat(caller, turns, tools=[TOOL], options=GREEDY).done
+    assert "tools" in api.show(caller).capabilities
+    with pytest.raises(ollama.ResponseError) as caught:
+        api.chat("stories260k", ONCE, tools=[TOOL])
+    assert caught.value.error == "registry.ollama.ai/library/stories260k:latest does not support tools"
+
+
+def test_thoughts_are_told_apart(api, caller):
+    for think in [True, "low", "high"]:
+        answer = api.chat(caller, ONCE, think=think, options=GREEDY)
+        assert answer.message.thinking and not answer.message.content
+    assert not api.chat(caller, ONCE, think=False, options=GREEDY).message.thinking
+    assert "thinking" in api.show(caller).capabilities
+    with pytest.raises(ollama.ResponseError) as caught:
+        api.chat("stories260k", ONCE, think=True)
+    assert (caught.value.error, caught.value.status_code) == (
+        '"stories260k" does not support thinking', 400)
+
+
+def test_vectors_have_length_one_and_are_counted(api):
+    done = api.embed("all-minilm", ["a cat", "a feline", "tax law"])
+    assert all(sum(x * x for x in vector) == pytest.approx(1, abs=1e-5) for vector in done.embeddings)
+    assert done.prompt_eval_count > 6 and done.total_duration > 0 and done.load_duration > 0
+    cat, feline, law = done.embeddings
+    dot = lambda a, b: sum(x * y for x, y in zip(a, b))
+    assert dot(cat, feline) > dot(cat, law) + 0.2
+    single = api.embeddings("all-minilm", "a cat")
+    assert list(single.embedding) == pytest.approx(list(cat), abs=1e-5)
+    short = api.embed("all-minilm", "a cat", dimensions=8)
+    assert len(short.embeddings[0]) == 8
+
+
+def test_long_texts_are_cut_and_said_to_be_unless_that_is_refused(api, server):
+    text = "a long text " * 400
+    body = json.dumps({"model": "all-minilm", "input": text}).encode()
+    request = urllib.request.Request(
+        f"{server.url}/api/embed", body, {"Authorization": f"Bearer {ROOT_TOKEN}"})
+    answer = json.load(urllib.request.urlopen(request))
+    assert answer["truncated"] and answer["prompt_tokens_dropped"] > 0
+    with pytest.raises(ollama.ResponseError) as caught:
+        api.embed("all-minilm", text, truncate=False)
+    assert caught.value.status_code == 400
+
+
+def test_models_are_listed_shown_and_seen_running(api):
+    listed = {model.model: model for model in api.list().models}
+    assert {"stories260k:latest", "stories260k:q8_0", "hearth-guide:latest"} <= set(listed)
+    assert listed["stories260k:latest"].details.family == "llama"
+    assert len(listed["stories260k:latest"].digest) == 64
+    shown = api.show("stories260k")
+    assert shown.modelinfo["llama.context_length"] == 512
+    assert shown.capabilities == ["completion"] and shown.template
+    assert api.show("all-minilm").capabilities == ["embedding"]
+    assert api.generate("stories260k", keep_alive="10m").done_reason == "load"
+    running = {model.model: model for model in api.ps().models}
+    assert running["stories260k:latest"].context_length == 512
+    assert running["stories260k:latest"].size > 0
+    assert api.generate("stories260k", keep_alive=0).done_reason == "unload"
+    assert "stories260k:latest" not in {model.model for model in api.ps().models}
+
+
+def test_models_are_made_copied_and_deleted(api, server):
+    statuses = [step.status for step in api.create(
+        model="mine", from_="stories260k", system="Be kind.",
+        parameters={"num_predict": 5, "temperature": 0, "stop": ["@@"]}, stream=True)]
+    assert statuses[-1] == "success"
+    assert api.chat("mine", ONCE).eval_count == 5
+    assert "num_predict" in api.show("mine").parameters
+    assert api.copy("mine", "team/mine:v2").status == "success"
+    assert api.chat("team/mine:v2", ONCE).eval_count == 5
+    for name in ["mine", "team/mine:v2"]:
+        assert api.delete(name).status == "success"
+    with pytest.raises(ollama.ResponseError) as caught:
+        api.chat("mine", ONCE)
+    assert (caught.value.error, caught.value.status_code) == ("model 'mine' not found", 404)
+
+
+def test_a_file_is_sent_and_becomes_a_model(api):
+    path = MODELS / "stories260K-q8_0.gguf"
+    digest = api.create_blob(path)
+    assert digest == "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+    assert api.create(model="sent", files={path.name: digest}).status == "success"
+    assert api.generate("sent", "Once", options=GREEDY).eval_count == 16
+    api.delete("sent")
+
+
+def test_a_user_may_ask_but_not_change(api, server, caller):
+    hearth(server.data, "users", "add", "olga", "--role", "user", "--password-stdin",
+           input="correct horse battery\n")
+    token = hearth(server.data, "tokens", "create", "--user", "olga")
+    user = ollama.Client(host=server.url, headers={"Authorization": f"Bearer {token}"})
+    assert user.chat("stories260k", ONCE, options=GREEDY).eval_count == 16
+    assert user.list().models
+    for act in [lambda: user.delete("stories260k"), lambda: user.copy("stories260k", "x"),
+                lambda: user.create(model="x", from_="stories260k"),
+                lambda: user.generate("stories260k", keep_alive=0)]:
+        with pytest.raises(ollama.ResponseError) as caught:
+            act()
+        assert caught.value.status_code == 403
+    with pytest.raises(ollama.ResponseError) as caught:
+        ollama.Client(host=server.url).list()
+    assert caught.value.status_code == 401
+
+
+def test_pushing_is_refused_in_words(api):
+    with pytest.raises(ollama.ResponseError) as caught:
+        api.push("stories260k")
+    assert "does not push" in caught.value.error
