@@ -5,16 +5,20 @@
 //! built into the binary. It knows names, digests and sizes; it never runs a model and knows
 //! nothing of users.
 
+pub mod config;
 pub mod digest;
 pub mod error;
 pub mod import;
 pub mod library;
 pub mod manifest;
+mod merge;
 pub mod name;
 pub mod pull;
 mod sweep;
 
+pub use config::HubConfig;
 pub use error::{Error, Result};
 pub use library::{Entry, Library, Origin, Source};
 pub use name::ModelName;
 pub use pull::{PullError, PullEvent, PullProgress, PullRequest, PullStage, PullWatch, Pulls};
+pub use sweep::Removed;

@@ -1,5 +1,9 @@
 //! The list of models on this machine, and where each one's files are.
 
+mod garbage;
+mod pins;
+mod pulled;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -12,9 +16,12 @@ use hearth_formats::ModelFile;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::import::{Candidate, OnProgress, persist, write_blob};
-use crate::manifest::{Description, GGUF_TYPE, Layer, Manifest, read_json};
+use crate::manifest::{Description, Layer, Manifest, read_bounded, read_json};
 use crate::name::ModelName;
-use crate::sweep::{Used, sweep};
+use crate::sweep::sweep;
+use pins::Pins;
+
+pub(crate) use pins::Pin;
 
 /// Every model that this machine can load by itself.
 ///
@@ -28,6 +35,8 @@ pub struct Library {
     changing: Mutex<()>,
     /// Held for moments by whoever adds or removes something in `folders`.
     linking: Mutex<()>,
+    /// Blobs that pulls under way count on.
+    pins: Pins,
 }
 
 /// One model of the library.
@@ -38,6 +47,8 @@ pub struct Entry {
     pub description: Description,
     /// Bytes of the model's files.
     pub size_bytes: u64,
+    /// Of the manifest; of the file, if the model is built in.
+    pub digest: Digest,
 }
 
 /// Where a model came from.
@@ -76,6 +87,7 @@ impl Library {
             entries: RwLock::default(),
             changing: Mutex::default(),
             linking: Mutex::default(),
+            pins: Pins::default(),
         };
         let mut entries = BTreeMap::new();
         for name in library.manifest_names()?.into_iter().take(MAX_MODELS) {
@@ -85,7 +97,7 @@ impl Library {
             }
         }
         match library.used() {
-            Ok(used) => sweep(root, &used),
+            Ok(used) => drop(sweep(root, &used)),
             Err(error) => tracing::warn!(%error, "the model store is not swept"),
         }
         for (name, bytes) in builtins {
@@ -115,10 +127,7 @@ impl Library {
         }
         let stored = self.stored(name).ok_or_else(|| Error::NotFound(name.clone()))?;
         let manifest: Manifest = read_json(&self.manifest_path(&stored))?;
-        match manifest.layers.iter().find(|layer| layer.media_type == GGUF_TYPE) {
-            Some(layer) => Ok(Source::Path(self.blob_path(&layer.digest))),
-            None => self.linked_folder(&manifest).map(Source::Path),
-        }
+        self.model_path(&manifest).map(Source::Path)
     }
 
     /// Brings a GGUF file or a Hugging Face folder in. `now`: unix seconds.
@@ -164,12 +173,7 @@ impl Library {
         let manifest: Manifest = read_json(&path)?;
         fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
         self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(&name);
-        let folder = self.folder_path(&manifest);
-        let _linking = lock(&self.linking);
-        if !self.used()?.folders.contains(&folder) && folder.exists() {
-            fs::remove_dir_all(&folder).doing(|| format!("remove {}", folder.display()))?;
-        }
-        self.collect_garbage(manifest.digests())
+        self.forget(&manifest)
     }
 
     /// Copies a checked model and lists it. What was copied is in `layers`, also if it fails.
@@ -193,13 +197,17 @@ impl Library {
     /// Writes the manifest and lists the model.
     fn publish(&self, name: ModelName, manifest: &Manifest) -> Result<Entry> {
         self.check_is_new(&name)?;
+        self.write_manifest(name, &manifest.to_bytes()?)
+    }
+
+    /// Puts a manifest in its place at once, and the model in the list.
+    fn write_manifest(&self, name: ModelName, bytes: &[u8]) -> Result<Entry> {
         let path = self.manifest_path(&name);
         let folder = path.parent().expect("a manifest path has four parts");
         let doing = || format!("write {}", path.display());
         fs::create_dir_all(folder).doing(doing)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.root).doing(doing)?;
-        serde_json::to_writer(&mut file, manifest).map_err(std::io::Error::from).doing(doing)?;
-        file.flush().doing(doing)?;
+        file.write_all(bytes).and_then(|()| file.flush()).doing(doing)?;
         persist(file, &path)?;
         let entry = self.read_entry(&name)?;
         self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(name, entry.clone());
@@ -247,29 +255,6 @@ impl Library {
         Ok(folder)
     }
 
-    /// Deletes those of these blobs that no manifest refers to.
-    fn collect_garbage(&self, removed: impl Iterator<Item = Digest>) -> Result<()> {
-        let used = self.used()?.blobs;
-        for path in removed.map(|digest| self.blob_path(&digest)) {
-            if !used.contains(&path) && path.exists() {
-                fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What the manifests refer to. One that cannot be read may refer to anything: then this
-    /// fails, and nothing is deleted.
-    fn used(&self) -> Result<Used> {
-        let mut used = Used::default();
-        for name in self.manifest_names()? {
-            let manifest: Manifest = read_json(&self.manifest_path(&name))?;
-            used.folders.insert(self.folder_path(&manifest));
-            used.blobs.extend(manifest.digests().map(|digest| self.blob_path(&digest)));
-        }
-        Ok(used)
-    }
-
     /// The names of all manifests; files that are not where a manifest belongs are passed over.
     fn manifest_names(&self) -> Result<Vec<ModelName>> {
         let mut names = Vec::new();
@@ -287,22 +272,22 @@ impl Library {
     }
 
     fn read_entry(&self, name: &ModelName) -> Result<Entry> {
-        let manifest: Manifest = read_json(&self.manifest_path(name))?;
-        let description = read_json(&self.blob_path(&manifest.config.digest))?;
+        let path = self.manifest_path(name);
+        let bytes = read_bounded(&path)?;
+        let manifest = Manifest::parse(&bytes)
+            .map_err(|problem| Error::BadManifest(format!("{}: {problem}", path.display())))?;
         for digest in manifest.digests() {
             let path = self.blob_path(&digest);
             path.metadata().doing(|| format!("open {}", path.display()))?;
         }
+        let digest = Digest::of(&bytes);
+        let description = self.description(&digest, &manifest)?;
         let size_bytes = manifest.model_bytes();
-        Ok(Entry { name: name.clone(), origin: Origin::Imported, description, size_bytes })
+        Ok(Entry { name: name.clone(), origin: Origin::Imported, description, size_bytes, digest })
     }
 
     fn manifest_path(&self, name: &ModelName) -> PathBuf {
         self.root.join("manifests").join(name.manifest_path())
-    }
-
-    fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.root.join("blobs").join(digest.file_name())
     }
 
     fn folder_path(&self, manifest: &Manifest) -> PathBuf {
@@ -323,7 +308,8 @@ fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
 fn builtin_entry(name: ModelName, bytes: &'static [u8]) -> Result<Entry> {
     let model = ModelFile::from_static(bytes)?;
     let description = Description::of(&model, 0);
-    Ok(Entry { name, origin: Origin::Builtin, description, size_bytes: bytes.len() as u64 })
+    let (size_bytes, digest) = (bytes.len() as u64, Digest::of(bytes));
+    Ok(Entry { name, origin: Origin::Builtin, description, size_bytes, digest })
 }
 
 /// Names in a directory; an absent directory has none.

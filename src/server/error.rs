@@ -191,7 +191,9 @@ impl From<HubError> for Failure {
             HubError::BadModel(_) => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_model"),
             HubError::NotAModel { .. } => failure(StatusCode::UNPROCESSABLE_ENTITY, "not_a_model"),
             HubError::Cancelled => failure(StatusCode::CONFLICT, "cancelled"),
-            HubError::BadManifest(_) | HubError::Io { .. } => Failure::internal(error.to_string()),
+            HubError::BadManifest(_) | HubError::Network(_) | HubError::Io { .. } => {
+                Failure::internal(error.to_string())
+            }
         }
     }
 }

@@ -62,6 +62,7 @@ fn entry(name: &ModelName) -> Entry {
             created_at: 0,
         },
         size_bytes: 1,
+        digest: Digest::of(b""),
     }
 }
 
