@@ -19,7 +19,7 @@ const MAY_IMPORT: [(&str, &[&str]); 8] = [
 ];
 
 /// Heavy dependency → its one owner.
-const OWNERS: [(&str, &str); 11] = [
+const OWNERS: [(&str, &str); 12] = [
     ("candle-core", "engine"),
     ("candle-nn", "engine"),
     ("nvml-wrapper", "engine"),
@@ -27,6 +27,7 @@ const OWNERS: [(&str, &str); 11] = [
     ("tokenizers", "text"),
     ("minijinja", "text"),
     ("llguidance", "text"),
+    ("hf-hub", "hub"),
     ("rusqlite", "store"),
     ("argon2", "gateway"),
     ("hyper", "server"),

@@ -34,7 +34,7 @@ pub(crate) struct Candidate {
 }
 
 /// Files of a Hugging Face folder that are kept if they are there, besides the weights.
-const FOLDER_FILES: [&str; 9] = [
+pub(crate) const FOLDER_FILES: [&str; 9] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -46,7 +46,7 @@ const FOLDER_FILES: [&str; 9] = [
     FLAT_POOLING_FILE,
 ];
 /// The file in a folder of its own that is kept flat, as [`FLAT_POOLING_FILE`].
-const POOLING_FILE: &str = "1_Pooling/config.json";
+pub(crate) const POOLING_FILE: &str = "1_Pooling/config.json";
 
 impl Candidate {
     /// Checks the file or folder without loading it.

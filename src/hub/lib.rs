@@ -5,15 +5,18 @@
 //! built into the binary. It knows names, digests and sizes; it never runs a model and knows
 //! nothing of users.
 
+pub mod config;
 pub mod digest;
 pub mod error;
 pub mod import;
 pub mod library;
 pub mod manifest;
+mod merge;
 pub mod name;
 pub mod pull;
 mod sweep;
 
+pub use config::HubConfig;
 pub use digest::Digest;
 pub use error::{Error, Result};
 pub use library::{
@@ -21,3 +24,4 @@ pub use library::{
 };
 pub use name::ModelName;
 pub use pull::{PullError, PullEvent, PullProgress, PullRequest, PullStage, PullWatch, Pulls};
+pub use sweep::Removed;

@@ -1,7 +1,10 @@
 //! The list of models on this machine, and where each one's files are.
 
 mod create;
+mod garbage;
+mod pins;
 mod profile;
+mod pulled;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,9 +18,12 @@ use hearth_formats::ModelFile;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::import::{Candidate, OnProgress, persist, write_blob};
-use crate::manifest::{Description, GGUF_TYPE, Layer, Manifest, read_json, read_with_digest};
+use crate::manifest::{Description, Layer, Manifest, read_bounded, read_json};
 use crate::name::ModelName;
-use crate::sweep::{Used, sweep};
+use crate::sweep::sweep;
+use pins::Pins;
+
+pub(crate) use pins::Pin;
 
 pub use create::{Base, Changes};
 pub use profile::{FileFacts, Profile, ProfileMessage};
@@ -34,6 +40,8 @@ pub struct Library {
     changing: Mutex<()>,
     /// Held for moments by whoever adds or removes something in `folders`.
     linking: Mutex<()>,
+    /// Blobs that pulls under way count on.
+    pins: Pins,
 }
 
 /// One model of the library.
@@ -44,8 +52,8 @@ pub struct Entry {
     pub description: Description,
     /// Bytes of the model's files.
     pub size_bytes: u64,
-    /// What tells two models of one name apart: 64 hexadecimal digits of the manifest's SHA-256.
-    pub digest: String,
+    /// Of the manifest; of the file, if the model is built in.
+    pub digest: Digest,
 }
 
 /// Where a model came from.
@@ -84,6 +92,7 @@ impl Library {
             entries: RwLock::default(),
             changing: Mutex::default(),
             linking: Mutex::default(),
+            pins: Pins::default(),
         };
         let mut entries = BTreeMap::new();
         for name in library.manifest_names()?.into_iter().take(MAX_MODELS) {
@@ -93,7 +102,7 @@ impl Library {
             }
         }
         match library.used() {
-            Ok(used) => sweep(root, &used),
+            Ok(used) => drop(sweep(root, &used)),
             Err(error) => tracing::warn!(%error, "the model store is not swept"),
         }
         for (name, bytes) in builtins {
@@ -123,10 +132,7 @@ impl Library {
         }
         let stored = self.stored(name).ok_or_else(|| Error::NotFound(name.clone()))?;
         let manifest: Manifest = read_json(&self.manifest_path(&stored))?;
-        match manifest.layers.iter().find(|layer| layer.media_type == GGUF_TYPE) {
-            Some(layer) => Ok(Source::Path(self.blob_path(&layer.digest))),
-            None => self.linked_folder(&manifest).map(Source::Path),
-        }
+        self.model_path(&manifest).map(Source::Path)
     }
 
     /// Brings a GGUF file or a Hugging Face folder in. `now`: unix seconds.
@@ -172,12 +178,7 @@ impl Library {
         let manifest: Manifest = read_json(&path)?;
         fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
         self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(&name);
-        let folder = self.folder_path(&manifest);
-        let _linking = lock(&self.linking);
-        if !self.used()?.folders.contains(&folder) && folder.exists() {
-            fs::remove_dir_all(&folder).doing(|| format!("remove {}", folder.display()))?;
-        }
-        self.collect_garbage(manifest.digests())
+        self.forget(&manifest)
     }
 
     /// Copies a checked model and lists it. What was copied is in `layers`, also if it fails.
@@ -201,21 +202,21 @@ impl Library {
     /// Writes the manifest and lists the model.
     fn publish(&self, name: ModelName, manifest: &Manifest) -> Result<Entry> {
         self.check_is_new(&name)?;
-        self.write_manifest(&name, manifest)?;
-        let entry = self.read_entry(&name)?;
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(name, entry.clone());
-        Ok(entry)
+        self.write_manifest(name, &manifest.to_bytes()?)
     }
 
-    fn write_manifest(&self, name: &ModelName, manifest: &Manifest) -> Result<()> {
-        let path = self.manifest_path(name);
+    /// Puts a manifest in its place at once, and the model in the list.
+    fn write_manifest(&self, name: ModelName, bytes: &[u8]) -> Result<Entry> {
+        let path = self.manifest_path(&name);
         let folder = path.parent().expect("a manifest path has four parts");
         let doing = || format!("write {}", path.display());
         fs::create_dir_all(folder).doing(doing)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.root).doing(doing)?;
-        serde_json::to_writer(&mut file, manifest).map_err(std::io::Error::from).doing(doing)?;
-        file.flush().doing(doing)?;
-        persist(file, &path)
+        file.write_all(bytes).and_then(|()| file.flush()).doing(doing)?;
+        persist(file, &path)?;
+        let entry = self.read_entry(&name)?;
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(name, entry.clone());
+        Ok(entry)
     }
 
     /// The name as it is spelled in the store.
@@ -259,29 +260,6 @@ impl Library {
         Ok(folder)
     }
 
-    /// Deletes those of these blobs that no manifest refers to.
-    fn collect_garbage(&self, removed: impl Iterator<Item = Digest>) -> Result<()> {
-        let used = self.used()?.blobs;
-        for path in removed.map(|digest| self.blob_path(&digest)) {
-            if !used.contains(&path) && path.exists() {
-                fs::remove_file(&path).doing(|| format!("remove {}", path.display()))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What the manifests refer to. One that cannot be read may refer to anything: then this
-    /// fails, and nothing is deleted.
-    fn used(&self) -> Result<Used> {
-        let mut used = Used::default();
-        for name in self.manifest_names()? {
-            let manifest: Manifest = read_json(&self.manifest_path(&name))?;
-            used.folders.insert(self.folder_path(&manifest));
-            used.blobs.extend(manifest.digests().map(|digest| self.blob_path(&digest)));
-        }
-        Ok(used)
-    }
-
     /// The names of all manifests; files that are not where a manifest belongs are passed over.
     fn manifest_names(&self) -> Result<Vec<ModelName>> {
         let mut names = Vec::new();
@@ -299,27 +277,26 @@ impl Library {
     }
 
     fn read_entry(&self, name: &ModelName) -> Result<Entry> {
-        let (manifest, digest): (Manifest, _) = read_with_digest(&self.manifest_path(name))?;
-        let mut description: Description = read_json(&self.blob_path(&manifest.config.digest))?;
-        if description.capabilities.is_empty() {
-            description.capabilities.push("completion".to_owned());
-        }
+        let path = self.manifest_path(name);
+        let bytes = read_bounded(&path)?;
+        let manifest = Manifest::parse(&bytes)
+            .map_err(|problem| Error::BadManifest(format!("{}: {problem}", path.display())))?;
         for digest in manifest.digests() {
             let path = self.blob_path(&digest);
             path.metadata().doing(|| format!("open {}", path.display()))?;
         }
+        let digest = Digest::of(&bytes);
+        let mut description = self.description(&digest, &manifest)?;
+        if description.capabilities.is_empty() {
+            description.capabilities.push("completion".to_owned());
+        }
         let size_bytes = manifest.model_bytes();
-        let digest = digest.hex();
         let (name, origin) = (name.clone(), Origin::Imported);
         Ok(Entry { name, origin, description, size_bytes, digest })
     }
 
     fn manifest_path(&self, name: &ModelName) -> PathBuf {
         self.root.join("manifests").join(name.manifest_path())
-    }
-
-    fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.root.join("blobs").join(digest.file_name())
     }
 
     fn folder_path(&self, manifest: &Manifest) -> PathBuf {
@@ -340,10 +317,8 @@ fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
 fn builtin_entry(name: ModelName, bytes: &'static [u8]) -> Result<Entry> {
     let model = ModelFile::from_static(bytes)?;
     let description = Description::of(&model, 0);
-    let origin = Origin::Builtin;
-    // Its bytes are the program's; hashing them would take longer than the rest of the start.
-    let digest = Digest::of(format!("{name} {}", env!("CARGO_PKG_VERSION")).as_bytes()).hex();
-    Ok(Entry { name, origin, description, size_bytes: bytes.len() as u64, digest })
+    let (size_bytes, digest) = (bytes.len() as u64, Digest::of(bytes));
+    Ok(Entry { name, origin: Origin::Builtin, description, size_bytes, digest })
 }
 
 /// Names in a directory; an absent directory has none.

@@ -4,8 +4,21 @@
 //! keeps detached ones over a restart, and tells every [`PullWatch`] how far it is. The caller
 //! decides who may ask, and in which dialect it is told.
 
+mod address;
 mod board;
+mod fetch;
+mod guard;
+mod http;
+mod hugging_face;
+mod network;
+mod partial;
 mod queue;
+mod rate;
+mod registry;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

@@ -13,6 +13,8 @@ use crate::digest::Digest;
 
 /// What was written later than this is left alone.
 const GRACE: Duration = Duration::from_secs(60 * 60);
+/// Unfinished files of pulls are kept for as long: the next try goes on with them.
+const PARTIAL_GRACE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How the names of temporary files begin (`tempfile`'s default).
 const TEMPORARY: &str = ".tmp";
 
@@ -23,28 +25,65 @@ pub(crate) struct Used {
     pub(crate) folders: BTreeSet<PathBuf>,
 }
 
-/// Deletes what is left over in the store at `root`. A failure only leaves it lying.
-pub(crate) fn sweep(root: &Path, used: &Used) {
-    for path in old_paths(root).filter(|path| is_temporary(path)) {
-        note(&path, fs::remove_file(&path));
+/// What a sweep has deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    pub files: u64,
+    pub bytes: u64,
+}
+
+impl Used {
+    /// With these blobs as well.
+    pub(crate) fn with(mut self, blobs: impl Iterator<Item = PathBuf>) -> Used {
+        self.blobs.extend(blobs);
+        self
     }
-    for path in old_paths(&root.join("blobs")) {
+}
+
+/// Deletes what is left over in the store at `root`. A failure only leaves it lying.
+pub(crate) fn sweep(root: &Path, used: &Used) -> Removed {
+    let mut removed = Removed::default();
+    for path in old_paths(root, GRACE).filter(|path| is_temporary(path)) {
+        removed.remove_file(&path);
+    }
+    let blobs = root.join("blobs");
+    for path in old_paths(&blobs, GRACE) {
         if is_temporary(&path) || (is_of_digest(&path) && !used.blobs.contains(&path)) {
-            note(&path, fs::remove_file(&path));
+            removed.remove_file(&path);
         }
     }
-    for path in old_paths(&root.join("folders")) {
+    for path in old_paths(&root.join("partial"), PARTIAL_GRACE) {
+        // One that a pull under way writes to is young, unless it has hung for a week.
+        let is_used = path.file_stem().is_some_and(|name| used.blobs.contains(&blobs.join(name)));
+        if !is_used {
+            removed.remove_file(&path);
+        }
+    }
+    for path in old_paths(&root.join("folders"), GRACE) {
         if is_of_digest(&path) && !used.folders.contains(&path) {
             note(&path, fs::remove_dir_all(&path));
         }
     }
+    removed
+}
+
+impl Removed {
+    fn remove_file(&mut self, path: &Path) {
+        let bytes = path.metadata().map_or(0, |about| about.len());
+        let removed = fs::remove_file(path);
+        if removed.is_ok() {
+            self.files += 1;
+            self.bytes += bytes;
+        }
+        note(path, removed);
+    }
 }
 
 /// What is in a folder and has not been written to for a while.
-fn old_paths(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| {
+fn old_paths(folder: &Path, grace: Duration) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().filter_map(move |entry| {
         let age = entry.metadata().ok()?.modified().ok()?.elapsed().ok()?;
-        (age > GRACE).then(|| entry.path())
+        (age > grace).then(|| entry.path())
     })
 }
 

@@ -256,7 +256,9 @@ impl From<HubError> for Failure {
             HubError::NotAModel { .. } => failure(StatusCode::UNPROCESSABLE_ENTITY, "not_a_model"),
             HubError::NoBlob(_) => failure(StatusCode::BAD_REQUEST, "no_blob"),
             HubError::Cancelled => failure(StatusCode::CONFLICT, "cancelled"),
-            HubError::BadManifest(_) | HubError::Io { .. } => Failure::internal(error.to_string()),
+            HubError::BadManifest(_) | HubError::Network(_) | HubError::Io { .. } => {
+                Failure::internal(error.to_string())
+            }
         }
     }
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::PoisonError;
 
 use serde_json::{Map, Value};
 
@@ -214,12 +213,8 @@ impl Library {
     fn replace(&self, name: ModelName, manifest: &Manifest) -> Result<Entry> {
         let Some(stored) = self.stored(&name) else { return self.publish(name, manifest) };
         let old: Manifest = read_json(&self.manifest_path(&stored))?;
-        self.write_manifest(&stored, manifest)?;
-        let entry = self.read_entry(&stored)?;
-        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        entries.insert(stored, entry.clone());
-        drop(entries);
-        self.collect_garbage(old.digests())?;
+        let entry = self.write_manifest(stored, &manifest.to_bytes()?)?;
+        self.forget(&old)?;
         Ok(entry)
     }
 }

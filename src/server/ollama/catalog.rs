@@ -66,7 +66,7 @@ fn shape(entry: &Entry) -> Value {
         "name": name,
         "model": name,
         "size": entry.size_bytes,
-        "digest": entry.digest,
+        "digest": entry.digest.hex(),
         "details": super::details(entry),
     })
 }

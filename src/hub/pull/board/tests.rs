@@ -52,7 +52,6 @@ fn entry(name: &ModelName) -> Entry {
     Entry {
         name: name.clone(),
         origin: Origin::Imported,
-        digest: String::new(),
         description: Description {
             capabilities: Vec::new(),
             model_format: "gguf".to_owned(),
@@ -64,6 +63,7 @@ fn entry(name: &ModelName) -> Entry {
             created_at: 0,
         },
         size_bytes: 1,
+        digest: Digest::of(b""),
     }
 }
 

@@ -1,0 +1,81 @@
+//! Which files of the store nobody refers to, and their end.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::{Library, lock};
+use crate::digest::Digest;
+use crate::error::{Doing, Result};
+use crate::manifest::{Manifest, read_json};
+use crate::sweep::{Removed, Used, sweep};
+
+impl Library {
+    /// Deletes what a pull, an import or another program has left in the store and no model
+    /// needs: blobs, unfinished files and folders, but nothing that is young or that a pull under
+    /// way counts on.
+    pub fn collect_unused(&self) -> Result<Removed> {
+        let _changing = lock(&self.changing);
+        let _linking = lock(&self.linking);
+        let used = self.used()?;
+        Ok(self.pins.while_unpinned(|pinned| {
+            let pinned = pinned.map(|digest| self.blob_path(&digest));
+            sweep(&self.root, &used.with(pinned))
+        }))
+    }
+
+    /// Deletes what a removed manifest referred to, if no other does.
+    pub(super) fn forget(&self, manifest: &Manifest) -> Result<()> {
+        let folder = self.folder_path(manifest);
+        let _linking = lock(&self.linking);
+        if !self.used()?.folders.contains(&folder) && folder.exists() {
+            fs::remove_dir_all(&folder).doing(|| format!("remove {}", folder.display()))?;
+        }
+        self.collect_garbage(manifest.digests())
+    }
+
+    /// Deletes those of these blobs that no manifest refers to and no pull counts on.
+    pub(super) fn collect_garbage(&self, removed: impl Iterator<Item = Digest>) -> Result<()> {
+        let used = self.used()?.blobs;
+        for digest in removed {
+            let path = self.blob_path(&digest);
+            if used.contains(&path) {
+                continue;
+            }
+            self.pins.unless_pinned(&digest, || {
+                if !path.exists() {
+                    return Ok(());
+                }
+                fs::remove_file(&path).doing(|| format!("remove {}", path.display()))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What the manifests refer to. One that cannot be read may refer to anything: then this
+    /// fails, and nothing is deleted. So does one under a name that we would not give.
+    pub(super) fn used(&self) -> Result<Used> {
+        let mut used = Used::default();
+        for path in self.manifest_files()? {
+            let manifest: Manifest = read_json(&path)?;
+            used.folders.insert(self.folder_path(&manifest));
+            used.blobs.extend(manifest.digests().map(|digest| self.blob_path(&digest)));
+        }
+        Ok(used)
+    }
+
+    /// Every file below `manifests/`, however deep.
+    fn manifest_files(&self) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.root.join("manifests")];
+        while let Some(folder) = folders.pop() {
+            let doing = || format!("list {}", folder.display());
+            for entry in fs::read_dir(&folder).doing(doing)? {
+                let path = entry.doing(doing)?.path();
+                // Not followed: a link may lead in a circle.
+                let about = path.symlink_metadata().doing(doing)?;
+                if about.is_dir() { folders.push(path) } else { files.push(path) }
+            }
+        }
+        Ok(files)
+    }
+}

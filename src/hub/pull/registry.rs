@@ -1,0 +1,77 @@
+//! Ollama's registry, and every other that speaks the OCI distribution protocol.
+
+use std::sync::Arc;
+
+use reqwest::Url;
+
+use super::fetch::{Fetcher, Remote};
+use super::http::{Access, Ask, bad_answer, host_of};
+use super::{PullError, PullResult};
+use crate::config::HubConfig;
+use crate::manifest::{ADAPTER_TYPE, GGUF_TYPE, Layer, MAX_JSON_BYTES, Manifest};
+use crate::name::ModelName;
+
+/// What a manifest may be written as.
+const MANIFEST_TYPES: &str = "application/vnd.docker.distribution.manifest.v2+json, \
+                              application/vnd.oci.image.manifest.v1+json";
+
+/// A manifest and where its files are.
+pub(super) struct Listed {
+    /// As it came: its digest is the model's identity.
+    pub(super) bytes: Vec<u8>,
+    /// The layers, then the config; each file once.
+    pub(super) files: Vec<Remote>,
+}
+
+/// Asks the registry for a model's manifest.
+pub(super) async fn list(
+    fetcher: &Fetcher,
+    config: &HubConfig,
+    name: &ModelName,
+) -> PullResult<Listed> {
+    let scheme = if config.is_plain(name.host()) { "http" } else { "https" };
+    let base = format!("{scheme}://{}/v2/{}/{}/", name.host(), name.namespace(), name.model());
+    let base = Url::parse(&base).map_err(|error| PullError::BadName(format!("{name}: {error}")))?;
+    let join = |path: &str| {
+        base.join(path).map_err(|error| PullError::BadName(format!("{name}: {error}")))
+    };
+    let access = Arc::new(Access::registry(&base));
+    let url = join(&format!("manifests/{}", name.tag()))?;
+    let ask = Ask { url: &url, range: None, accept: Some(MANIFEST_TYPES) };
+    let bytes = fetcher.fetch_small(&ask, &access, MAX_JSON_BYTES as usize);
+    let bytes = bytes.await.map_err(|error| match error {
+        PullError::NotFound(_) => PullError::NotFound(name.to_string()),
+        other => other,
+    })?;
+    let manifest = Manifest::parse(&bytes)
+        .map_err(|problem| bad_answer(&url, &format!("its manifest: {problem}")).into_error(1))?;
+    check_kind(&manifest).map_err(|problem| PullError::BadModel(format!("{name}: {problem}")))?;
+    let mut files: Vec<Remote> = Vec::new();
+    for layer in manifest.layers.iter().chain([&manifest.config]) {
+        if files.iter().any(|file| file.digest == layer.digest) {
+            continue;
+        }
+        files.push(Remote {
+            url: join(&format!("blobs/{}", layer.digest))?,
+            access: Arc::clone(&access),
+            digest: layer.digest,
+            bytes: layer.bytes,
+        });
+    }
+    tracing::debug!(model.name = %name, registry = host_of(&base), files = files.len(), "manifest");
+    Ok(Listed { bytes, files })
+}
+
+/// Whether this program can do something with the files, before they are fetched.
+fn check_kind(manifest: &Manifest) -> Result<(), &'static str> {
+    let of_type = |kind: &str| {
+        let is_it = |layer: &&Layer| layer.media_type == kind;
+        manifest.layers.iter().filter(is_it).count()
+    };
+    match (of_type(GGUF_TYPE), of_type(ADAPTER_TYPE)) {
+        (1, 0) => Ok(()),
+        (1, _) => Err("models with adapters cannot be run yet"),
+        (0, _) => Err("it has no GGUF file, and models of other kinds are not pulled from here"),
+        (_, _) => Err("it has several GGUF files, of which one model cannot be made"),
+    }
+}
