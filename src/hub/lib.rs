@@ -5,6 +5,7 @@
 //! built into the binary. It knows names, digests and sizes; it never runs a model and knows
 //! nothing of users.
 
+mod archive;
 pub mod config;
 pub mod digest;
 pub mod error;
@@ -18,7 +19,7 @@ mod sweep;
 
 pub use config::HubConfig;
 pub use error::{Error, Result};
-pub use library::{Entry, Library, Origin, Source};
+pub use library::{Damage, Entry, Library, Origin, Shared, Source};
 pub use name::ModelName;
 pub use pull::{PullError, PullEvent, PullProgress, PullRequest, PullStage, PullWatch, Pulls};
 pub use sweep::Removed;

@@ -3,6 +3,7 @@
 mod garbage;
 mod pins;
 mod pulled;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,6 +23,7 @@ use crate::sweep::sweep;
 use pins::Pins;
 
 pub(crate) use pins::Pin;
+pub use upkeep::{Damage, Shared};
 
 /// Every model that this machine can load by itself.
 ///
@@ -327,4 +329,4 @@ fn children(path: &Path) -> Result<Vec<String>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
