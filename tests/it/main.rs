@@ -3,5 +3,6 @@
 
 mod bad_models;
 mod engine_stories;
+mod pull;
 mod story;
 mod structured;
