@@ -8,7 +8,7 @@ use hearth_engine::{Machine, Pool, process_memory_bytes};
 use hearth_gateway::Gateway;
 use hearth_gateway::accounts::{Accounts, Secret, read_control_secret};
 use hearth_gateway::clock::Clock;
-use hearth_hub::Library;
+use hearth_hub::{Library, Pulls};
 use hearth_server::{AppState, Gpu, MachineFacts, Rooms};
 use hearth_store::Store;
 
@@ -24,6 +24,7 @@ pub struct App {
     state: AppState,
     accounts: Accounts,
     store: Store,
+    pulls: Pulls,
     control_token: Secret,
 }
 
@@ -42,6 +43,8 @@ impl App {
         let library = Library::open(&config.models_dir(), &[STARTER])
             .context("cannot open the model library")?;
         let library = Arc::new(library);
+        let pulls =
+            Pulls::open(library.clone(), &config.hub).context("cannot get ready to pull models")?;
         let pool = Arc::new(Pool::new(config.engine.clone(), Machine::detect())?);
         let local = Arc::new(Local::new(library.clone(), pool.clone()));
         let gateway =
@@ -50,12 +53,13 @@ impl App {
             accounts: accounts.clone(),
             gateway,
             library,
+            pulls: pulls.clone(),
             store: store.clone(),
             clock,
             machine: Arc::new(move || machine_facts(&pool)),
         };
         let state = AppState::new(rooms, config.server.clone());
-        Ok(App { state, accounts, store, control_token })
+        Ok(App { state, accounts, store, pulls, control_token })
     }
 
     /// The routes, for calls inside this process.
@@ -71,6 +75,11 @@ impl App {
     /// The rows of this data directory.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// What brings models in.
+    pub fn pulls(&self) -> &Pulls {
+        &self.pulls
     }
 
     /// The credential of commands on this machine.

@@ -127,12 +127,36 @@ pub enum Tokens {
 /// Commands about models.
 #[derive(Debug, Subcommand)]
 pub enum Models {
-    /// Bring a GGUF file or a Hugging Face folder into the library.
+    /// Bring a GGUF file, a Hugging Face folder or an exported model into the library.
     Import {
-        /// FILE.gguf, or a folder with config.json and .safetensors files.
-        path: PathBuf,
+        /// FILE.gguf, a folder with config.json and .safetensors files, or FILE.tar of `export`.
+        #[arg(required_unless_present = "ollama", requires = "name")]
+        path: Option<PathBuf>,
         #[arg(long)]
+        name: Option<String>,
+        /// Share every model of Ollama's folder instead, without copying: ~/.ollama/models.
+        #[arg(long, value_name = "DIR", conflicts_with_all = ["path", "name"])]
+        ollama: Option<PathBuf>,
+    },
+    /// Write a model to one file, for a machine without a network.
+    Export { name: String, file: PathBuf },
+    /// Hash the files of one model, or of all, anew.
+    Verify { name: Option<String> },
+    /// Delete files that no model uses.
+    Gc,
+    /// Get a model from a registry or from Hugging Face; Ctrl+C cancels it, the next try goes on.
+    Pull {
+        /// qwen3:0.6b, hf.co/ORG/REPO:Q4_K_M, or HOST/NAMESPACE/MODEL:TAG.
         name: String,
+        /// Let the server go on alone, also after a restart; see `models pulls`.
+        #[arg(long)]
+        detach: bool,
+    },
+    /// List pulls that have not ended.
+    Pulls {
+        /// Cancel the pull of this model.
+        #[arg(long, value_name = "NAME")]
+        cancel: Option<String>,
     },
     /// List the library.
     List,

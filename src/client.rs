@@ -3,13 +3,13 @@
 //!
 //! Every command is therefore a call of the HTTP API; there is no second way to change anything.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use bytes::Bytes;
 use eventsource_stream::{Event, Eventsource};
-use futures_util::{Stream, StreamExt, stream::BoxStream};
+use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -105,6 +105,30 @@ impl Client {
     ) -> Result<impl Stream<Item = Result<Event>> + Unpin + use<>> {
         let stream = self.send(Method::POST, path, Some(body)).await?;
         Ok(Box::pin(stream.eventsource().map(|event| event.map_err(|error| anyhow!("{error}")))))
+    }
+
+    /// One call whose answer is a JSON object per line.
+    pub async fn lines(
+        &self,
+        path: &str,
+        body: Value,
+    ) -> Result<impl Stream<Item = Result<Value>> + Unpin + use<>> {
+        let stream = self.send(Method::POST, path, Some(body)).await?;
+        let lines = stream::try_unfold((stream, Vec::new()), |(mut stream, mut rest)| async move {
+            loop {
+                if let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+                    let line: Vec<u8> = rest.drain(..=end).collect();
+                    let line = serde_json::from_slice(&line).context("a line is not JSON")?;
+                    return Ok(Some((line, (stream, rest))));
+                }
+                match stream.next().await {
+                    Some(bytes) => rest.extend_from_slice(&bytes?),
+                    None => return Ok(None),
+                }
+                ensure!(rest.len() <= MAX_ANSWER_BYTES, "a line is too long");
+            }
+        });
+        Ok(Box::pin(lines))
     }
 
     /// Sends a request and checks the status.

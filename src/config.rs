@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use hearth_engine::EngineConfig;
 use hearth_gateway::accounts::AccountsConfig;
 use hearth_gateway::gateway::GatewayConfig;
+use hearth_hub::HubConfig;
 use hearth_server::ServerConfig;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -32,6 +33,7 @@ pub struct Config {
     pub accounts: AccountsConfig,
     pub gateway: GatewayConfig,
     pub engine: EngineConfig,
+    pub hub: HubConfig,
     /// `INITIAL_ROOT_TOKEN`: password and API token of the first admin, `root`. Never in a file.
     #[serde(skip)]
     pub initial_root_token: Option<Secret>,
@@ -152,6 +154,7 @@ impl Config {
         self.server.validate().map_err(|reason| anyhow::anyhow!("server.{reason}"))?;
         self.accounts.validate().map_err(|reason| anyhow::anyhow!("accounts.{reason}"))?;
         self.gateway.validate().map_err(|reason| anyhow::anyhow!("gateway.{reason}"))?;
+        self.hub.validate().map_err(|reason| anyhow::anyhow!("hub.{reason}"))?;
         self.engine.validate().context("section [engine]")?;
         Ok(())
     }
@@ -263,6 +266,10 @@ mod tests {
         assert_eq!(load(&both).unwrap().listen.http.port(), 9000);
         assert!(load(&[("PORT", "eighty")]).is_err());
         let ollama = [("OLLAMA_NUM_PARALLEL", "0"), ("OLLAMA_MAX_QUEUE", "7")];
+        let hugging_face = [("HF_TOKEN", "hf_x"), ("HF_ENDPOINT", "https://mirror.example")];
+        let hub = load(&hugging_face).unwrap().hub;
+        assert_eq!(hub.huggingface_token.0, "hf_x");
+        assert_eq!(hub.huggingface_endpoint, "https://mirror.example");
         let engine = load(&ollama).unwrap().engine;
         assert_eq!(engine.max_sequences, EngineConfig::default().max_sequences);
         assert_eq!(engine.queue_sequences, 7);

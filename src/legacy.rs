@@ -9,13 +9,11 @@ use toml::{Table, Value};
 use crate::config::{Environment, ListenConfig, set};
 
 /// Names that are understood but have nothing to set here, and what people should know.
-const WITHOUT_EFFECT: [(&str, &str); 7] = [
+const WITHOUT_EFFECT: [(&str, &str); 5] = [
     ("SQL_DSN", "Hearth keeps its own database in the data directory"),
     ("REDIS_CONN_STRING", "Hearth needs no Redis"),
     ("SESSION_SECRET", "Hearth makes its own key in the data directory"),
     ("OLLAMA_HOST", "Ollama clients use the one HTTP address; see listen.http"),
-    ("HF_TOKEN", "this version takes local files only"),
-    ("HF_ENDPOINT", "this version takes local files only"),
     ("OLLAMA_ORIGINS", "the API is used by programs and by the web app of this server"),
 ];
 
@@ -35,6 +33,12 @@ pub(crate) fn overlay(table: &mut Table, environment: &Environment) -> Result<()
     }
     if let Some(folder) = environment.get("OLLAMA_MODELS") {
         set(table, "data", "models_dir", Value::String(folder.clone()))?;
+    }
+    for (name, key) in [("HF_TOKEN", "huggingface_token"), ("HF_ENDPOINT", "huggingface_endpoint")]
+    {
+        if let Some(text) = environment.get(name).filter(|text| !text.is_empty()) {
+            set(table, "hub", key, Value::String(text.clone()))?;
+        }
     }
     for (name, key) in [
         ("OLLAMA_NUM_PARALLEL", "max_sequences"),

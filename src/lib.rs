@@ -21,6 +21,7 @@ mod logs;
 pub mod model_commands;
 pub mod serve;
 mod terminal;
+mod upkeep_commands;
 
 use crate::accounts_commands::text;
 use crate::cli::{Cli, Command};

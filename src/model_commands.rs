@@ -1,6 +1,6 @@
 //! `hearth models …`.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use axum::http::Method;
 use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,12 +9,24 @@ use serde_json::{Value, json};
 use crate::accounts_commands::{rows, text};
 use crate::cli::Models;
 use crate::client::Client;
-use crate::terminal;
+use crate::{terminal, upkeep_commands};
 
 /// Runs one `hearth models` command.
 pub async fn models(client: &Client, command: Models) -> Result<()> {
     match command {
-        Models::Import { path, name } => import(client, &path, &name).await,
+        Models::Import { path, name, ollama } => {
+            upkeep_commands::import(client, path, name, ollama).await
+        }
+        Models::Export { name, file } => upkeep_commands::export(client, &name, &file).await,
+        Models::Verify { name } => upkeep_commands::verify(client, name).await,
+        Models::Gc => upkeep_commands::collect(client).await,
+        Models::Pull { name, detach } => pull(client, &name, detach).await,
+        Models::Pulls { cancel: Some(name) } => {
+            let path = format!("/hearth/models/pulls/{}", encode(&name));
+            client.call(Method::DELETE, &path, None).await?;
+            terminal::line(&format!("cancelled the pull of {name}"))
+        }
+        Models::Pulls { cancel: None } => pulls(client).await,
         Models::List => {
             let answer = client.call(Method::GET, "/hearth/models", None).await?;
             let rows: Vec<_> = rows(&answer, "models").iter().map(model_row).collect();
@@ -43,7 +55,7 @@ pub async fn models(client: &Client, command: Models) -> Result<()> {
 }
 
 /// Brings a local model in, with a bar.
-async fn import(client: &Client, path: &std::path::Path, name: &str) -> Result<()> {
+pub(crate) async fn import(client: &Client, path: &std::path::Path, name: &str) -> Result<()> {
     // The server has a working directory of its own.
     let path = path
         .canonicalize()
@@ -72,6 +84,77 @@ async fn import(client: &Client, path: &std::path::Path, name: &str) -> Result<(
         }
     }
     bail!("the server ended the import without saying why; see its log")
+}
+
+/// Brings a model of elsewhere in, with a bar for each file.
+async fn pull(client: &Client, name: &str, detach: bool) -> Result<()> {
+    if detach {
+        ensure!(client.is_remote(), "--detach needs a running server; start hearth serve");
+        let body = json!({ "name": name, "detach": true });
+        client.call(Method::POST, "/hearth/models/pull", Some(body)).await?;
+        return terminal::line(&format!("the server pulls {name}; see hearth models pulls"));
+    }
+    tokio::select! {
+        pulled = pull_with_bar(client, name) => pulled,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted.context("cannot wait for Ctrl+C")?;
+            bail!("cancelled; what has come is kept for the next try")
+        }
+    }
+}
+
+async fn pull_with_bar(client: &Client, name: &str) -> Result<()> {
+    let mut lines = client.lines("/hearth/models/pull", json!({ "name": name })).await?;
+    let style = ProgressStyle::with_template(
+        "{msg} {bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta}",
+    )?;
+    let mut bar = ProgressBar::hidden();
+    let mut current = String::new();
+    while let Some(line) = lines.next().await {
+        let line = line?;
+        if let Some(message) = line["error"]["message"].as_str() {
+            bail!("{message}");
+        }
+        if !line["model"].is_null() {
+            bar.finish_and_clear();
+            let row = model_row(&line["model"]);
+            return terminal::line(&format!("pulled {name}: {}", row[1..5].join(", ")));
+        }
+        let (stage, digest) = (text(&line, "stage"), text(&line, "digest"));
+        // A file that is whole keeps its bar above the next one's.
+        if stage == "fetching" && current != digest {
+            bar.finish();
+            bar = ProgressBar::new(0).with_style(style.clone());
+            bar.set_message(
+                digest.trim_start_matches("sha256:").chars().take(12).collect::<String>(),
+            );
+            // Bytes of an earlier try say nothing of the speed.
+            bar = bar.with_position(line["completed"].as_u64().unwrap_or(0));
+            bar.reset_eta();
+            current = digest;
+        }
+        bar.set_length(line["total"].as_u64().unwrap_or(0).max(bar.length().unwrap_or(0)));
+        if stage == "fetching" {
+            bar.set_position(line["completed"].as_u64().unwrap_or(0));
+        }
+    }
+    bail!("the server ended the pull without saying why; see its log")
+}
+
+async fn pulls(client: &Client) -> Result<()> {
+    let answer = client.call(Method::GET, "/hearth/models/pulls", None).await?;
+    let row = |pull: &Value| {
+        let (progress, size) = (&pull["progress"], |key: &str| pull["progress"][key].as_u64());
+        let share = match (size("completed"), size("total")) {
+            (Some(completed), Some(total @ 1..)) => {
+                format!("{} of {}", terminal::size(completed), terminal::size(total))
+            }
+            _ => String::new(),
+        };
+        vec![text(pull, "name"), text(progress, "stage"), share]
+    };
+    let rows: Vec<_> = rows(&answer, "pulls").iter().map(row).collect();
+    terminal::table(&["NAME", "STAGE", "FILE"], &rows)
 }
 
 async fn show(client: &Client, name: &str) -> Result<()> {

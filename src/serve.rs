@@ -51,6 +51,7 @@ pub async fn serve(config: &Config, notes: &[String]) -> Result<()> {
         terminal::line(&format!("setup code: {}", code.reveal()))?;
         terminal::line("Open the address in a browser and enter the code to create the admin.")?;
     }
+    app.pulls().resume().await;
     tracing::info!(listen.url = %url, "ready");
     let stopped = stopped.shared();
     let served = async {
@@ -61,7 +62,13 @@ pub async fn serve(config: &Config, notes: &[String]) -> Result<()> {
             }
         };
         let everyone = hearth_server::serve(listener, app.state(), stopped.clone());
-        tokio::try_join!(everyone, commands)
+        // At once, so that whoever watches a pull hears why it ends.
+        let pulls = async {
+            stopped.clone().await;
+            app.pulls().close().await;
+            Ok(())
+        };
+        tokio::try_join!(everyone, commands, pulls)
     };
     tokio::select! {
         served = served => drop(served?),

@@ -28,6 +28,8 @@ pub enum Error {
     NoBlob(crate::digest::Digest),
     #[error("the import was cancelled")]
     Cancelled,
+    #[error("the archive cannot be used: {0}")]
+    BadArchive(String),
     #[error("the network cannot be used: {0}")]
     Network(String),
     #[error("{doing}: {source}")]

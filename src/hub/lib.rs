@@ -5,6 +5,7 @@
 //! built into the binary. It knows names, digests and sizes; it never runs a model and knows
 //! nothing of users.
 
+mod archive;
 pub mod config;
 pub mod digest;
 pub mod error;
@@ -20,7 +21,8 @@ pub use config::HubConfig;
 pub use digest::Digest;
 pub use error::{Error, Result};
 pub use library::{
-    Base, Changes, Entry, FileFacts, Library, Origin, Profile, ProfileMessage, Source,
+    Base, Changes, Damage, Entry, FileFacts, Library, Origin, Profile, ProfileMessage, Shared,
+    Source,
 };
 pub use name::ModelName;
 pub use pull::{PullError, PullEvent, PullProgress, PullRequest, PullStage, PullWatch, Pulls};

@@ -5,6 +5,7 @@ mod garbage;
 mod pins;
 mod profile;
 mod pulled;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,6 +25,7 @@ use crate::sweep::sweep;
 use pins::Pins;
 
 pub(crate) use pins::Pin;
+pub use upkeep::{Damage, Shared};
 
 pub use create::{Base, Changes};
 pub use profile::{FileFacts, Profile, ProfileMessage};
@@ -336,4 +338,4 @@ fn children(path: &Path) -> Result<Vec<String>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,7 +11,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hearth_gateway::Error as GatewayError;
 use hearth_gateway::error::Feature;
-use hearth_hub::Error as HubError;
+use hearth_hub::{Error as HubError, PullError};
 use hearth_store::Error as StoreError;
 use serde_json::{Value, json};
 
@@ -20,6 +20,9 @@ pub(crate) type Result<T> = std::result::Result<T, Failure>;
 
 /// When a client that met a server which is ending should ask again.
 const DRAINING_RETRY: Duration = Duration::from_secs(5);
+
+/// When a client that met a full queue of pulls should ask again.
+const PULLS_RETRY: Duration = Duration::from_secs(60);
 
 /// Why a request was refused, as far as the client may know, and for the log what it may not.
 #[derive(Clone, Debug, PartialEq)]
@@ -240,13 +243,7 @@ impl From<StoreError> for Failure {
 
 impl From<HubError> for Failure {
     fn from(error: HubError) -> Failure {
-        let failure = |status, code| {
-            let text = error.to_string();
-            let mut letters = text.chars();
-            let first = letters.next().into_iter().flat_map(char::to_uppercase);
-            let message = first.chain(letters).chain(['.']).collect::<String>();
-            Failure::new(status, code, message)
-        };
+        let failure = |status, code| Failure::new(status, code, sentence(&error.to_string()));
         match &error {
             HubError::BadName { .. } => failure(StatusCode::BAD_REQUEST, "invalid_name"),
             HubError::NotFound(name) => GatewayError::NoModel(name.to_string()).into(),
@@ -255,10 +252,45 @@ impl From<HubError> for Failure {
             HubError::BadModel(_) => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_model"),
             HubError::NotAModel { .. } => failure(StatusCode::UNPROCESSABLE_ENTITY, "not_a_model"),
             HubError::NoBlob(_) => failure(StatusCode::BAD_REQUEST, "no_blob"),
+            HubError::BadArchive(_) => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_archive"),
             HubError::Cancelled => failure(StatusCode::CONFLICT, "cancelled"),
             HubError::BadManifest(_) | HubError::Network(_) | HubError::Io { .. } => {
                 Failure::internal(error.to_string())
             }
         }
     }
+}
+
+impl From<PullError> for Failure {
+    fn from(error: PullError) -> Failure {
+        use PullError as E;
+        let failure = |status, code| Failure::new(status, code, sentence(&error.to_string()));
+        match &error {
+            E::BadName(_) => failure(StatusCode::BAD_REQUEST, "invalid_name"),
+            E::RegistryNotAllowed(_) => failure(StatusCode::FORBIDDEN, "registry_not_allowed"),
+            E::PrivateAddress { .. } => failure(StatusCode::FORBIDDEN, "private_address"),
+            E::NotFound(_) => failure(StatusCode::NOT_FOUND, "model_not_found"),
+            E::Denied { .. } => failure(StatusCode::BAD_GATEWAY, "registry_denied"),
+            E::ForeignRealm { .. } | E::BadAnswer { .. } => {
+                failure(StatusCode::BAD_GATEWAY, "bad_registry")
+            }
+            E::DigestMismatch { .. } => failure(StatusCode::BAD_GATEWAY, "digest_mismatch"),
+            E::Unreachable { .. } => failure(StatusCode::BAD_GATEWAY, "registry_unreachable"),
+            E::DiskFull { .. } => failure(StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            E::BadModel(_) => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_model"),
+            E::QueueFull => {
+                failure(StatusCode::SERVICE_UNAVAILABLE, "overloaded").retry_after(PULLS_RETRY)
+            }
+            E::Cancelled => failure(StatusCode::CONFLICT, "cancelled"),
+            E::Stopping => GatewayError::Draining.into(),
+            E::Local(detail) => Failure::internal(detail),
+        }
+    }
+}
+
+/// With a capital letter and a full stop.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(letters).chain(['.']).collect()
 }

@@ -1,6 +1,8 @@
 //! `/hearth/models…`: what the machine can run, and what admins do with it.
 
 mod import;
+mod pull;
+mod upkeep;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -18,6 +20,8 @@ use crate::guard::Signed;
 use crate::state::AppState;
 
 pub(crate) use import::{Import, import};
+pub(crate) use pull::{Pull, cancel as cancel_pull, list as pulls, pull};
+pub(crate) use upkeep::{Archive, Share, Verify, collect, export, import_archive, share, verify};
 
 /// A model as the API shows it.
 #[derive(Debug, Serialize, ToSchema)]

@@ -8,7 +8,7 @@ use hearth_gateway::Gateway;
 use hearth_gateway::accounts::Accounts;
 use hearth_gateway::clock::Clock;
 
-use hearth_hub::Library;
+use hearth_hub::{Library, Pulls};
 use hearth_store::{ChatId, Store};
 use ipnet::IpNet;
 use serde::Serialize;
@@ -30,6 +30,8 @@ pub struct Rooms {
     pub gateway: Gateway,
     /// Which models there are.
     pub library: Arc<Library>,
+    /// What brings more of them in.
+    pub pulls: Pulls,
     /// Chats and messages.
     pub store: Store,
     /// The time of new rows.
@@ -109,6 +111,10 @@ impl AppState {
 
     pub(crate) fn library(&self) -> &Arc<Library> {
         &self.inner.rooms.library
+    }
+
+    pub(crate) fn pulls(&self) -> &Pulls {
+        &self.inner.rooms.pulls
     }
 
     pub(crate) fn store(&self) -> &Store {

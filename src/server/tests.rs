@@ -19,7 +19,7 @@ use hearth_gateway::backend::Backend;
 use hearth_gateway::caller::Caller;
 use hearth_gateway::clock::Clock;
 use hearth_gateway::{Gateway, GatewayConfig};
-use hearth_hub::Library;
+use hearth_hub::{HubConfig, Library, Pulls};
 use hearth_store::{Store, UserRole};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -74,10 +74,12 @@ impl Fixture {
         let backends: Vec<Arc<dyn Backend>> = vec![Arc::clone(&backend) as _];
         let gateway =
             Gateway::new(store.clone(), backends, GatewayConfig::default(), clock.clone());
+        let library = Arc::new(Library::open(&dir.path().join("models"), &[]).unwrap());
         let rooms = Rooms {
             accounts: accounts.clone(),
             gateway,
-            library: Arc::new(Library::open(&dir.path().join("models"), &[]).unwrap()),
+            pulls: Pulls::open(Arc::clone(&library), &HubConfig::default()).unwrap(),
+            library,
             store: store.clone(),
             clock,
             machine: Arc::new(|| MachineFacts { cores: 2, ..MachineFacts::default() }),

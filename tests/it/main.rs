@@ -6,6 +6,7 @@ mod bad_models;
 mod engine_stories;
 mod ollama;
 mod ollama_models;
+mod pull;
 mod responses;
 mod story;
 mod structured;

@@ -23,9 +23,15 @@ pub(crate) struct Story {
 impl Story {
     /// A fresh one, with stories260k imported.
     pub(crate) async fn begin() -> Story {
+        Story::begin_with(|_| {}).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn begin_with(change: impl FnOnce(&mut Config)) -> Story {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.data.dir = folder.path().join("data");
+        change(&mut config);
         std::fs::create_dir(&config.data.dir).unwrap();
         let app = App::open(&config).await.unwrap();
         let story = Story { router: app.router(), app, folder };
@@ -86,6 +92,11 @@ impl Story {
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
         let bytes = axum::body::to_bytes(answer.into_body(), 1 << 24).await.unwrap();
         serde_json::from_slice(&bytes).unwrap()
+    }
+
+    /// One deleting call.
+    pub(crate) async fn delete(&self, path: &str) -> StatusCode {
+        self.send(Method::DELETE, path, None).await.status()
     }
 
     /// One call with a streamed answer; dropping the stream is a client that goes away.

@@ -1,7 +1,7 @@
 //! Which files of the store nobody refers to, and their end.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Library, lock};
 use crate::digest::Digest;
@@ -55,27 +55,27 @@ impl Library {
     /// fails, and nothing is deleted. So does one under a name that we would not give.
     pub(super) fn used(&self) -> Result<Used> {
         let mut used = Used::default();
-        for path in self.manifest_files()? {
+        for path in files_below(&self.root.join("manifests"))? {
             let manifest: Manifest = read_json(&path)?;
             used.folders.insert(self.folder_path(&manifest));
             used.blobs.extend(manifest.digests().map(|digest| self.blob_path(&digest)));
         }
         Ok(used)
     }
+}
 
-    /// Every file below `manifests/`, however deep.
-    fn manifest_files(&self) -> Result<Vec<PathBuf>> {
-        let mut files = Vec::new();
-        let mut folders = vec![self.root.join("manifests")];
-        while let Some(folder) = folders.pop() {
-            let doing = || format!("list {}", folder.display());
-            for entry in fs::read_dir(&folder).doing(doing)? {
-                let path = entry.doing(doing)?.path();
-                // Not followed: a link may lead in a circle.
-                let about = path.symlink_metadata().doing(doing)?;
-                if about.is_dir() { folders.push(path) } else { files.push(path) }
-            }
+/// Every file below a folder, however deep.
+pub(super) fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let doing = || format!("list {}", folder.display());
+        for entry in fs::read_dir(&folder).doing(doing)? {
+            let path = entry.doing(doing)?.path();
+            // Not followed: a link may lead in a circle.
+            let about = path.symlink_metadata().doing(doing)?;
+            if about.is_dir() { folders.push(path) } else { files.push(path) }
         }
-        Ok(files)
     }
+    Ok(files)
 }

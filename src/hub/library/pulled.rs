@@ -24,11 +24,19 @@ impl Library {
 
     /// The manifest of a model that is not built in.
     pub fn manifest(&self, name: &ModelName) -> Result<Manifest> {
+        Manifest::parse(&self.manifest_bytes(name)?).map_err(Error::BadManifest)
+    }
+
+    /// The manifest as it stands on the disk.
+    pub(crate) fn manifest_bytes(&self, name: &ModelName) -> Result<Vec<u8>> {
+        self.check_replaceable(name)?;
         let stored = self.stored(name).ok_or_else(|| Error::NotFound(name.clone()))?;
-        if self.builtins.contains_key(name) {
-            return Err(Error::Builtin(stored));
-        }
-        read_json(&self.manifest_path(&stored))
+        read_bounded(&self.manifest_path(&stored))
+    }
+
+    /// Refuses a name that a model has.
+    pub(crate) fn check_free(&self, name: &ModelName) -> Result<()> {
+        self.check_is_new(name)
     }
 
     /// Where a blob lies, whether it is there or not.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::*;
 
-fn real_models() -> PathBuf {
+pub(crate) fn real_models() -> PathBuf {
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
     let shared = std::env::var("HEARTH_SHARED").unwrap_or(default.to_owned());
     let models = Path::new(&shared).join("models/stories260k");
@@ -12,11 +12,11 @@ fn real_models() -> PathBuf {
     models
 }
 
-fn import(library: &Library, file: &str, name: &str) -> Result<Entry> {
+pub(crate) fn import(library: &Library, file: &str, name: &str) -> Result<Entry> {
     library.import(&real_models().join(file), name, 7, &mut |_| ControlFlow::Continue(()))
 }
 
-fn blobs(root: &Path) -> usize {
+pub(crate) fn blobs(root: &Path) -> usize {
     fs::read_dir(root.join("blobs")).unwrap().count()
 }
 

@@ -1,10 +1,10 @@
 //! Models of Hugging Face and of mirrors that speak its API.
 //!
 //! hf-hub asks what there is: the commit behind a name and a revision, with its own retries, its
-//! errors told apart, and a token from its usual places if the settings have none; the list of
-//! files is read as its types. The bytes are fetched by [`super::fetch`], because hf-hub can neither go on
-//! with a file after a crash of the process, nor check it while it comes, nor hold a rate, nor put
-//! it under its digest. All files are asked for by commit, so that they fit each other.
+//! errors told apart, and the place where its tools keep a token; the list of files is read as its
+//! types. The bytes are fetched by [`super::fetch`], because hf-hub can neither go on with a file
+//! after a crash of the process, nor check it while it comes, nor hold a rate, nor put it under its
+//! digest. All files are asked for by commit, so that they fit each other.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use hf_hub::repository::ModelInfo;
 use hf_hub::{HFClient, HFError};
 use reqwest::Url;
 
-use super::fetch::{Fetcher, Remote};
+use super::fetch::{Fetcher, Remote, blocking};
 use super::http::{Access, Ask, Http, host_of};
 use super::{PullError, PullResult};
 use crate::config::HubConfig;
@@ -73,9 +73,9 @@ pub(super) async fn find(
     let endpoint = Url::parse(&format!("{endpoint}/"));
     let endpoint = endpoint.map_err(|error| PullError::Local(format!("endpoint: {error}")))?;
     fetcher.http.check(&endpoint)?;
-    let client = client(config, &endpoint)?;
+    let token = token(config).await?;
+    let client = client(config, &endpoint, token.clone())?;
     let repository = client.model(name.namespace(), name.model());
-    let token = Some(config.huggingface_token.0.clone()).filter(|token| !token.is_empty());
     let mut place = Place {
         repository: format!("{}/{}", name.namespace(), name.model()),
         access: Arc::new(Access::with(&endpoint, token)),
@@ -98,14 +98,24 @@ pub(super) async fn find(
     place.folder(files, name)
 }
 
-fn client(config: &HubConfig, endpoint: &Url) -> PullResult<HFClient> {
+/// The settings' token, or the one that `huggingface-cli login` has left.
+async fn token(config: &HubConfig) -> PullResult<Option<String>> {
+    if !config.huggingface_token.0.is_empty() {
+        return Ok(Some(config.huggingface_token.0.clone()));
+    }
+    let kept =
+        blocking(|| Ok(std::fs::read_to_string(hf_hub::hf_home().join("token")).ok())).await?;
+    Ok(kept.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()))
+}
+
+fn client(config: &HubConfig, endpoint: &Url, token: Option<String>) -> PullResult<HFClient> {
     let mut builder = HFClient::builder()
         .endpoint(endpoint.as_str().trim_end_matches('/'))
         .client(Http::library_client(config)?)
         .retry_max_attempts(config.retries as usize)
         .cache_enabled(false);
-    if !config.huggingface_token.0.is_empty() {
-        builder = builder.token(config.huggingface_token.0.clone());
+    if let Some(token) = token {
+        builder = builder.token(token);
     }
     builder.build().map_err(|error| PullError::Local(format!("hf-hub: {error}")))
 }

@@ -262,4 +262,5 @@ async fn garbage_is_collected_around_a_running_pull() {
     assert_eq!(watch.end().await, Err(PullError::Cancelled));
 }
 
+mod crash;
 mod hugging_face;

@@ -1,6 +1,6 @@
 //! Brings local files in, and tells how far it is.
 
-mod readable;
+pub(super) mod readable;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;

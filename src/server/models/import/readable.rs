@@ -13,7 +13,7 @@ const READ_ENDINGS: [&str; 3] = ["json", "jinja", "safetensors"];
 
 /// Refuses, by path and reason, what cannot be opened and what is neither a plain file nor a
 /// folder of such: opening a pipe would wait for its other end.
-pub(super) fn check(path: &Path) -> Result<()> {
+pub(in crate::models) fn check(path: &Path) -> Result<()> {
     if !kind(path)?.is_dir() {
         return open(path);
     }

@@ -1,0 +1,88 @@
+//! Brings models of elsewhere in, and tells how far it is: one JSON object per line.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use hearth_gateway::backend::ModelState;
+use hearth_hub::{PullEvent, PullRequest, PullWatch};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use crate::body::Json;
+use crate::error::{Failure, Result};
+use crate::state::AppState;
+
+/// A model of elsewhere.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pull {
+    /// As in `qwen3:0.6b` or `hf.co/org/repo:Q4_K_M`.
+    name: String,
+    /// Whether to answer at once and go on alone, also after a restart. Otherwise the answer tells
+    /// the progress, and the pull is cancelled when nobody reads it any more.
+    #[serde(default)]
+    detach: bool,
+}
+
+pub(crate) async fn pull(
+    State(state): State<AppState>,
+    Json(body): Json<Pull>,
+) -> Result<Response> {
+    let request = PullRequest { name: body.name, is_detached: body.detach };
+    let watch = state.pulls().start(request).await?;
+    if body.detach {
+        let name = json!({ "name": watch.name() });
+        return Ok((StatusCode::ACCEPTED, axum::Json(name)).into_response());
+    }
+    Ok(lines(watch))
+}
+
+/// Every pull that runs or waits.
+pub(crate) async fn list(State(state): State<AppState>) -> axum::Json<Value> {
+    axum::Json(json!({ "pulls": state.pulls().list() }))
+}
+
+pub(crate) async fn cancel(
+    State(state): State<AppState>,
+    Path(name): Path<String>,
+) -> Result<StatusCode> {
+    if state.pulls().cancel(&name) {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Err(Failure::new(StatusCode::NOT_FOUND, "not_found", "No pull of this model runs."))
+}
+
+/// Progress, and at last `{"model": …}` or `{"error": …}`.
+fn lines(watch: PullWatch) -> Response {
+    let lines = stream::unfold(watch, |mut watch| async move {
+        let line = line(watch.next().await?);
+        Some((line, watch))
+    });
+    let body = Body::from_stream(lines.map(Ok::<_, std::convert::Infallible>));
+    let mut response = body.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    // nginx holds answers back without it.
+    let name = HeaderName::from_static("x-accel-buffering");
+    headers.insert(name, HeaderValue::from_static("no"));
+    response
+}
+
+fn line(event: PullEvent) -> Bytes {
+    let value = match event {
+        PullEvent::Progress(progress) => json!(progress),
+        PullEvent::Done(entry) => json!({ "model": super::shape(&entry, ModelState::Idle) }),
+        PullEvent::Failed(error) => {
+            let failure = Failure::from(error);
+            if let Some(detail) = &failure.detail {
+                tracing::warn!(%detail, "a pull failed on this machine");
+            }
+            json!({ "error": { "code": failure.code, "message": failure.message } })
+        }
+    };
+    Bytes::from(format!("{value}\n"))
+}
