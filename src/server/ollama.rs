@@ -7,6 +7,7 @@ mod catalog;
 mod create;
 mod embed;
 mod library;
+mod pull;
 mod show;
 
 use axum::extract::Request;
@@ -23,6 +24,7 @@ pub(crate) use catalog::{running, tags};
 pub(crate) use create::create;
 pub(crate) use embed::{embed, embeddings};
 pub(crate) use library::{copy, delete, push};
+pub(crate) use pull::pull;
 pub(crate) use show::show;
 
 /// The version of Ollama whose API this is; clients choose by it what they use.

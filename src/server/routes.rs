@@ -116,6 +116,7 @@ fn ollama_api() -> Vec<Entry> {
         route(POST, Admin, "/api/create", "Make a model of another", ollama::create),
         route(GET, Admin, "/api/blobs/{digest}", "Whether a file was sent", ollama::has_blob),
         route(POST, Admin, "/api/blobs/{digest}", "Send a file", ollama::send_blob),
+        route(POST, Admin, "/api/pull", "Bring a model in", ollama::pull),
         route(POST, Admin, "/api/push", "Refused: models are not sent out", ollama::push),
     ]
 }

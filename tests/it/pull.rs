@@ -119,3 +119,42 @@ async fn what_is_wrong_with_a_pull_is_said_in_words() {
     let last: Value = serde_json::from_slice(&last).unwrap();
     assert_eq!(last["error"]["code"], "registry_not_allowed");
 }
+
+/// The lines of a streamed answer.
+async fn lines(story: &Story, path: &str, body: Value) -> Vec<Value> {
+    let mut stream = story.stream(path, body).await;
+    let mut text = Vec::new();
+    while let Some(bytes) = stream.next().await {
+        text.extend_from_slice(&bytes);
+    }
+    let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn ollamas_clients_pull_in_their_own_words() {
+    let registry = registry().await;
+    let story = story(&registry).await;
+    let name = format!("{registry}/me/stories");
+    let told = lines(&story, "/api/pull", json!({ "model": name, "insecure": true })).await;
+    let statuses: Vec<&str> = told.iter().filter_map(|line| line["status"].as_str()).collect();
+    let first = statuses.iter().position(|status| *status == "pulling manifest").unwrap();
+    let bar = told.iter().rfind(|line| line["digest"].is_string()).unwrap();
+    assert!(bar["status"].as_str().unwrap().starts_with("pulling "), "{bar}");
+    assert_eq!(bar["completed"], bar["total"]);
+    assert_eq!(
+        statuses[statuses.len() - 3..],
+        ["verifying sha256 digest", "writing manifest", "success"],
+        "{statuses:?}"
+    );
+    assert!(first < statuses.len() - 3);
+    let whole = json!({ "name": name, "stream": false });
+    let (status, answer) = story.call("/api/pull", whole).await;
+    assert_eq!((status, answer), (StatusCode::OK, json!({ "status": "success" })));
+    let absent = json!({ "model": format!("{registry}/me/absent") });
+    let told = lines(&story, "/api/pull", absent).await;
+    let last = told.last().unwrap();
+    assert_eq!(last["error"], "pull model manifest: file does not exist");
+    let (status, answer) = story.call("/api/pull", json!({ "model": "a/../b" })).await;
+    assert_eq!((status, &answer["error"]), (StatusCode::BAD_REQUEST, &json!("invalid model name")));
+}

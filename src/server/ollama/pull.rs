@@ -1,0 +1,147 @@
+//! `/api/pull`: brings a model in, and tells it line by line in Ollama's words.
+
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
+use hearth_gateway::request::RequestId;
+use hearth_hub::{PullError, PullEvent, PullProgress, PullRequest, PullStage, PullWatch};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::library::read;
+use crate::body::AnyBytes;
+use crate::error::{Failure, Result};
+use crate::state::AppState;
+
+/// Hexadecimal digits of a digest by which people are shown a file.
+const SHORT_DIGEST: usize = 12;
+
+/// The body. `insecure` has no effect: whether a registry may be asked without TLS is the admin's
+/// setting `hub.plain_http`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Wanted {
+    model: String,
+    name: String,
+    stream: Option<bool>,
+}
+
+/// A pull, and what its next line says after the one before.
+struct Lines {
+    watch: PullWatch,
+    last: Option<PullProgress>,
+    is_over: bool,
+}
+
+pub(crate) async fn pull(
+    State(state): State<AppState>,
+    Extension(id): Extension<RequestId>,
+    AnyBytes(body): AnyBytes,
+) -> Result<Response> {
+    let wanted: Wanted = read(&state, body, id).await?;
+    let name = if wanted.model.is_empty() { wanted.name } else { wanted.model };
+    let request = PullRequest { name, is_detached: false };
+    let watch = state.pulls().start(request).await.map_err(|error| match error {
+        PullError::BadName(_) => Failure::invalid("invalid model name"),
+        error => error.into(),
+    })?;
+    if !wanted.stream.unwrap_or(true) {
+        return whole(watch).await;
+    }
+    let lines = stream::unfold(Lines { watch, last: None, is_over: false }, Lines::next);
+    let body = Body::from_stream(lines.map(Ok::<_, std::convert::Infallible>));
+    let mut response = body.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    // nginx holds answers back without it.
+    let name = HeaderName::from_static("x-accel-buffering");
+    headers.insert(name, HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// The end alone, for who wants one answer.
+async fn whole(mut watch: PullWatch) -> Result<Response> {
+    while let Some(event) = watch.next().await {
+        match event {
+            PullEvent::Progress(_) => {}
+            PullEvent::Done(_) => {
+                return Ok(axum::Json(json!({ "status": "success" })).into_response());
+            }
+            PullEvent::Failed(error) => {
+                let message = told(error);
+                return Err(Failure::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "pull_failed",
+                    &message,
+                ));
+            }
+        }
+    }
+    Err(Failure::internal("a pull ended without a word".to_owned()))
+}
+
+impl Lines {
+    async fn next(mut self) -> Option<(Bytes, Lines)> {
+        while !self.is_over {
+            let lines = match self.watch.next().await? {
+                PullEvent::Progress(progress) => self.progress(progress),
+                PullEvent::Done(_) => {
+                    self.is_over = true;
+                    vec![json!({ "status": "success" })]
+                }
+                PullEvent::Failed(error) => {
+                    self.is_over = true;
+                    vec![json!({ "error": told(error) })]
+                }
+            };
+            if !lines.is_empty() {
+                let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+                return Some((Bytes::from(text), self));
+            }
+        }
+        None
+    }
+
+    /// Clients show a bar for each digest and a line for any other status.
+    fn progress(&mut self, progress: PullProgress) -> Vec<Value> {
+        let before = self.last.replace(progress);
+        let is_new = before.is_none_or(|before| before.stage != progress.stage);
+        let status = match (progress.stage, progress.digest) {
+            (PullStage::Waiting, _) => "waiting for other pulls".to_owned(),
+            (PullStage::Manifest, _) => "pulling manifest".to_owned(),
+            (PullStage::Verifying, _) => "verifying sha256 digest".to_owned(),
+            (PullStage::Writing, _) => "writing manifest".to_owned(),
+            (PullStage::Fetching, Some(digest)) => {
+                let hex = digest.to_string();
+                let hex = hex.strip_prefix("sha256:").unwrap_or(&hex);
+                let short = hex.get(..SHORT_DIGEST).unwrap_or(hex);
+                return vec![json!({
+                    "status": format!("pulling {short}"), "digest": digest.to_string(),
+                    "total": progress.total, "completed": progress.completed,
+                })];
+            }
+            (PullStage::Fetching, None) => {
+                return vec![json!({
+                    "status": "pulling files", "total": progress.total,
+                    "completed": progress.completed,
+                })];
+            }
+        };
+        if is_new { vec![json!({ "status": status })] } else { Vec::new() }
+    }
+}
+
+/// What clients compare, where they do; what is wrong with this machine is for its log.
+fn told(error: PullError) -> String {
+    if let PullError::NotFound(_) = error {
+        return "pull model manifest: file does not exist".to_owned();
+    }
+    let failure = Failure::from(error);
+    if let Some(detail) = &failure.detail {
+        tracing::warn!(%detail, "a pull failed on this machine");
+    }
+    failure.message
+}
