@@ -1,6 +1,8 @@
 //! Hearth's engine, in this process, through its public interface.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,22 +37,40 @@ impl Hearth {
         Ok(measure::decode(&self.model, prompts.iter().map(request).collect())?)
     }
 
-    /// Tokens that each stream gets within a time, all at once.
-    pub fn shares(&self, prompts: &[Vec<u32>], time: Duration) -> Result<Vec<u32>> {
-        let deadline = Instant::now() + time;
-        let submit = |prompt: &Vec<u32>| {
+    /// One stream for each of as many users, all at once: how long until all have begun, and how
+    /// many tokens each gets in a time after that.
+    pub fn shares(&self, prompts: &[Vec<u32>], time: Duration) -> Result<(Duration, Vec<usize>)> {
+        let submit = |(user, prompt): (usize, &Vec<u32>)| {
             // One event per token, whatever its text.
-            let logprobs = Some(0);
+            let (caller, logprobs) = (CallerKey(user as u64), Some(0));
             let request = measure::request(&self.model, prompt.clone(), u32::MAX);
-            self.model.submit(SequenceRequest { logprobs, ..request })
+            self.model.submit(SequenceRequest { caller, logprobs, ..request })
         };
-        let sequences = prompts.iter().map(submit).collect::<hearth_engine::Result<Vec<_>>>()?;
-        thread::scope(|scope| {
-            let read = |sequence| scope.spawn(move || count_until(sequence, deadline));
+        let submitted = Instant::now();
+        let sequences = prompts.iter().enumerate().map(submit);
+        let sequences = sequences.collect::<hearth_engine::Result<Vec<_>>>()?;
+        let is_over = AtomicBool::new(false);
+        let (begun, beginnings) = mpsc::channel();
+        let times = thread::scope(|scope| {
+            let read = |sequence| {
+                let (begun, is_over) = (begun.clone(), &is_over);
+                scope.spawn(move || token_times(sequence, &begun, is_over))
+            };
             let readers: Vec<_> = sequences.into_iter().map(read).collect();
+            drop(begun);
+            // One that fails ends its channel, and is found below.
+            readers.iter().for_each(|_| beginnings.recv().unwrap_or_default());
+            thread::sleep(time);
+            is_over.store(true, Ordering::Relaxed);
             let panicked = |_| anyhow::anyhow!("a reader panicked");
-            readers.into_iter().map(|reader| reader.join().map_err(panicked)?).collect()
-        })
+            let times = readers.into_iter().map(|reader| reader.join().map_err(panicked)?);
+            times.collect::<Result<Vec<Vec<Instant>>>>()
+        })?;
+        let all_begun = times.iter().filter_map(|times| times.first()).max().copied();
+        let all_begun = all_begun.unwrap_or(submitted);
+        let counted = all_begun..all_begun + time;
+        let count = |times: &Vec<Instant>| times.iter().filter(|at| counted.contains(at)).count();
+        Ok((all_begun - submitted, times.iter().map(count).collect()))
     }
 
     /// Milliseconds between the tokens of one stream: while nothing else runs, and beside a long
@@ -103,6 +123,28 @@ pub fn stories() -> Vec<PathBuf> {
         shared.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"));
     let folder = shared.join("models/stories260k");
     ["stories260K-f32.gguf", "stories260K-q8_0.gguf"].map(|name| folder.join(name)).to_vec()
+}
+
+/// When each token came, until it is over. Says when the first has come.
+fn token_times(
+    mut sequence: Sequence,
+    begun: &mpsc::Sender<()>,
+    is_over: &AtomicBool,
+) -> Result<Vec<Instant>> {
+    let mut times = Vec::new();
+    while !is_over.load(Ordering::Relaxed) {
+        match sequence.blocking_recv() {
+            Some(Ok(Event::Text { .. })) => {
+                times.push(Instant::now());
+                if times.len() == 1 {
+                    begun.send(())?;
+                }
+            }
+            Some(Ok(Event::Finished(_))) | None => break,
+            Some(Err(error)) => return Err(error.into()),
+        }
+    }
+    Ok(times)
 }
 
 /// Reads until the deadline, then drops the sequence, which cancels it.

@@ -221,11 +221,15 @@ impl Bench<'_> {
     fn fairness(&mut self) -> Result<()> {
         self.llamacpp.start_server(MANY_STREAMS, SLOT_TOKENS)?;
         let prompts = self.prompts(MANY_STREAMS, PROMPT_TOKENS);
-        let shares = self.hearth.shares(&prompts, SHARES_TIME)?;
+        let (wait, shares) = self.hearth.shares(&prompts, SHARES_TIME)?;
         let least = shares.iter().copied().min().unwrap_or(0);
         let most = shares.iter().copied().max().unwrap_or(0);
-        let spread = f64::from(most) / f64::from(least);
-        let note = format!("no errors; {least} to {most} tokens in one time, {spread:.2} apart");
+        let spread = most as f64 / least as f64;
+        let note = format!(
+            "no errors; all began within {:.1} s, then {least} to {most} tokens in {} s, {spread:.2} apart",
+            wait.as_secs_f64(),
+            SHARES_TIME.as_secs(),
+        );
         let (mut ours, mut theirs) = (Series::default(), Series::default());
         for _ in 0..self.rounds {
             let prompts = self.prompts(MANY_STREAMS, PROMPT_TOKENS);
