@@ -1,13 +1,13 @@
 //! Keeps models loaded: loads each once, makes room, and lets idle ones go.
 
+mod keep;
+mod source;
+
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-use hearth_formats::ModelFile;
 
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
@@ -16,33 +16,13 @@ use crate::loader;
 use crate::machine::{Facts, Machine};
 use crate::placement::{Backends, DeviceChoice, Need, Placement, place};
 
+use source::Sources;
+
+pub use keep::Keep;
+pub use source::Source;
+
 /// How often idle models are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
-
-/// Where a model's files are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A GGUF file or a Hugging Face folder.
-    Path(PathBuf),
-    /// A GGUF file that is part of the binary.
-    Static(&'static [u8]),
-}
-
-impl Source {
-    fn open(&self) -> Result<ModelFile> {
-        Ok(match self {
-            Source::Path(path) => ModelFile::open(path)?,
-            Source::Static(bytes) => ModelFile::from_static(bytes)?,
-        })
-    }
-}
-
-/// A model's files, and those of the one that guesses for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Sources {
-    model: Source,
-    draft: Option<Source>,
-}
 
 /// Whether a model can answer at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,16 +71,6 @@ struct State {
 enum Slot {
     Loading(Arc<Load>),
     Loaded { model: Model, source: Sources, last_used: Instant, keep: Keep },
-}
-
-/// How long a model stays that nobody uses, until its memory is needed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Keep {
-    /// As the settings say.
-    #[default]
-    Default,
-    For(Duration),
-    Forever,
 }
 
 /// A load in progress, shared by all who wait for it.
@@ -409,17 +379,6 @@ impl State {
             _ => None,
         });
         taken.collect()
-    }
-}
-
-impl Keep {
-    /// `None` is for ever. `default_s`: the settings' time, 0 is for ever too.
-    fn time(self, default_s: u64) -> Option<Duration> {
-        match self {
-            Keep::Default => (default_s > 0).then(|| Duration::from_secs(default_s)),
-            Keep::For(time) => Some(time),
-            Keep::Forever => None,
-        }
     }
 }
 
