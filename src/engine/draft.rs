@@ -11,6 +11,7 @@ use hearth_text::Tokenizer;
 
 use crate::batch::Batch;
 use crate::error::{Error, Result};
+use crate::sampler::likeliest;
 use crate::scheduler::SequenceId;
 use crate::tensors::with_values;
 use crate::worker::Runner;
@@ -130,10 +131,7 @@ fn highest(logits: &Tensor, bound: usize) -> Result<Vec<u32>> {
     let (_, vocab) = logits.dims2()?;
     let mut tokens = Vec::new();
     with_values(logits, |logits| {
-        tokens.extend(logits.chunks_exact(vocab).map(|row| {
-            let ids = (0u32..).zip(row).take(bound);
-            ids.max_by(|one, other| one.1.total_cmp(other.1)).map_or(0, |(id, _)| id)
-        }));
+        tokens.extend(logits.chunks_exact(vocab).map(|row| likeliest(&row[..bound.min(vocab)])));
     })?;
     Ok(tokens)
 }

@@ -176,7 +176,7 @@ fn has_penalties(sampling: &Sampling) -> bool {
 }
 
 /// The highest value's index, the lowest of equals.
-fn likeliest(logits: &[f32]) -> u32 {
+pub(crate) fn likeliest(logits: &[f32]) -> u32 {
     let mut best = (0, f32::NEG_INFINITY);
     for (id, &logit) in (0u32..).zip(logits) {
         if logit > best.1 {
