@@ -17,6 +17,7 @@ mod host;
 mod listener;
 mod metrics;
 mod models;
+mod ndjson;
 mod ollama;
 mod openai;
 mod openapi;

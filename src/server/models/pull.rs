@@ -1,11 +1,10 @@
 //! Brings models of elsewhere in, and tells how far it is: one JSON object per line.
 
-use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::stream;
 use hearth_gateway::backend::ModelState;
 use hearth_hub::{PullEvent, PullRequest, PullWatch};
 use serde::Deserialize;
@@ -14,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::body::Json;
 use crate::error::{Failure, Result};
+use crate::ndjson;
 use crate::state::AppState;
 
 /// A model of elsewhere.
@@ -58,18 +58,10 @@ pub(crate) async fn cancel(
 
 /// Progress, and at last `{"model": …}` or `{"error": …}`.
 fn lines(watch: PullWatch) -> Response {
-    let lines = stream::unfold(watch, |mut watch| async move {
+    ndjson::answer(stream::unfold(watch, |mut watch| async move {
         let line = line(watch.next().await?);
         Some((line, watch))
-    });
-    let body = Body::from_stream(lines.map(Ok::<_, std::convert::Infallible>));
-    let mut response = body.into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-    // nginx holds answers back without it.
-    let name = HeaderName::from_static("x-accel-buffering");
-    headers.insert(name, HeaderValue::from_static("no"));
-    response
+    }))
 }
 
 fn line(event: PullEvent) -> Bytes {

@@ -1,14 +1,10 @@
 //! `/api/chat` and `/api/generate`: answers as lines or as one object, loads and unloads.
 
-use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use axum::Extension;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, StreamExt};
 use hearth_gateway::Error as GatewayError;
 use hearth_gateway::backend::KeepAlive;
 use hearth_gateway::caller::Caller;
@@ -21,6 +17,7 @@ use super::now;
 use crate::body::{AnyBytes, parse, tell_ignored};
 use crate::error::{Dialect, Failure, Result};
 use crate::guard::Signed;
+use crate::ndjson;
 use crate::running::{Print, Running};
 use crate::state::AppState;
 
@@ -69,7 +66,7 @@ impl Answer {
                 match is_streamed {
                     true => {
                         let lines = Lines { printer, started: self.started };
-                        stream_of(running.stream(first, lines))
+                        ndjson::answer(running.stream(first, lines))
                     }
                     false => {
                         let events = running.all(first).await?;
@@ -154,17 +151,6 @@ impl Print for Lines {
         let error = body["error"].as_str().unwrap_or_default();
         vec![format!("{}\n", self.printer.failed(error, &timing(self.started)))]
     }
-}
-
-fn stream_of(lines: impl Stream<Item = String> + Send + 'static) -> Response {
-    let mut response = Response::new(Body::from_stream(lines.map(Ok::<_, Infallible>)));
-    let headers = response.headers_mut();
-    let kind = HeaderValue::from_static("application/x-ndjson");
-    headers.insert(header::CONTENT_TYPE, kind);
-    // nginx holds answers back without it.
-    let name = HeaderName::from_static("x-accel-buffering");
-    headers.insert(name, HeaderValue::from_static("no"));
-    response
 }
 
 fn timing(started: Instant) -> Timing {

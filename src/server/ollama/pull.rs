@@ -1,11 +1,11 @@
 //! `/api/pull`: brings a model in, and tells it line by line in Ollama's words.
 
 use axum::Extension;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use futures_util::{StreamExt, stream};
+use futures_util::stream;
 use hearth_gateway::request::RequestId;
 use hearth_hub::{PullError, PullEvent, PullProgress, PullRequest, PullStage, PullWatch};
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::library::read;
 use crate::body::AnyBytes;
 use crate::error::{Failure, Result};
+use crate::ndjson;
 use crate::state::AppState;
 
 /// Hexadecimal digits of a digest by which people are shown a file.
@@ -52,14 +53,7 @@ pub(crate) async fn pull(
         return whole(watch).await;
     }
     let lines = stream::unfold(Lines { watch, last: None, is_over: false }, Lines::next);
-    let body = Body::from_stream(lines.map(Ok::<_, std::convert::Infallible>));
-    let mut response = body.into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-    // nginx holds answers back without it.
-    let name = HeaderName::from_static("x-accel-buffering");
-    headers.insert(name, HeaderValue::from_static("no"));
-    Ok(response)
+    Ok(ndjson::answer(lines))
 }
 
 /// The end alone, for who wants one answer.
