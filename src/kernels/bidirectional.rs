@@ -6,6 +6,8 @@
 use std::ops::Range;
 
 use crate::lanes::{Level, PORTABLE_FMA, exp};
+#[cfg(target_arch = "aarch64")]
+use crate::packed::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::packed::{Avx2, Avx512};
 use crate::packed::{Isa, Portable, TILE};
@@ -85,6 +87,8 @@ pub fn attend_both_ways(
                 Level::Avx512 => avx512(&step, task),
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx2 => avx2(&step, task),
+                #[cfg(target_arch = "aarch64")]
+                Level::Neon | Level::NeonDotprod => run::<Neon<false>, true, 4>(&step, task),
                 _ => run::<Portable, PORTABLE_FMA, 4>(&step, task),
             }
         }
