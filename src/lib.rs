@@ -14,6 +14,7 @@ pub mod local;
 mod local_events;
 mod local_profile;
 mod local_rules;
+mod local_template;
 mod local_vectors;
 mod local_window;
 pub mod lock;

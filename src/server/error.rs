@@ -200,6 +200,7 @@ fn of_gateway(error: &GatewayError) -> Failure {
                 Feature::Chat | Feature::Generate => "model",
                 Feature::Tools => "tools",
                 Feature::Thinking => "think",
+                Feature::Insert => "suffix",
             };
             failure(StatusCode::BAD_REQUEST, "invalid_request").about(Some(param.to_owned()))
         }

@@ -139,7 +139,7 @@ fn encode(
 ) -> Result<Vec<u32>> {
     let mut ids = Vec::new();
     tokenizer.encode_into(text, &mut ids, |start, end| !touches(words, start, end))?;
-    let bos = tokenizer.bos_id().filter(|_| template.leaves_bos() && tokenizer.add_bos());
+    let bos = tokenizer.bos_id().filter(|_| template.is_go() && tokenizer.add_bos());
     if let Some(bos) = bos.filter(|bos| ids.first() != Some(bos)) {
         ids.insert(0, bos);
     }

@@ -5,6 +5,7 @@
 //! output and recursion are bounded; one fuel of the engine pays for an instruction or 64 bytes, so
 //! the same bound holds for its memory.
 
+mod abilities;
 mod functions;
 mod go;
 mod python;
@@ -22,11 +23,13 @@ use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, Value, context};
 use serde_json::{Map, Value as Json};
 
-use crate::answer::AnswerFormat;
+use crate::answer::{AnswerFormat, CallSyntax};
 use crate::error::{Error, Result};
 use crate::message::{ChatMessage, ToolCall};
 use crate::tokenizer::{MAX_TEXT_BYTES, Tokenizer};
 use go::GoTemplate;
+
+pub use abilities::Abilities;
 
 /// Longest template source; the longest in the wild have 30 KiB.
 const MAX_SOURCE_BYTES: usize = 64 << 10;
@@ -75,17 +78,6 @@ pub struct ChatTemplate {
 enum Engine {
     Jinja(Box<Environment<'static>>),
     Go(Arc<GoTemplate>),
-}
-
-/// What a template has a place for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Abilities {
-    pub tools: bool,
-    /// The assistant's earlier calls, and the results of tools.
-    pub tool_results: bool,
-    pub thinking: bool,
-    /// A text with a gap.
-    pub infill: bool,
 }
 
 /// What a template is given.
@@ -157,6 +149,10 @@ impl ChatTemplate {
             thinking: format.thoughts.is_some(),
             infill: template.names("suffix"),
         };
+        if abilities.tools && format.calls.is_none() {
+            // Whatever else marks a call, the object behind it is what is looked for.
+            format.calls = Some(CallSyntax::Llama3);
+        }
         let engine = Engine::Go(Arc::new(template));
         Ok(ChatTemplate { engine, format, abilities, is_runaway: AtomicBool::new(false) })
     }
@@ -171,8 +167,9 @@ impl ChatTemplate {
         self.abilities
     }
 
-    /// Whether it is left to others to begin the prompt with the token that begins texts.
-    pub(crate) fn leaves_bos(&self) -> bool {
+    /// Whether it is in Go's notation. Such a template leaves it to others to begin the prompt with
+    /// the token that begins texts, and has to be told that a model is to think as it does.
+    pub fn is_go(&self) -> bool {
         matches!(self.engine, Engine::Go(_))
     }
 
@@ -254,34 +251,6 @@ impl ChatTemplate {
                 Err(Error::TemplateRefused("the template engine failed on them".into()))
             }
         }
-    }
-}
-
-impl Abilities {
-    /// What the text of a Jinja template gives away.
-    fn of_jinja(source: &str) -> Abilities {
-        let has = |text: &str| source.contains(text);
-        Abilities {
-            tools: has("tools"),
-            tool_results: has("tool_calls") && (has("'tool'") || has("\"tool\"")),
-            thinking: AnswerFormat::of_template(source).thoughts.is_some(),
-            infill: false,
-        }
-    }
-
-    fn count(self) -> usize {
-        [self.tools, self.thinking, self.infill].into_iter().filter(|can| *can).count()
-    }
-
-    /// Whether a model's own Jinja template that has these abilities is better than one in Go's
-    /// notation that came beside it and has those. Ollama decides so.
-    pub fn are_better_than(self, go: Abilities) -> bool {
-        if self.count() > go.count() {
-            return self.tool_results || !go.tool_results;
-        }
-        let are_same =
-            (self.tools, self.thinking, self.infill) == (go.tools, go.thinking, go.infill);
-        are_same && self.tools && self.tool_results && !go.tool_results
     }
 }
 

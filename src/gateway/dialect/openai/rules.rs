@@ -8,9 +8,7 @@ use serde_json::{Map, Value};
 use super::fields::{Fields, must};
 use crate::dialect::tools;
 use crate::error::{Error, Result};
-use crate::request::{
-    AnswerFormat, AnswerRules, MAX_TEMPLATE_OPTIONS, Thinking, Tool, ToolChoice, Tools,
-};
+use crate::request::{AnswerFormat, AnswerRules, MAX_TEMPLATE_OPTIONS, Tool, ToolChoice, Tools};
 
 /// All rules of a chat.
 pub(super) fn parse(fields: &mut Fields) -> Result<AnswerRules> {
@@ -29,7 +27,7 @@ pub(super) fn parse(fields: &mut Fields) -> Result<AnswerRules> {
         return Err(Error::invalid("response_format", message));
     }
     let template_options = template_options(fields)?;
-    Ok(AnswerRules { tools, format, template_options, thinking: Thinking::AsModel })
+    Ok(AnswerRules { tools, format, template_options, ..AnswerRules::default() })
 }
 
 fn parse_tools(fields: &mut Fields) -> Result<Option<Tools>> {
