@@ -7,6 +7,7 @@ mod engine_stories;
 mod ollama;
 mod ollama_models;
 mod pull;
+mod recipes;
 mod responses;
 mod story;
 mod structured;

@@ -38,7 +38,7 @@ pub struct Profile {
     pub parameters: Map<String, Value>,
     /// Said before every chat.
     pub messages: Vec<ProfileMessage>,
-    /// Go's notation. It is kept, not run: the model's own chat template is.
+    /// In Go's notation.
     pub template: Option<String>,
     pub licenses: Vec<String>,
 }
@@ -112,6 +112,12 @@ impl Library {
         }
         facts.metadata.insert("general.parameter_count".to_owned(), model.parameters().into());
         Ok(facts)
+    }
+
+    /// The template that comes beside a model.
+    pub(super) fn template(&self, manifest: &Manifest) -> Result<Option<String>> {
+        let layer = manifest.layers.iter().find(|layer| layer.media_type == TEMPLATE_TYPE);
+        layer.map(|layer| self.read_text(layer)).transpose()
     }
 
     fn read_text(&self, layer: &Layer) -> Result<String> {

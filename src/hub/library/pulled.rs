@@ -115,7 +115,11 @@ impl Library {
         let written = path.metadata().and_then(|about| about.modified());
         let since = written.unwrap_or(SystemTime::now()).duration_since(UNIX_EPOCH);
         let created_at = since.unwrap_or(Duration::ZERO).as_secs();
-        let description = Description::of(&model, i64::try_from(created_at).unwrap_or(i64::MAX));
+        let mut description =
+            Description::of(&model, i64::try_from(created_at).unwrap_or(i64::MAX));
+        if let Some(template) = self.template(manifest)? {
+            description.learn_from(&template);
+        }
         if let Err(error) = remember(&known, &description) {
             // It is read again the next time.
             tracing::warn!(path = %known.display(), %error, "a model's description is not kept");
