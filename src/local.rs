@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::local_events::Answer;
 use crate::local_profile;
 use crate::local_rules::Plan;
-use crate::local_template::Templates;
+use crate::local_template::{Beside, Templates};
 use crate::local_vectors::VectorPlan;
 
 /// Events that may wait for the gateway; the engine's own buffer stands behind it.
@@ -85,7 +85,11 @@ impl Local {
         run_blocking(move || {
             let mut profile =
                 library.profile(&entry.name).map_err(|error| library_error(&entry.name, error))?;
-            let (beside, asked) = (profile.template.take(), request.rules.template.as_deref());
+            let beside = Beside {
+                source: profile.template.take(),
+                is_last_resort: profile.is_asked_by_code,
+            };
+            let asked = request.rules.template.as_deref();
             let template = templates.choose(&model, beside, asked)?;
             local_profile::apply(profile, &mut request);
             let plan = Plan::new(&model, template.get(&model), &request)?;

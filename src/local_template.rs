@@ -19,6 +19,14 @@ pub(crate) struct Templates {
     parsed: Mutex<HashMap<String, Arc<ChatTemplate>>>,
 }
 
+/// A template that came with a model besides its file.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    pub(crate) source: Option<String>,
+    /// It counts only where the file has none.
+    pub(crate) is_last_resort: bool,
+}
+
 /// The template that one request is asked by.
 #[derive(Debug)]
 pub(crate) enum Chosen {
@@ -37,19 +45,20 @@ impl Chosen {
 }
 
 impl Templates {
-    /// `beside`: what came with the model besides its file. `asked`: the request's own.
+    /// `asked`: the request's own.
     pub(crate) fn choose(
         &self,
         model: &Model,
-        beside: Option<String>,
+        beside: Beside,
         asked: Option<&str>,
     ) -> Result<Chosen> {
         if let Some(source) = asked {
             let template = ChatTemplate::new_go(source).map_err(wrong)?;
             return Ok(Chosen::Other(Arc::new(template)));
         }
-        let Some(source) = beside else { return Ok(Chosen::Own) };
         let has_own = model.tokenizer().chat_template().is_some();
+        let is_wanted = !(has_own && beside.is_last_resort);
+        let Some(source) = beside.source.filter(|_| is_wanted) else { return Ok(Chosen::Own) };
         let template = match self.parsed(source) {
             Ok(template) => template,
             Err(error) if has_own => {

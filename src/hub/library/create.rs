@@ -1,6 +1,6 @@
 //! Makes a model out of one that is there, or of files that were sent, with texts of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -17,6 +17,7 @@ use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::import::{Candidate, Progress, persist, write_blob};
 use crate::manifest::{Description, GGUF_TYPE, Layer, Manifest, read_json};
+use crate::merge::merge;
 use crate::name::ModelName;
 use crate::quantize::{Plan, Quantization};
 
@@ -235,6 +236,9 @@ impl Library {
             making.layers.push(Layer { media_type, digest: *digest, bytes, name });
             return Ok(candidate.description);
         }
+        if files.keys().all(|name| name.ends_with(".gguf")) {
+            return self.take_parts(files, making);
+        }
         let folder = self.folder_of(files)?;
         let candidate = Candidate::check(folder.path(), making.now)?;
         let mut on_progress = |_| ControlFlow::Continue(());
@@ -242,6 +246,22 @@ impl Library {
         let copied = candidate.copy_into(&blobs, &mut making.layers, &mut on_progress);
         making.written.extend(making.layers.iter().map(|layer| layer.digest));
         copied.map(|()| candidate.description)
+    }
+
+    /// The parts of a split GGUF file, by the order of their names, become one file.
+    fn take_parts(
+        &self,
+        files: &HashMap<String, Digest>,
+        making: &mut Making,
+    ) -> Result<Description> {
+        let parts: BTreeMap<&String, &Digest> = files.iter().collect();
+        let parts = parts.values().map(|digest| self.blob(digest)).collect::<Result<Vec<_>>>()?;
+        let (digest, bytes) = merge(&parts, &self.root.join("blobs"))?;
+        making.written.push(digest);
+        let candidate = Candidate::check(&self.blob_path(&digest), making.now)?;
+        let media_type = GGUF_TYPE.to_owned();
+        making.layers.push(Layer { media_type, digest, bytes, name: None });
+        Ok(candidate.description)
     }
 
     fn plan_smaller(&self, wanted: Quantization, making: &Making) -> Result<Plan> {

@@ -40,6 +40,8 @@ pub struct Profile {
     pub messages: Vec<ProfileMessage>,
     /// In Go's notation.
     pub template: Option<String>,
+    /// Ollama asks the model by code of its own: the template beside it is none that was meant.
+    pub is_asked_by_code: bool,
     pub licenses: Vec<String>,
 }
 
@@ -48,6 +50,13 @@ pub struct Profile {
 pub struct ProfileMessage {
     pub role: String,
     pub content: String,
+}
+
+/// What Ollama writes of a model that has no meaning here but this.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ForeignConfig {
+    renderer: String,
 }
 
 /// What a model's file says of itself.
@@ -69,6 +78,9 @@ impl Library {
         }
         let stored = self.stored(name).ok_or_else(|| Error::NotFound(name.clone()))?;
         let manifest: Manifest = read_json(&self.manifest_path(&stored))?;
+        let config: ForeignConfig =
+            read_json(&self.blob_path(&manifest.config.digest)).unwrap_or_default();
+        profile.is_asked_by_code = !config.renderer.is_empty();
         for layer in manifest.layers.iter().filter(|layer| is_text(layer)).take(MAX_TEXT_LAYERS) {
             let text = self.read_text(layer)?;
             let wrong = |error: serde_json::Error| Error::BadManifest(error.to_string());

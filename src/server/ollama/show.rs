@@ -33,7 +33,11 @@ pub(crate) async fn show(
     let read = move |library: &hearth_hub::Library| {
         let (profile, facts) = (library.profile(&name)?, library.file_facts(&name, is_verbose)?);
         let own = facts.chat_template.clone();
-        let template = library.chosen_template(own, profile.template.clone());
+        let beside = profile.template.clone();
+        let template = match profile.is_asked_by_code && own.is_some() {
+            true => own,
+            false => library.chosen_template(own, beside),
+        };
         Ok((profile, facts, template))
     };
     let (profile, facts, template) = on_library(&state, read).await?;

@@ -126,3 +126,41 @@ fn files_that_were_sent_become_a_model_and_bad_ones_do_not() {
     let left = fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(left, 3, "no folder is left behind");
 }
+
+#[test]
+fn the_parts_of_a_split_file_become_one_and_wrong_parts_nothing() {
+    let (folder, library) = library();
+    let send = |bytes: &[u8]| {
+        let mut file = library.new_blob().unwrap();
+        std::io::Write::write_all(&mut file, bytes).unwrap();
+        library.keep_blob(&Digest::of(bytes), file).unwrap();
+        Digest::of(bytes)
+    };
+    let parts = crate::merge::tests::split(STARTER, 2);
+    let digests: Vec<Digest> = parts.iter().map(|part| send(part)).collect();
+    let named = |names: [&str; 2]| {
+        Base::Files(names.map(str::to_owned).into_iter().zip(digests.clone()).collect())
+    };
+    let before = blobs(&folder);
+    let swapped = named(["m-00002-of-00002.gguf", "m-00001-of-00002.gguf"]);
+    let failed = create(&library, "parts", &swapped, &Changes::default(), 1);
+    assert!(matches!(failed, Err(Error::BadModel(_))), "{failed:?}");
+    assert_eq!(blobs(&folder), before);
+    let right = named(["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]);
+    let made = create(&library, "parts", &right, &Changes::default(), 1).unwrap();
+    let facts = library.file_facts(&made.name, false).unwrap();
+    assert!(facts.chat_template.is_some() && !facts.metadata.contains_key("split.count"));
+}
+
+#[test]
+fn a_model_that_ollama_asks_by_code_says_so() {
+    let (folder, library) = library();
+    let template = Changes { template: Some("{{ .Prompt }}".into()), ..Changes::default() };
+    let made = create(&library, "mine", &base("guide"), &template, 1).unwrap();
+    assert!(!library.profile(&made.name).unwrap().is_asked_by_code);
+    let manifest = library.manifest(&made.name).unwrap();
+    let config = folder.path().join("blobs").join(manifest.config.digest.file_name());
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replacen('{', r#"{"renderer":"qwen3.5","#, 1)).unwrap();
+    assert!(library.profile(&made.name).unwrap().is_asked_by_code);
+}
