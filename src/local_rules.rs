@@ -74,11 +74,12 @@ impl Plan {
         request: &GenerateRequest,
         messages: &[Message],
     ) -> Result<Plan> {
-        let format = template.format().clone();
+        let mut format = template.format().clone();
         let tools = request.rules.tools.as_ref().filter(|tools| tools.choice != ToolChoice::None);
         if tools.is_some() {
             check_tools(&request.model, template)?;
         }
+        format.texts = tools.map(text_arguments).unwrap_or_default();
         let options = template_options(&request.rules, &request.model, template)?;
         let room = Room::of(model, request);
         let (fitted, ending) = room.fit_chat(model, messages, &request.window, |messages| {
@@ -130,6 +131,17 @@ fn check_tools(model: &str, template: &ChatTemplate) -> Result<()> {
     };
     let message = format!("The model `{model}` {problem}.");
     Err(Error::Unsupported { model: model.to_owned(), feature: Feature::Tools, message })
+}
+
+/// The arguments that tools say are texts: tool and argument.
+fn text_arguments(tools: &Tools) -> Vec<(String, String)> {
+    let of = |tool: &request::Tool| {
+        let properties = tool.parameters["properties"].as_object().cloned().unwrap_or_default();
+        let texts = properties.into_iter().filter(|(_, schema)| schema["type"] == "string");
+        let name = tool.name.clone();
+        texts.map(move |(argument, _)| (name.clone(), argument)).collect::<Vec<_>>()
+    };
+    tools.list.iter().flat_map(of).collect()
 }
 
 /// What the chat template may look at, with what the request wishes of thoughts.
