@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use candle_core::quantized::QStorage;
 use hearth_formats::gguf::{Metadata, Value};
 
 use super::*;
@@ -111,4 +112,47 @@ fn pieces_are_the_same_as_the_whole() {
     }
     let quantised = convert_rows(&[0; 34], TensorKind::Q8_0, TensorKind::Q4_0, 32);
     assert!(quantised.is_err());
+    let infinite = [1.0_f32, f32::INFINITY].repeat(16);
+    let bytes: Vec<u8> = infinite.iter().flat_map(|value| value.to_le_bytes()).collect();
+    assert!(convert_rows(&bytes, TensorKind::F32, TensorKind::Q8_0, 32).is_err());
+}
+
+#[test]
+fn blocks_come_close_to_their_floats_and_constant_ones_stay_what_they_are() {
+    let mut state = 1_u64;
+    // Sums of uniform numbers, around zero with a deviation of 0.014.
+    let mut number = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as f32 / (1_u64 << 31) as f32
+    };
+    let values: Vec<f32> =
+        (0..256 * 64).map(|_| ((0..6).map(|_| number()).sum::<f32>() - 3.0) * 0.02).collect();
+    let constant = [0.5_f32, -0.5].map(|value| [value; 256]).concat();
+    // In parts of the deviation.
+    for (kind, most_error) in [
+        (TensorKind::Q4_K, 0.072),
+        (TensorKind::Q5_K, 0.036),
+        (TensorKind::Q6_K, 0.019),
+        (TensorKind::Q8_0, 0.0055),
+    ] {
+        let back = |values: &[f32]| {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let blocks = convert_rows(&bytes, TensorKind::F32, kind, 256).unwrap();
+            let storage =
+                QStorage::from_data(blocks.into(), &Device::Cpu, block_kind(kind).unwrap());
+            let tensor = QTensor::new(storage.unwrap(), values.len()).unwrap();
+            tensor.dequantize(&Device::Cpu).unwrap().to_vec1::<f32>().unwrap()
+        };
+        let squares = |values: &mut dyn Iterator<Item = f32>| {
+            values.map(|value| f64::from(value * value)).sum::<f64>()
+        };
+        let errors = back(&values);
+        let mut errors = errors.iter().zip(&values).map(|(back, value)| back - value);
+        let error = (squares(&mut errors) / squares(&mut values.iter().copied())).sqrt();
+        assert!(error < most_error, "{kind:?}: {error}");
+        let errors = back(&constant);
+        let largest = errors.iter().zip(&constant).map(|(back, value)| (back - value).abs());
+        assert!(largest.fold(0.0, f32::max) < 1e-3, "{kind:?}");
+    }
 }
