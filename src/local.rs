@@ -153,7 +153,8 @@ impl Backend for Local {
             load_ns,
             ..Usage::default()
         };
-        let answer = Answer::new(model, usage, request.logprobs.is_some());
+        let answer = Answer::new(model, usage, request.logprobs.is_some())
+            .only_prompt(plan.max_tokens == Some(0));
         let context = request.window.tells_context.then_some(plan.prompt);
         Ok(spawn(answer.reading(plan.reading).telling(context), sequences, echo))
     }
@@ -293,7 +294,8 @@ fn sequence_request(request: &GenerateRequest, plan: &Plan, choice: u16) -> Sequ
             // Each choice has its own seed, or all of them would say the same.
             seed: wanted.seed.map(|seed| seed.wrapping_add(u64::from(choice))),
         },
-        max_tokens: plan.max_tokens,
+        // A step that computes a prompt draws a token; who wants none is not told of it.
+        max_tokens: plan.max_tokens.map(|most| most.max(1)),
         stop: request.stop.clone(),
         // Without them the engine does not say which tokens it drew.
         logprobs: request.logprobs.or(request.window.tells_context.then_some(0)),

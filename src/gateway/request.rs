@@ -19,7 +19,8 @@ pub struct GenerateRequest {
     pub input: Input,
     pub priority: Priority,
     pub sampling: Sampling,
-    /// Most tokens to generate per choice; `None` runs to the end of the context.
+    /// Most tokens to generate per choice; `None` runs to the end of the context, 0 computes the
+    /// prompt alone.
     pub max_tokens: Option<u32>,
     /// Texts that end a choice; they are not part of the answer. At most [`MAX_STOPS`].
     pub stop: Vec<String>,
@@ -53,8 +54,8 @@ pub struct Window {
 pub enum Overflow {
     #[default]
     Refuse,
-    /// Its oldest part is left out, and the usage says how much: of a chat whole messages, but
-    /// neither system messages nor the last one; of a text tokens.
+    /// Its oldest part is left out, and the usage says how much: of a chat whole messages, but not
+    /// system messages; of a text tokens. A last message that alone is too long keeps its end.
     DropOldest,
 }
 

@@ -173,6 +173,17 @@ impl Library {
         self.publish(destination, &read_json(&self.manifest_path(&source))?)
     }
 
+    /// The same for a name that may mean another model until now; what that alone used goes.
+    pub fn copy_over(&self, source: &str, destination: &str) -> Result<Entry> {
+        let source = self.find(source)?.name;
+        let destination = destination.parse::<ModelName>()?.to_lowercase();
+        for name in [&source, &destination] {
+            self.check_replaceable(name)?;
+        }
+        let _changing = lock(&self.changing);
+        self.replace(destination, &read_json(&self.manifest_path(&source))?)
+    }
+
     /// Forgets the name, and deletes the blobs that no other name uses.
     pub fn remove(&self, name: &str) -> Result<()> {
         let name = self.find(name)?.name;

@@ -278,7 +278,9 @@ impl From<PullError> for Failure {
             }
             E::DigestMismatch { .. } => failure(StatusCode::BAD_GATEWAY, "digest_mismatch"),
             E::Unreachable { .. } => failure(StatusCode::BAD_GATEWAY, "registry_unreachable"),
-            E::DiskFull { .. } => failure(StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            E::DiskFull { .. } | E::DiskFilled => {
+                failure(StatusCode::INSUFFICIENT_STORAGE, "disk_full")
+            }
             E::BadModel(_) => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_model"),
             E::QueueFull => {
                 failure(StatusCode::SERVICE_UNAVAILABLE, "overloaded").retry_after(PULLS_RETRY)

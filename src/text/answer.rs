@@ -93,6 +93,11 @@ impl AnswerParser {
         }
     }
 
+    /// Whether what comes next is a thought.
+    pub fn is_thinking(&self) -> bool {
+        matches!(self.mode, Mode::Thoughts)
+    }
+
     /// How many calls have begun.
     pub fn calls(&self) -> u32 {
         self.calls

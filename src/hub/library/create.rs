@@ -355,7 +355,7 @@ impl Library {
     }
 
     /// Lists the model under a name that may be in use; what the old one alone used goes.
-    fn replace(&self, name: ModelName, manifest: &Manifest) -> Result<Entry> {
+    pub(super) fn replace(&self, name: ModelName, manifest: &Manifest) -> Result<Entry> {
         let Some(stored) = self.stored(&name) else { return self.publish(name, manifest) };
         let old: Manifest = read_json(&self.manifest_path(&stored))?;
         let entry = self.write_manifest(stored, &manifest.to_bytes()?)?;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::fields::{Fields, must};
-use super::{Call, Tier, rules};
+use super::{Call, CallForm, Tier, rules};
 use crate::error::{Error, Result};
 use crate::request::{AnswerRules, GenerateRequest, Input, RequestId, Sampling, Window};
 
@@ -40,7 +40,7 @@ pub fn parse_completion(body: &[u8], id: RequestId) -> Result<Call> {
         input: Input::Text(String::new()),
         priority: tier.map_or_else(Default::default, Tier::priority),
         sampling: fields.sampling()?,
-        max_tokens: Some(fields.count("max_tokens", 1)?.unwrap_or(DEFAULT_MAX_TOKENS)),
+        max_tokens: Some(fields.count("max_tokens", 0)?.unwrap_or(DEFAULT_MAX_TOKENS)),
         stop: fields.stops()?,
         choices,
         logprobs: logprobs.and_then(|top| u8::try_from(top).ok()),
@@ -71,7 +71,8 @@ pub fn parse_completion(body: &[u8], id: RequestId) -> Result<Call> {
             request
         })
         .collect();
-    Ok(Call { requests, stream: fields.stream()?, tier })
+    let ignored = fields.has_idle_bias().then(|| "logit_bias".to_owned()).into_iter().collect();
+    Ok(Call { requests, stream: fields.stream()?, tier, calls: CallForm::default(), ignored })
 }
 
 /// A prompt that a suffix comes behind.

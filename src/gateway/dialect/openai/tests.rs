@@ -26,7 +26,8 @@ fn tool(name: &str) -> Value {
 }
 
 fn heading() -> Heading {
-    Heading { id: "id".into(), model: "m".into(), created: 1, tier: None }
+    let (id, model, calls) = ("id".into(), "m".into(), CallForm::Tools);
+    Heading { id, model, created: 1, tier: None, calls }
 }
 
 fn token(text: &str, bytes: &[u8]) -> TokenLogprob {
@@ -203,7 +204,6 @@ fn each_wrong_field_that_rules_an_answer_is_refused_by_its_name() {
         (json!({ "guided_choice": [] }), "guided_choice"),
         (json!({ "guided_json": "{" }), "guided_json"),
         (json!({ "chat_template_kwargs": { "a": "text" } }), "chat_template_kwargs"),
-        (json!({ "functions": [{}] }), "functions"),
     ] {
         refused(&change, param);
     }
@@ -388,6 +388,9 @@ fn text_logprobs_name_broken_characters_by_their_bytes_and_count_offsets() {
     assert_eq!(logprobs["top_logprobs"][1], json!({ "bytes:\\xe4": -0.5 }));
 }
 
+mod functions;
+mod harmless;
+
 mod rules {
     use super::*;
     use crate::event::Aside;
@@ -458,7 +461,7 @@ mod rules {
         assert_eq!(format(json!({ "response_format": { "type": "text" } })), None);
     }
 
-    fn asides() -> Vec<Event> {
+    pub(super) fn asides() -> Vec<Event> {
         let aside = |aside| Event::Aside { choice: 0, aside, tokens: Vec::new() };
         let arguments = |text: &str| Aside::CallArguments { index: 0, text: text.into() };
         vec![
