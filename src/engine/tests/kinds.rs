@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::quantized::gguf_file::{self, Value};
-use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{Device, Tensor};
+use hearth_formats::gguf::Header;
 use hearth_formats::{Architecture, ModelFile, TensorKind};
 use hearth_kernels::KvNumber;
 use hearth_kernels::reference::noise;
@@ -16,6 +17,7 @@ use crate::decoder::{Decoder, Loading};
 use crate::kv::{DeviceKv, HostKv, KvCache, KvShape};
 use crate::limits::TokenCost;
 use crate::placement::Need;
+use crate::quantize::{Mix, convert_rows, mixed_kinds};
 use crate::tensors::values;
 
 /// One block of a K-quant wide; two query heads share each key head.
@@ -291,6 +293,41 @@ fn experts_run_with_each_sort_of_weights() {
 #[test]
 fn gemma_runs_with_each_sort_of_weights() {
     runs_like_its_dequantised_twin(Architecture::Gemma2, &SOME);
+}
+
+/// The file's tensors as a mix makes them.
+fn mixed(path: &Path, mix: Mix) -> Vec<(String, QTensor)> {
+    let bytes = std::fs::read(path).expect("readable");
+    let length = bytes.len() as u64;
+    let header = Header::read(&mut std::io::Cursor::new(&bytes), length).expect("sound");
+    let kinds = mixed_kinds(&header, mix).expect("a known architecture");
+    let made = header.tensors.iter().zip(kinds).map(|(tensor, kind)| {
+        let (start, end) = (tensor.offset as usize, (tensor.offset + tensor.bytes) as usize);
+        let row = *tensor.shape.last().expect("has dimensions") as usize;
+        let rows = convert_rows(&bytes[start..end], tensor.kind, kind, row).expect("converts");
+        let storage = QStorage::from_data(rows.into(), &Device::Cpu, ggml(kind)).expect("fits");
+        let dims: Vec<usize> = tensor.shape.iter().map(|&dim| dim as usize).collect();
+        (tensor.name.clone(), QTensor::new(storage, dims).expect("fits"))
+    });
+    made.collect()
+}
+
+#[test]
+fn quantised_models_say_nearly_what_their_floats_say() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (path, small) = (folder.path().join("floats.gguf"), folder.path().join("small.gguf"));
+    // Experts with random weights are so near each other that some rows go to another one.
+    for (architecture, looseness) in [(Architecture::Llama, 1.0), (Architecture::Qwen3Moe, 2.0)] {
+        write(&path, architecture, &tensors(architecture, TensorKind::F32));
+        let want = logits(&path, EXACT);
+        for (mix, bound) in
+            [(Mix::Q8_0, 0.03), (Mix::Q4KMedium, 0.2), (Mix::Q4KSmall, 0.2), (Mix::Q4_0, 0.25)]
+        {
+            write(&small, architecture, &mixed(&path, mix));
+            let error = relative_error(&logits(&small, EXACT), &want);
+            assert!(error < bound * looseness, "{architecture} as {mix:?}: {error}");
+        }
+    }
 }
 
 #[test]
