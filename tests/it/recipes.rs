@@ -161,6 +161,33 @@ async fn what_cannot_be_made_is_refused_with_a_status_and_leaves_nothing() {
     assert_eq!(story.call("/api/show", json!({ "model": "x" })).await.0, StatusCode::NOT_FOUND);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_bomb_costs_one_request_some_seconds_and_nothing_more() {
+    let story = Story::begin().await;
+    let laughs: String = (0..40)
+        .map(|at| {
+            let next = format!("{{{{ template \"l{}\" }}}}", at + 1);
+            format!("{{{{ define \"l{at}\" }}}}{next}{next}{{{{ end }}}}")
+        })
+        .collect();
+    let bomb = format!("{laughs}{{{{ define \"l40\" }}}}ha{{{{ end }}}}{{{{ template \"l0\" }}}}");
+    create(&story, json!({ "model": "bomb", "from": "stories260k", "template": bomb })).await;
+    let chat = |model: &str| {
+        json!({ "model": model, "messages": [{ "role": "user", "content": "Once" }],
+            "stream": false, "options": options() })
+    };
+    let begun = std::time::Instant::now();
+    // Twice: no thread of the first is left behind that the second would wait for.
+    for _ in 0..2 {
+        let (status, answer) = story.call("/api/chat", chat("bomb")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        let words = "does too much work or writes too much text";
+        assert!(answer["error"].as_str().unwrap().contains(words), "{answer}");
+    }
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+    call(&story, "/api/chat", chat("stories260k")).await;
+}
+
 fn read(path: &std::path::Path) -> (Header, Vec<u8>) {
     let bytes = std::fs::read(path).unwrap();
     let length = bytes.len() as u64;

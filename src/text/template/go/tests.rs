@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -264,4 +265,17 @@ fn broken_templates_are_refused_and_never_panic() {
     let wide = format!("{{{{ {}1{} }}}}", "(".repeat(20_000), ")".repeat(20_000));
     assert!(matches!(ChatTemplate::new_go(&wide), Err(Error::BrokenTemplate(_))));
     assert!(matches!(ChatTemplate::new_go(&"x".repeat(1 << 20)), Err(Error::BrokenTemplate(_))));
+}
+
+proptest! {
+    #[test]
+    fn any_template_is_refused_or_ends_in_time(
+        source in "(\\{\\{-? ?(if|else|end|range|with|define|template|block|break|continue|len|index|slice|printf|json|and|not|eq)? ?(\\.Messages|\\.Content|\\$x|\\$x := |\\$x, \\$y := |\"%s%9999d\"|\"a\"|`|\\(|\\)|\\||\\.|9|,){0,4} ?-?\\}\\}|a|\\{\\{|\\}\\}|\n){0,24}",
+    ) {
+        let messages = said(&[("user", "q"), ("assistant", "a")]);
+        let begun = Instant::now();
+        // Whatever it says, it says it.
+        let _ = render(&source, RenderInput { messages: &messages, ..Default::default() });
+        prop_assert!(begun.elapsed() < 2 * RENDER_LIMIT);
+    }
 }
