@@ -10,7 +10,8 @@ use hearth_formats::ModelFile;
 use serde_json::{Map, Value};
 
 use super::profile::{
-    LICENSE_TYPE, MAX_TEXT_BYTES, MESSAGES_TYPE, PARAMETERS_TYPE, SYSTEM_TYPE, TEMPLATE_TYPE,
+    LICENSE_TYPE, MAX_TEXT_BYTES, MESSAGES_TYPE, PARAMETERS_TYPE, PROMPT_TYPE, SYSTEM_TYPE,
+    TEMPLATE_TYPE,
 };
 use super::{Entry, Library, ProfileMessage, lock};
 use crate::digest::Digest;
@@ -173,7 +174,11 @@ impl Library {
         ];
         for (media_type, text) in texts {
             let Some(text) = text else { continue };
-            making.layers.retain(|layer| layer.media_type != media_type);
+            let is_old = |layer: &Layer| {
+                layer.media_type == media_type
+                    || (media_type == TEMPLATE_TYPE && layer.media_type == PROMPT_TYPE)
+            };
+            making.layers.retain(|layer| !is_old(layer));
             // An empty text takes the base's own away.
             if !text.is_empty() {
                 self.add_text(media_type, &text, making)?;
@@ -182,13 +187,32 @@ impl Library {
         for license in &changes.licenses {
             self.add_text(LICENSE_TYPE, license, making)?;
         }
-        if let Some(template) = changes.template.as_deref().filter(|text| !text.is_empty()) {
-            description.learn_from(template);
+        if let Some(template) = &changes.template {
+            self.ask_anew(template, &mut description, making)?;
         }
         let description = serde_json::to_string(&description)
             .map_err(|error| Error::BadManifest(error.to_string()))?;
         let config = self.write_text("", &description, making)?;
         Ok(Manifest::new((config.digest, config.bytes), std::mem::take(&mut making.layers)))
+    }
+
+    /// What a model can do whose template is another one now: what its file says, and that.
+    fn ask_anew(
+        &self,
+        template: &str,
+        description: &mut Description,
+        making: &Making,
+    ) -> Result<()> {
+        // A folder's own is not read again: it may lack the links that it is read by.
+        let weights = making.layers.iter().find(|layer| layer.media_type == GGUF_TYPE);
+        if let Some(weights) = weights {
+            let file = ModelFile::open(&self.blob_path(&weights.digest))?;
+            let own = Description::of(&file, making.now);
+            description.capabilities = own.capabilities;
+            description.has_chat_template = own.has_chat_template;
+        }
+        description.learn_from(template);
+        Ok(())
     }
 
     /// The base's parameters with the new ones over them, if there are any.

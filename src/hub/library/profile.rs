@@ -20,6 +20,8 @@ pub(super) const SYSTEM_TYPE: &str = "application/vnd.ollama.image.system";
 pub(super) const PARAMETERS_TYPE: &str = "application/vnd.ollama.image.params";
 pub(super) const MESSAGES_TYPE: &str = "application/vnd.ollama.image.messages";
 pub(super) const TEMPLATE_TYPE: &str = "application/vnd.ollama.image.template";
+/// What older models have instead of [`TEMPLATE_TYPE`].
+pub(super) const PROMPT_TYPE: &str = "application/vnd.ollama.image.prompt";
 pub(super) const LICENSE_TYPE: &str = "application/vnd.ollama.image.license";
 
 /// Largest layer of text, in bytes.
@@ -91,6 +93,7 @@ impl Library {
                 }
                 MESSAGES_TYPE => profile.messages = serde_json::from_str(&text).map_err(wrong)?,
                 TEMPLATE_TYPE => profile.template = Some(text),
+                PROMPT_TYPE => drop(profile.template.get_or_insert(text)),
                 _ => profile.licenses.push(text),
             }
         }
@@ -128,7 +131,8 @@ impl Library {
 
     /// The template that comes beside a model.
     pub(super) fn template(&self, manifest: &Manifest) -> Result<Option<String>> {
-        let layer = manifest.layers.iter().find(|layer| layer.media_type == TEMPLATE_TYPE);
+        let find = |kind: &str| manifest.layers.iter().find(|layer| layer.media_type == kind);
+        let layer = find(TEMPLATE_TYPE).or(find(PROMPT_TYPE));
         layer.map(|layer| self.read_text(layer)).transpose()
     }
 
@@ -148,7 +152,7 @@ impl Library {
 
 /// Whether a layer is one of the texts of a [`Profile`].
 pub(super) fn is_text(layer: &Layer) -> bool {
-    [SYSTEM_TYPE, PARAMETERS_TYPE, MESSAGES_TYPE, TEMPLATE_TYPE, LICENSE_TYPE]
+    [SYSTEM_TYPE, PARAMETERS_TYPE, MESSAGES_TYPE, TEMPLATE_TYPE, PROMPT_TYPE, LICENSE_TYPE]
         .contains(&layer.media_type.as_str())
 }
 

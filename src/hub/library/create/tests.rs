@@ -164,3 +164,27 @@ fn a_model_that_ollama_asks_by_code_says_so() {
     fs::write(&config, text.replacen('{', r#"{"renderer":"qwen3.5","#, 1)).unwrap();
     assert!(library.profile(&made.name).unwrap().is_asked_by_code);
 }
+
+#[test]
+fn a_model_can_do_what_its_own_file_and_its_present_template_say() {
+    let (folder, library) = library();
+    let with = |template: &str| Changes { template: Some(template.into()), ..Changes::default() };
+    let able = create(&library, "able", &base("guide"), &with("{{ .Tools }}{{ .Suffix }}"), 1);
+    let can = |entry: &Entry, what: &str| {
+        entry.description.capabilities.iter().any(|known| known == what)
+    };
+    let able = able.unwrap();
+    assert!(can(&able, "tools") && can(&able, "insert") && can(&able, "completion"));
+    let plain = create(&library, "plain", &base("able"), &with("{{ .Prompt }}"), 2).unwrap();
+    assert!(can(&plain, "completion") && !can(&plain, "tools") && !can(&plain, "insert"));
+    // Older models have their template under another name; a new one takes its place.
+    let path = folder.path().join("manifests/registry.ollama.ai/library/able/latest");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("image.template", "image.prompt")).unwrap();
+    let old = library.profile(&able.name).unwrap();
+    assert_eq!(old.template.as_deref(), Some("{{ .Tools }}{{ .Suffix }}"));
+    let child = create(&library, "child", &base("able"), &with("{{ .Prompt }}"), 3).unwrap();
+    let profile = library.profile(&child.name).unwrap();
+    assert_eq!(profile.template.as_deref(), Some("{{ .Prompt }}"));
+    assert!(library.manifest(&child.name).unwrap().layers.len() == 2);
+}
