@@ -20,8 +20,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::local_events::Answer;
 use crate::local_profile;
-use crate::local_rules::Plan;
-use crate::local_template::{Beside, Templates};
+use crate::local_rules::{Plan, rendered};
+use crate::local_template::{Beside, Chosen, Templates};
 use crate::local_vectors::VectorPlan;
 
 /// Events that may wait for the gateway; the engine's own buffer stands behind it.
@@ -62,7 +62,17 @@ impl Local {
     }
 
     /// Loads the model that a request needs and works out what it means for that model.
-    async fn plan(&self, mut request: GenerateRequest) -> Result<Planned> {
+    async fn plan(&self, request: GenerateRequest) -> Result<Planned> {
+        let Prepared { model, template, request, load_ns } = self.prepare(request).await?;
+        run_blocking(move || {
+            let plan = Plan::new(&model, template.get(&model), &request)?;
+            Ok(Planned { model, request, plan, load_ns })
+        })
+        .await
+    }
+
+    /// Loads the model that a request needs and lays under the request what the model carries.
+    async fn prepare(&self, mut request: GenerateRequest) -> Result<Prepared> {
         let entry = self.find(&request.model)?;
         if entry.origin == Origin::Builtin {
             request.sampling.temperature.get_or_insert(GUIDE_TEMPERATURE);
@@ -92,8 +102,7 @@ impl Local {
             let asked = request.rules.template.as_deref();
             let template = templates.choose(&model, beside, asked)?;
             local_profile::apply(profile, &mut request);
-            let plan = Plan::new(&model, template.get(&model), &request)?;
-            Ok(Planned { model, request, plan, load_ns })
+            Ok(Prepared { model, template, request, load_ns })
         })
         .await
     }
@@ -101,6 +110,14 @@ impl Local {
     fn find(&self, name: &str) -> Result<Entry> {
         self.library.find(name).map_err(|_| Error::NoModel(name.to_owned()))
     }
+}
+
+/// A request that is complete, and by what its model, which is loaded, is asked.
+struct Prepared {
+    model: Model,
+    template: Chosen,
+    request: GenerateRequest,
+    load_ns: u64,
 }
 
 /// A request for a model that is loaded.
@@ -192,6 +209,11 @@ impl Backend for Local {
     async fn count_tokens(&self, request: GenerateRequest) -> Result<u32> {
         let plan = self.plan(request).await?.plan;
         Ok(u32::try_from(plan.prompt.len()).unwrap_or(u32::MAX))
+    }
+
+    async fn render(&self, request: GenerateRequest) -> Result<String> {
+        let Prepared { model, template, request, .. } = self.prepare(request).await?;
+        run_blocking(move || rendered(&model, template.get(&model), &request)).await
     }
 
     async fn load(&self, model: &str) -> Result<()> {

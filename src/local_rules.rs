@@ -75,7 +75,7 @@ impl Plan {
         messages: &[Message],
     ) -> Result<Plan> {
         let mut format = template.format().clone();
-        let tools = request.rules.tools.as_ref().filter(|tools| tools.choice != ToolChoice::None);
+        let tools = callable(&request.rules);
         if tools.is_some() {
             check_tools(&request.model, template)?;
         }
@@ -177,6 +177,38 @@ fn template_options(
         }
     }
     Ok(options)
+}
+
+/// The whole prompt as text, nothing left out.
+pub(crate) fn rendered(
+    model: &Model,
+    template: &ChatTemplate,
+    request: &GenerateRequest,
+) -> Result<String> {
+    let ids = match &request.input {
+        Input::Text(text) => return Ok(text.clone()),
+        Input::Chat(messages) => {
+            let tools = callable(&request.rules);
+            if tools.is_some() {
+                check_tools(&request.model, template)?;
+            }
+            let options = template_options(&request.rules, &request.model, template)?;
+            return Ok(render(model, template, (&options, tools), messages)?.text);
+        }
+        Input::Tokens(ids) => ids.clone(),
+        Input::Infill { prompt, suffix } => {
+            let tokens = infill_tokens(template, model.tokenizer(), prompt, suffix);
+            tokens.map_err(wrong)?.ok_or_else(|| cannot_fill(&request.model))?
+        }
+    };
+    let bytes = ids.iter().flat_map(|&id| model.tokenizer().token_bytes(id));
+    let bytes: Vec<u8> = bytes.copied().collect();
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The tools that an answer may call.
+fn callable(rules: &AnswerRules) -> Option<&Tools> {
+    rules.tools.as_ref().filter(|tools| tools.choice != ToolChoice::None)
 }
 
 fn render(

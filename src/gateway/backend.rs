@@ -41,6 +41,12 @@ pub trait Backend: Send + Sync {
     /// Tokens of the request's prompt, as [`Backend::generate`] would count them.
     async fn count_tokens(&self, request: GenerateRequest) -> Result<u32>;
 
+    /// The request's prompt as text, as the model's chat template writes it.
+    async fn render(&self, request: GenerateRequest) -> Result<String> {
+        let message = format!("The prompts of `{}` are not written here.", request.model);
+        Err(Error::invalid("model", message))
+    }
+
     /// Makes the model ready to answer; returns when it is.
     async fn load(&self, model: &str) -> Result<()>;
 

@@ -154,6 +154,17 @@ impl Gateway {
             .map_err(|_| Error::TimedOut { limit })?
     }
 
+    /// A request's prompt as text; nothing is generated.
+    pub async fn render(&self, caller: &Caller, mut request: GenerateRequest) -> Result<String> {
+        let _slot = self.admit(caller, 1)?;
+        let limit = Duration::from_secs(u64::from(self.inner.config.request_timeout_s));
+        let (backend, model) = self.find(caller, &request.model)?;
+        request.model = model.name;
+        tokio::time::timeout(limit, backend.render(request))
+            .await
+            .map_err(|_| Error::TimedOut { limit })?
+    }
+
     /// Makes a model ready as a request would, for everyone who may use it.
     pub async fn prepare(&self, caller: &Caller, model: &str) -> Result<()> {
         let _slot = self.admit(caller, 1)?;

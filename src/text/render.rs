@@ -44,6 +44,8 @@ pub struct Prompt {
     pub ids: Vec<u32>,
     /// The last characters of its text: some prompts end inside of what the assistant says.
     pub ending: String,
+    /// What the template wrote.
+    pub text: String,
 }
 
 /// Words of tools' descriptions that mean the same to every caller.
@@ -106,7 +108,7 @@ pub fn render_tokens(
     let (text, places) = disguise.uncover(&render(template, input)?);
     let ids = encode(template, tokenizer, &text, &places)?;
     let ending = text.char_indices().rev().nth(ENDING_CHARS - 1).map_or(0, |(at, _)| at);
-    Ok(Prompt { ids, ending: text[ending..].to_string() })
+    Ok(Prompt { ids, ending: text[ending..].to_string(), text })
 }
 
 /// The ids of a prompt whose answer stands between two texts; `None` if neither the template nor

@@ -69,6 +69,12 @@ async fn a_models_template_is_what_it_is_asked_by_in_every_dialect() {
     assert_eq!((&answer["response"], &answer["prompt_eval_count"]), (&wanted, &count));
     let shown = call(&story, "/api/show", json!({ "model": "asked" })).await;
     assert_eq!(shown["template"], TEMPLATE);
+    // What is asked can be seen without an answer.
+    let body = json!({ "model": "asked", "messages": messages, "_debug_render_only": true });
+    let seen = call(&story, "/api/chat", body).await;
+    let expected =
+        json!({ "rendered_template": "(Be kind.) [user] Once upon\n", "image_count": 0 });
+    assert_eq!(seen["_debug_info"], expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,6 +40,8 @@ pub struct Call {
 #[derive(Clone, Debug)]
 pub enum Task {
     Generate(Box<GenerateRequest>),
+    /// Nothing but the prompt, as text.
+    Render(Box<GenerateRequest>),
     /// Nothing but that the model be ready, or gone if `keep_alive` is zero.
     Load,
 }

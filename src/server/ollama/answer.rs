@@ -12,6 +12,7 @@ use hearth_gateway::dialect::ollama::{self, Call, Printer, Shape, Task, Timing};
 use hearth_gateway::error::Feature;
 use hearth_gateway::event::Event;
 use hearth_gateway::request::RequestId;
+use serde_json::json;
 
 use super::now;
 use crate::body::{AnyBytes, parse, tell_ignored};
@@ -54,6 +55,14 @@ impl Answer {
         let Call { model, task, shape, is_streamed, keep_alive, mut ignored } = call;
         let mut response = match task {
             Task::Load => self.load(caller, &model, shape, keep_alive).await?,
+            Task::Render(request) => {
+                // It shows what the model's maker may want to keep.
+                caller.require_admin()?;
+                let text = self.state.gateway().render(caller, *request).await?;
+                let about = json!({ "rendered_template": text, "image_count": 0 });
+                let shown = json!({ "model": model, "created_at": now(), "_debug_info": about });
+                axum::Json(shown).into_response()
+            }
             Task::Generate(request) => {
                 let printer = Printer::new(shape, model.clone(), request.logprobs.is_some());
                 let begun = Running::begin(self.state.clone(), caller, *request).await;

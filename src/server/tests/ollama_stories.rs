@@ -165,3 +165,17 @@ async fn only_admins_let_models_go_or_stay() {
     let answer = fixture.call(&user, "POST", "/api/chat", body).await;
     assert_eq!(answer.headers["x-hearth-ignored"], "keep_alive");
 }
+
+#[tokio::test]
+async fn only_admins_see_how_a_prompt_is_written() {
+    let fixture = Fixture::new();
+    let user = fixture.token("ann", UserRole::User).await;
+    let body = || asking(json!({ "_debug_render_only": true }));
+    let answer = fixture.call(&user, "POST", "/api/chat", body()).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN, "{}", answer.text);
+    let admin = fixture.token("root", UserRole::Admin).await;
+    let answer = fixture.call(&admin, "POST", "/api/chat", body()).await;
+    // The scripted models have no templates.
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text);
+    assert!(answer.text.contains("are not written here"), "{}", answer.text);
+}

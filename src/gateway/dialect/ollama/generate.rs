@@ -111,9 +111,10 @@ impl Shared {
 
     fn generate(self, shape: Shape, id: RequestId, input: Input, rules: AnswerRules) -> Call {
         let (model, is_streamed) = (self.model.clone(), self.is_streamed);
-        let keep_alive = self.keep_alive;
+        let (keep_alive, is_rendered_only) = (self.keep_alive, self.is_rendered_only);
         let (request, ignored): (GenerateRequest, _) = self.request(id, input, rules);
-        let task = Task::Generate(Box::new(request));
+        let request = Box::new(request);
+        let task = if is_rendered_only { Task::Render(request) } else { Task::Generate(request) };
         Call { model, task, shape, is_streamed, keep_alive, ignored }
     }
 }

@@ -28,7 +28,7 @@ fn generate(change: Value) -> Result<Call> {
 fn request(call: Call) -> GenerateRequest {
     match call.task {
         Task::Generate(request) => *request,
-        Task::Load => panic!("a request"),
+        Task::Load | Task::Render(_) => panic!("a request"),
     }
 }
 
@@ -144,6 +144,9 @@ fn a_suffix_makes_a_gap_and_a_template_goes_along() {
     let request = request(call.unwrap());
     assert_eq!(request.input, Input::Infill { prompt: "a".into(), suffix: "b".into() });
     assert_eq!(request.rules.template.as_deref(), Some("{{ .Suffix }}"));
+    for call in [chat, generate].map(|parse| parse(json!({ "_debug_render_only": true }))) {
+        assert!(matches!(call.unwrap().task, Task::Render(_)));
+    }
 }
 
 #[test]
