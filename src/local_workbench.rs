@@ -77,5 +77,22 @@ mod tests {
         assert_eq!(steps.len(), 2, "{steps:?}");
         assert_eq!(blobs(), before);
         assert!(library.find("small").is_err());
+        // Others change the library meanwhile, and what is needed stays.
+        let mut is_gone = false;
+        let made = library.create("small", &recipe, 3, &mut |step| {
+            if let CreateStep::Quantizing { .. } = step
+                && !is_gone
+            {
+                library.copy("base", "copy").unwrap();
+                library.remove("copy").unwrap();
+                library.remove("base").unwrap();
+                is_gone = true;
+            }
+            ControlFlow::Continue(())
+        });
+        assert!(is_gone && made.is_ok(), "{made:?}");
+        // Of the base, nothing is left behind.
+        library.remove("small").unwrap();
+        assert_eq!(blobs(), 0);
     }
 }

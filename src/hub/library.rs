@@ -41,6 +41,8 @@ pub struct Library {
     entries: RwLock<BTreeMap<ModelName, Entry>>,
     /// Held by whoever adds or removes blobs and manifests; an import holds it for minutes.
     changing: Mutex<()>,
+    /// Held by whoever makes weights smaller, for minutes.
+    quantizing: Mutex<()>,
     /// Held for moments by whoever adds or removes something in `folders`.
     linking: Mutex<()>,
     /// Blobs that pulls under way count on.
@@ -96,6 +98,7 @@ impl Library {
             builtins: BTreeMap::new(),
             entries: RwLock::default(),
             changing: Mutex::default(),
+            quantizing: Mutex::default(),
             linking: Mutex::default(),
             pins: Pins::default(),
             workbench: OnceLock::new(),

@@ -13,7 +13,7 @@ use super::profile::{
     LICENSE_TYPE, MAX_TEXT_BYTES, MESSAGES_TYPE, PARAMETERS_TYPE, PROMPT_TYPE, SYSTEM_TYPE,
     TEMPLATE_TYPE,
 };
-use super::{Entry, Library, ProfileMessage, lock};
+use super::{Entry, Library, Pin, ProfileMessage, lock};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::import::{Candidate, Progress, persist, write_blob};
@@ -77,8 +77,11 @@ struct Making<'a> {
     /// Unix seconds.
     now: i64,
     layers: Vec<Layer>,
-    /// Blobs that were written, and go if nobody comes to refer to them.
+    /// Blobs that were written, and the base's: they go if nobody refers to them in the end.
     written: Vec<Digest>,
+    /// Keep all of them, and the base's, while no manifest refers to them: others may change the
+    /// library meanwhile, because this takes minutes where weights are quantised.
+    pins: Vec<Pin>,
     on_step: OnStep<'a>,
 }
 
@@ -105,14 +108,15 @@ impl Library {
                 .check_template(template)
                 .map_err(|problem| Error::CannotMake(format!("template error: {problem}")))?;
         }
-        let _changing = lock(&self.changing);
-        let (layers, written) = (Vec::new(), Vec::new());
-        let mut making = Making { changes, now, layers, written, on_step };
+        let (layers, written, pins) = (Vec::new(), Vec::new(), Vec::new());
+        let mut making = Making { changes, now, layers, written, pins, on_step };
         let made = self.make(base, &mut making).and_then(|manifest| {
             making.tell(CreateStep::Naming)?;
+            let _changing = lock(&self.changing);
             self.replace(name, &manifest)
         });
-        // Of a failure all of them, of a model that was quantised the weights that it had before.
+        drop(making.pins);
+        let _changing = lock(&self.changing);
         // What cannot be deleted is left to the next start.
         if let Err(error) = self.collect_garbage(making.written.into_iter()) {
             tracing::warn!(%error, "files of a model that was made were left behind");
@@ -236,12 +240,16 @@ impl Library {
             let blobs = self.root.join("blobs");
             let (digest, bytes) =
                 write_blob(&blobs, &mut bytes, &mut |_| ControlFlow::Continue(()))?;
-            making.written.push(digest);
+            self.keep_written(digest, making)?;
             let layer = Layer { media_type: GGUF_TYPE.to_owned(), digest, bytes, name: None };
             making.layers.push(layer);
             return Ok(description);
         }
+        // Until its files are pinned, nobody may remove the model.
+        let _changing = lock(&self.changing);
         let manifest: Manifest = read_json(&self.manifest_path(&entry.name))?;
+        making.pins.push(self.pin(manifest.digests()));
+        making.written.extend(manifest.digests());
         making.layers = manifest.layers;
         Ok(description)
     }
@@ -251,6 +259,7 @@ impl Library {
         files: &HashMap<String, Digest>,
         making: &mut Making,
     ) -> Result<Description> {
+        making.pins.push(self.pin(files.values().copied()));
         // They were hashed as they came, and are blobs already.
         if let (Some(digest), 1) = (files.values().next(), files.len()) {
             let path = self.blob(digest)?;
@@ -268,7 +277,8 @@ impl Library {
         let mut on_progress = |_| ControlFlow::Continue(());
         let blobs = self.root.join("blobs");
         let copied = candidate.copy_into(&blobs, &mut making.layers, &mut on_progress);
-        making.written.extend(making.layers.iter().map(|layer| layer.digest));
+        let digests: Vec<Digest> = making.layers.iter().map(|layer| layer.digest).collect();
+        digests.into_iter().try_for_each(|digest| self.keep_written(digest, making))?;
         copied.map(|()| candidate.description)
     }
 
@@ -281,11 +291,19 @@ impl Library {
         let parts: BTreeMap<&String, &Digest> = files.iter().collect();
         let parts = parts.values().map(|digest| self.blob(digest)).collect::<Result<Vec<_>>>()?;
         let (digest, bytes) = merge(&parts, &self.root.join("blobs"))?;
-        making.written.push(digest);
+        self.keep_written(digest, making)?;
         let candidate = Candidate::check(&self.blob_path(&digest), making.now)?;
         let media_type = GGUF_TYPE.to_owned();
         making.layers.push(Layer { media_type, digest, bytes, name: None });
         Ok(candidate.description)
+    }
+
+    /// Keeps a blob that was just written; fails if somebody was quicker to delete it, because it
+    /// was the file of a model that went.
+    fn keep_written(&self, digest: Digest, making: &mut Making) -> Result<()> {
+        making.pins.push(self.pin([digest]));
+        making.written.push(digest);
+        self.blob(&digest).map(drop)
     }
 
     fn plan_smaller(&self, wanted: Quantization, making: &Making) -> Result<Plan> {
@@ -314,8 +332,10 @@ impl Library {
             let step = CreateStep::Quantizing { from: from.clone(), to: wanted, progress };
             (making.on_step)(step)
         };
+        // One at a time: each takes all cores.
+        let _quantizing = lock(&self.quantizing);
         let (digest, bytes) = plan.write(&blobs, &mut on_progress)?;
-        making.written.push(digest);
+        self.keep_written(digest, making)?;
         for layer in making.layers.iter_mut().filter(|layer| layer.media_type == GGUF_TYPE) {
             (layer.digest, layer.bytes) = (digest, bytes);
         }
@@ -372,9 +392,10 @@ impl Library {
 
     fn write_text(&self, media_type: &str, text: &str, making: &mut Making) -> Result<Layer> {
         let blobs = self.root.join("blobs");
+        making.pins.push(self.pin([Digest::of(text.as_bytes())]));
         let (digest, bytes) =
             write_blob(&blobs, &mut text.as_bytes(), &mut |_| ControlFlow::Continue(()))?;
-        making.written.push(digest);
+        self.keep_written(digest, making)?;
         Ok(Layer { media_type: media_type.to_owned(), digest, bytes, name: None })
     }
 

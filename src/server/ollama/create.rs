@@ -27,8 +27,10 @@ use crate::state::AppState;
 const MAX_TEXTS: usize = 32;
 /// Time between two lines that tell how far quantising is.
 const LINE_INTERVAL: Duration = Duration::from_millis(100);
-/// Lines that may wait for the client.
-const WAITING_LINES: usize = 8;
+/// Lines that may wait for the client: one for each text of a model, and some more.
+const WAITING_LINES: usize = 4 * MAX_TEXTS;
+/// So many places are left to the lines that must not be missed.
+const KEPT_LINES: usize = 3 * MAX_TEXTS;
 /// What Ollama calls the file that is being quantised, which has no digest yet.
 const NO_DIGEST: &str = "0000000000000000000";
 
@@ -128,13 +130,13 @@ fn begin(state: &AppState, name: String, recipe: Recipe) -> mpsc::Receiver<Resul
                 }
                 told = Some(Instant::now());
                 // A client that reads slowly misses some.
-                let _ = sender.try_send(Ok(line(step)));
-                return ControlFlow::Continue(());
+                if sender.capacity() <= KEPT_LINES {
+                    return ControlFlow::Continue(());
+                }
             }
-            match sender.blocking_send(Ok(line(step))) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            }
+            // The library does not wait for whoever reads.
+            let _ = sender.try_send(Ok(line(step)));
+            ControlFlow::Continue(())
         };
         let made = library.create(&name, &recipe, now, &mut on_step);
         let end = made.map(|_| json!({ "status": "success" })).map_err(Failure::from);
