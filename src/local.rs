@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::local_events::Answer;
 use crate::local_profile;
 use crate::local_rules::Plan;
+use crate::local_template::{Beside, Templates};
 use crate::local_vectors::VectorPlan;
 
 /// Events that may wait for the gateway; the engine's own buffer stands behind it.
@@ -39,12 +40,13 @@ const GUIDE_TEMPERATURE: f32 = 0.2;
 pub struct Local {
     library: Arc<Library>,
     pool: Arc<Pool>,
+    templates: Arc<Templates>,
 }
 
 impl Local {
     /// Answers with the library's models, loaded by the pool.
     pub fn new(library: Arc<Library>, pool: Arc<Pool>) -> Local {
-        Local { library, pool }
+        Local { library, pool, templates: Arc::default() }
     }
 
     /// The loaded model; loads it if need be.
@@ -81,12 +83,18 @@ impl Local {
             let model = entry.name.to_string();
             return Err(Error::Unsupported { model, feature: Feature::Chat, message });
         }
-        let library = Arc::clone(&self.library);
+        let (library, templates) = (Arc::clone(&self.library), Arc::clone(&self.templates));
         run_blocking(move || {
-            let profile =
+            let mut profile =
                 library.profile(&entry.name).map_err(|error| library_error(&entry.name, error))?;
+            let beside = Beside {
+                source: profile.template.take(),
+                is_last_resort: profile.is_asked_by_code,
+            };
+            let asked = request.rules.template.as_deref();
+            let template = templates.choose(&model, beside, asked)?;
             local_profile::apply(profile, &mut request);
-            let plan = Plan::new(&model, &request)?;
+            let plan = Plan::new(&model, template.get(&model), &request)?;
             Ok(Planned { model, request, plan, load_ns })
         })
         .await
@@ -267,6 +275,7 @@ fn echoed(model: &Model, input: &Input) -> String {
     match input {
         Input::Text(text) => text.clone(),
         Input::Tokens(ids) => hearth_text::decode(model.tokenizer(), ids),
+        Input::Infill { prompt, .. } => prompt.clone(),
         Input::Chat(_) => String::new(),
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::accounts_commands::{rows, text};
 use crate::cli::Models;
 use crate::client::Client;
-use crate::{terminal, upkeep_commands};
+use crate::{create_command, terminal, upkeep_commands};
 
 /// Runs one `hearth models` command.
 pub async fn models(client: &Client, command: Models) -> Result<()> {
@@ -27,6 +27,9 @@ pub async fn models(client: &Client, command: Models) -> Result<()> {
             terminal::line(&format!("cancelled the pull of {name}"))
         }
         Models::Pulls { cancel: None } => pulls(client).await,
+        Models::Create { name, file, quantize } => {
+            create_command::create(client, &name, file, quantize).await
+        }
         Models::List => {
             let answer = client.call(Method::GET, "/hearth/models", None).await?;
             let rows: Vec<_> = rows(&answer, "models").iter().map(model_row).collect();

@@ -70,6 +70,8 @@ pub struct AnswerRules {
     /// numbers. At most [`MAX_TEMPLATE_OPTIONS`].
     pub template_options: Map<String, Value>,
     pub thinking: Thinking,
+    /// A chat template in Go's notation, instead of the model's.
+    pub template: Option<String>,
 }
 
 /// Whether the model is to think before it speaks.
@@ -190,6 +192,11 @@ pub enum Input {
     Chat(Vec<Message>),
     Text(String),
     Tokens(Vec<u32>),
+    /// What belongs between two texts.
+    Infill {
+        prompt: String,
+        suffix: String,
+    },
 }
 
 /// One message of a chat.

@@ -200,6 +200,7 @@ fn of_gateway(error: &GatewayError) -> Failure {
                 Feature::Chat | Feature::Generate => "model",
                 Feature::Tools => "tools",
                 Feature::Thinking => "think",
+                Feature::Insert => "suffix",
             };
             failure(StatusCode::BAD_REQUEST, "invalid_request").about(Some(param.to_owned()))
         }
@@ -251,6 +252,7 @@ impl From<HubError> for Failure {
             HubError::Builtin(_) => failure(StatusCode::CONFLICT, "builtin_model"),
             HubError::BadModel(_) => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_model"),
             HubError::NotAModel { .. } => failure(StatusCode::UNPROCESSABLE_ENTITY, "not_a_model"),
+            HubError::CannotMake(_) => Failure::invalid(error.to_string()),
             HubError::NoBlob(_) => failure(StatusCode::BAD_REQUEST, "no_blob"),
             HubError::BadArchive(_) => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_archive"),
             HubError::Cancelled => failure(StatusCode::CONFLICT, "cancelled"),

@@ -10,6 +10,7 @@ mod ollama_errors;
 mod ollama_models;
 mod openai;
 mod pull;
+mod recipes;
 mod registry;
 mod responses;
 mod story;

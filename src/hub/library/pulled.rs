@@ -121,7 +121,10 @@ impl Library {
         let since = written.unwrap_or(SystemTime::now()).duration_since(UNIX_EPOCH);
         let written_at = i64::try_from(since.unwrap_or(Duration::ZERO).as_secs());
         let created_at = own.map_or(written_at.unwrap_or(i64::MAX), |own| own.created_at);
-        let description = Description::of(&model, created_at);
+        let mut description = Description::of(&model, created_at);
+        if let Some(template) = self.template(manifest)? {
+            description.learn_from(&template);
+        }
         if let Err(error) = remember(&known, &description) {
             // It is read again the next time.
             tracing::warn!(path = %known.display(), %error, "a model's description is not kept");

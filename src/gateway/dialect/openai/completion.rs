@@ -20,7 +20,7 @@ const MAX_COMPLETION_LOGPROBS: i64 = 20;
 pub fn parse_completion(body: &[u8], id: RequestId) -> Result<Call> {
     let mut fields = Fields::parse(body)?;
     let model = fields.model()?;
-    fields.refuse("suffix", |value| value == "")?;
+    let suffix = fields.text("suffix")?.filter(|suffix| !suffix.is_empty()).map(str::to_owned);
     let choices = fields.choices()?;
     // `best_of` asks for more answers than are returned; equal to `n` it asks for nothing.
     if fields.whole("best_of", 1..=20)?.is_some_and(|best_of| best_of != i64::from(choices)) {
@@ -55,7 +55,11 @@ pub fn parse_completion(body: &[u8], id: RequestId) -> Result<Call> {
             format!("'n' times the entries of 'prompt' may be at most {MAX_ANSWERS} answers.");
         return Err(Error::invalid("n", message));
     }
-    let requests = prompts
+    let prompts = match suffix {
+        Some(suffix) => prompts.into_iter().map(|prompt| before(prompt, &suffix)).collect(),
+        None => Ok(prompts),
+    };
+    let requests = prompts?
         .into_iter()
         .enumerate()
         .map(|(index, input)| {
@@ -69,6 +73,14 @@ pub fn parse_completion(body: &[u8], id: RequestId) -> Result<Call> {
         .collect();
     let ignored = fields.has_idle_bias().then(|| "logit_bias".to_owned()).into_iter().collect();
     Ok(Call { requests, stream: fields.stream()?, tier, calls: CallForm::default(), ignored })
+}
+
+/// A prompt that a suffix comes behind.
+fn before(prompt: Input, suffix: &str) -> Result<Input> {
+    match prompt {
+        Input::Text(prompt) => Ok(Input::Infill { prompt, suffix: suffix.to_owned() }),
+        _ => Err(Error::invalid("suffix", "'suffix' goes with a prompt of text, not of tokens.")),
+    }
 }
 
 /// A text, a list of texts, a list of token ids, or a list of those.

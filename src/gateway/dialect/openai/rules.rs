@@ -33,7 +33,8 @@ pub(super) fn parse(fields: &mut Fields) -> Result<AnswerRules> {
         return Err(Error::invalid("response_format", message));
     }
     let template_options = template_options(fields)?;
-    Ok(AnswerRules { tools, format, template_options, thinking: thinking(fields)? })
+    let thinking = thinking(fields)?;
+    Ok(AnswerRules { tools, format, template_options, thinking, ..AnswerRules::default() })
 }
 
 /// `reasoning_effort`, or `reasoning.effort` as others write it. A model that does not think answers

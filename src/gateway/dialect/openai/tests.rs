@@ -284,7 +284,7 @@ fn a_call_asks_for_so_many_answers_over_all_its_prompts() {
 #[test]
 fn what_completions_cannot_do_is_refused() {
     for change in [
-        json!({ "suffix": "x" }),
+        json!({ "suffix": 1 }),
         json!({ "best_of": 3 }),
         json!({ "echo": true, "logprobs": 1 }),
         json!({ "logprobs": 21 }),
@@ -292,6 +292,10 @@ fn what_completions_cannot_do_is_refused() {
         assert!(completion(change.clone()).is_err(), "{change}");
     }
     completion(json!({ "suffix": "", "best_of": 2, "n": 2 })).unwrap();
+    let call = completion(json!({ "prompt": ["a", "b"], "suffix": "c" })).unwrap();
+    let gap = Input::Infill { prompt: "b".into(), suffix: "c".into() };
+    assert_eq!(call.requests[1].input, gap);
+    assert!(completion(json!({ "prompt": [1, 2], "suffix": "c" })).is_err());
 }
 
 #[test]
