@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use hearth_engine::{CallerKey, DeviceChoice, Model, Pool, Sequence, SequenceRequest, Source};
+use hearth_engine::{
+    CallerKey, DeviceChoice, Model, ModelActivity, Pool, Sequence, SequenceRequest, Source,
+};
 use hearth_gateway::backend::{Activity, Backend, KeepAlive, ModelState, ServedModel, no_vectors};
 use hearth_gateway::embedding::{EmbedRequest, Embedding};
 use hearth_gateway::error::{Feature, sentence};
@@ -132,21 +134,11 @@ struct Planned {
 impl Backend for Local {
     fn models(&self) -> Vec<ServedModel> {
         let activity = self.pool.activity();
-        let state = |name: &str| match activity.iter().find(|model| model.name == name) {
-            Some(model) => match model.state {
-                hearth_engine::ModelState::Loading => ModelState::Loading,
-                hearth_engine::ModelState::Loaded => ModelState::Loaded,
-            },
-            None => ModelState::Idle,
-        };
-        self.library
-            .list()
-            .into_iter()
-            .map(|entry| {
-                let name = entry.name.to_string();
-                ServedModel { state: state(&name), name, created_at: entry.description.created_at }
-            })
-            .collect()
+        self.library.list().iter().map(|entry| served(entry, &activity)).collect()
+    }
+
+    fn model(&self, name: &str) -> Option<ServedModel> {
+        Some(served(&self.library.find(name).ok()?, &self.pool.activity()))
     }
 
     async fn generate(
@@ -272,6 +264,19 @@ impl Backend for Local {
             })
             .collect()
     }
+}
+
+/// A model of the library, with what the pool does with it.
+fn served(entry: &Entry, activity: &[ModelActivity]) -> ServedModel {
+    let name = entry.name.to_string();
+    let state = match activity.iter().find(|model| model.name == name) {
+        Some(model) => match model.state {
+            hearth_engine::ModelState::Loading => ModelState::Loading,
+            hearth_engine::ModelState::Loaded => ModelState::Loaded,
+        },
+        None => ModelState::Idle,
+    };
+    ServedModel { name, state, created_at: entry.description.created_at }
 }
 
 /// Forwards the sequences' events until they end or the reader goes.

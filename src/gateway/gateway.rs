@@ -12,6 +12,7 @@ mod running;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,9 +79,9 @@ impl Gateway {
     /// The models that this caller may use.
     pub fn models(&self, caller: &Caller) -> Vec<ServedModel> {
         let mut models: Vec<ServedModel> = Vec::new();
+        let mut known: HashSet<String> = HashSet::new();
         for model in self.inner.backends.iter().flat_map(|backend| backend.models()) {
-            let is_new = models.iter().all(|known| known.name != model.name);
-            if is_new && caller.may_use_model(&model.name) {
+            if caller.may_use_model(&model.name) && known.insert(model.name.clone()) {
                 models.push(model);
             }
         }

@@ -1,5 +1,7 @@
 //! `/api/tags` and `/api/ps`: which models there are and which are loaded.
 
+use std::collections::HashSet;
+
 use axum::extract::State;
 use hearth_gateway::backend::Activity;
 use hearth_gateway::dialect::ollama::tagged_name;
@@ -18,8 +20,9 @@ pub(crate) async fn tags(
     Signed(caller): Signed,
 ) -> axum::Json<Value> {
     let served = state.gateway().models(&caller).into_iter();
-    let mut entries: Vec<Entry> =
-        served.filter_map(|model| state.library().find(&model.name).ok()).collect();
+    let served: HashSet<String> = served.map(|model| model.name).collect();
+    let mut entries = state.library().list();
+    entries.retain(|entry| served.contains(&entry.name.to_string()));
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.description.created_at));
     let models: Vec<Value> = entries
         .iter()
