@@ -6,6 +6,7 @@
 //! nothing of users.
 
 mod archive;
+pub mod catalogue;
 pub mod config;
 pub mod digest;
 pub mod error;
@@ -17,6 +18,7 @@ pub mod name;
 pub mod pull;
 mod sweep;
 
+pub use catalogue::Catalogue;
 pub use config::HubConfig;
 pub use digest::Digest;
 pub use error::{Error, Result};
