@@ -6,6 +6,7 @@
 pub mod accounts_commands;
 pub mod app;
 pub mod bench_command;
+mod catalogue_fit;
 pub mod cli;
 pub mod client;
 pub mod config;
