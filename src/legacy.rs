@@ -17,6 +17,9 @@ const WITHOUT_EFFECT: [(&str, &str); 5] = [
     ("OLLAMA_ORIGINS", "the API is used by programs and by the web app of this server"),
 ];
 
+/// A kind of KV cache that Ollama has and Hearth has not.
+const FOUR_BITS: &str = "q4_0";
+
 /// Lays the older names over `table`.
 pub(crate) fn overlay(table: &mut Table, environment: &Environment) -> Result<()> {
     if let Some(port) = environment.get("PORT") {
@@ -54,6 +57,14 @@ pub(crate) fn overlay(table: &mut Table, environment: &Environment) -> Result<()
             }
         }
     }
+    if let Some(kind) = environment.get("OLLAMA_KV_CACHE_TYPE").filter(|kind| !kind.is_empty()) {
+        let kind = match kind.as_str() {
+            "f32" | "f16" | "q8_0" => kind,
+            FOUR_BITS => "q8_0",
+            _ => anyhow::bail!("OLLAMA_KV_CACHE_TYPE is `{kind}`; write f16, q8_0 or q4_0"),
+        };
+        set(table, "engine", "kv_type", Value::String(kind.to_owned()))?;
+    }
     if let Some(text) = environment.get("OLLAMA_KEEP_ALIVE") {
         let seconds = parse_duration(text).with_context(|| {
             format!("OLLAMA_KEEP_ALIVE is `{text}`; write seconds, or a time such as 5m or 24h")
@@ -65,11 +76,15 @@ pub(crate) fn overlay(table: &mut Table, environment: &Environment) -> Result<()
 
 /// One sentence for each older name that is set but changes nothing.
 pub(crate) fn notes(environment: &Environment) -> Vec<String> {
-    WITHOUT_EFFECT
+    let mut notes: Vec<String> = WITHOUT_EFFECT
         .iter()
         .filter(|(name, _)| environment.contains_key(*name))
         .map(|(name, why)| format!("{name} is set but has no effect: {why}"))
-        .collect()
+        .collect();
+    if environment.get("OLLAMA_KV_CACHE_TYPE").is_some_and(|kind| kind == FOUR_BITS) {
+        notes.push("OLLAMA_KV_CACHE_TYPE is q4_0; q8_0 is the smallest that Hearth has".to_owned());
+    }
+    notes
 }
 
 /// Seconds of `300`, `90s`, `5m`, `24h`. Ollama writes "for ever" as a negative time, which is 0
@@ -93,6 +108,26 @@ fn parse_duration(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kind_of_kv_cache_is_taken_or_its_nearest_and_that_is_said() {
+        let read = |kind: &str| {
+            let named = ("OLLAMA_KV_CACHE_TYPE".to_owned(), kind.to_owned());
+            let environment = Environment::from([named]);
+            let mut table = Table::new();
+            let kind = overlay(&mut table, &environment).map(|()| {
+                let engine = table.get("engine")?;
+                engine.get("kv_type")?.as_str().map(str::to_owned)
+            });
+            (kind.ok(), notes(&environment).len())
+        };
+        let some = |kind: &str| Some(Some(kind.to_owned()));
+        assert_eq!(read("f16"), (some("f16"), 0));
+        assert_eq!(read("q8_0"), (some("q8_0"), 0));
+        assert_eq!(read("q4_0"), (some("q8_0"), 1));
+        assert_eq!(read(""), (Some(None), 0));
+        assert_eq!(read("q1_0"), (None, 0));
+    }
 
     #[test]
     fn durations_are_read_as_ollama_writes_them() {

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::local_events::Answer;
 use crate::local_profile;
 use crate::local_rules::Plan;
+use crate::local_template::{Beside, Templates};
 use crate::local_vectors::VectorPlan;
 
 /// Events that may wait for the gateway; the engine's own buffer stands behind it.
@@ -37,12 +38,13 @@ const GUIDE_TEMPERATURE: f32 = 0.2;
 pub struct Local {
     library: Arc<Library>,
     pool: Arc<Pool>,
+    templates: Arc<Templates>,
 }
 
 impl Local {
     /// Answers with the library's models, loaded by the pool.
     pub fn new(library: Arc<Library>, pool: Arc<Pool>) -> Local {
-        Local { library, pool }
+        Local { library, pool, templates: Arc::default() }
     }
 
     /// The loaded model; loads it if need be.
@@ -79,12 +81,18 @@ impl Local {
             let model = entry.name.to_string();
             return Err(Error::Unsupported { model, feature: Feature::Chat, message });
         }
-        let library = Arc::clone(&self.library);
+        let (library, templates) = (Arc::clone(&self.library), Arc::clone(&self.templates));
         run_blocking(move || {
-            let profile =
+            let mut profile =
                 library.profile(&entry.name).map_err(|error| library_error(&entry.name, error))?;
+            let beside = Beside {
+                source: profile.template.take(),
+                is_last_resort: profile.is_asked_by_code,
+            };
+            let asked = request.rules.template.as_deref();
+            let template = templates.choose(&model, beside, asked)?;
             local_profile::apply(profile, &mut request);
-            let plan = Plan::new(&model, &request)?;
+            let plan = Plan::new(&model, template.get(&model), &request)?;
             Ok(Planned { model, request, plan, load_ns })
         })
         .await
@@ -145,7 +153,8 @@ impl Backend for Local {
             load_ns,
             ..Usage::default()
         };
-        let answer = Answer::new(model, usage, request.logprobs.is_some());
+        let answer = Answer::new(model, usage, request.logprobs.is_some())
+            .only_prompt(plan.max_tokens == Some(0));
         let context = request.window.tells_context.then_some(plan.prompt);
         Ok(spawn(answer.reading(plan.reading).telling(context), sequences, echo))
     }
@@ -261,6 +270,7 @@ fn echoed(model: &Model, input: &Input) -> String {
     match input {
         Input::Text(text) => text.clone(),
         Input::Tokens(ids) => hearth_text::decode(model.tokenizer(), ids),
+        Input::Infill { prompt, .. } => prompt.clone(),
         Input::Chat(_) => String::new(),
     }
 }
@@ -284,7 +294,8 @@ fn sequence_request(request: &GenerateRequest, plan: &Plan, choice: u16) -> Sequ
             // Each choice has its own seed, or all of them would say the same.
             seed: wanted.seed.map(|seed| seed.wrapping_add(u64::from(choice))),
         },
-        max_tokens: plan.max_tokens,
+        // A step that computes a prompt draws a token; who wants none is not told of it.
+        max_tokens: plan.max_tokens.map(|most| most.max(1)),
         stop: request.stop.clone(),
         // Without them the engine does not say which tokens it drew.
         logprobs: request.logprobs.or(request.window.tells_context.then_some(0)),

@@ -22,6 +22,8 @@ pub(crate) struct Answer {
     ids: RandomState,
     /// Prompt and answer so far, where the request wants to know them.
     context: Option<Vec<u32>>,
+    /// Nobody wants more than the prompt computed: the one token behind it is not told.
+    is_prompt_only: bool,
     usage: Usage,
 }
 
@@ -29,12 +31,18 @@ impl Answer {
     /// An answer whose `usage` says what is known before it begins.
     pub(crate) fn new(model: Model, usage: Usage, has_logprobs: bool) -> Answer {
         let ids = RandomState::new();
-        Answer { model, has_logprobs, reading: None, ids, context: None, usage }
+        let (reading, context, is_prompt_only) = (None, None, false);
+        Answer { model, has_logprobs, reading, ids, context, is_prompt_only, usage }
     }
 
     /// The same, that ends with all tokens from `prompt` on.
     pub(crate) fn telling(self, prompt: Option<Vec<u32>>) -> Answer {
         Answer { context: prompt, ..self }
+    }
+
+    /// The same, that tells no answer if this is so.
+    pub(crate) fn only_prompt(self, is_prompt_only: bool) -> Answer {
+        Answer { is_prompt_only, ..self }
     }
 
     /// The same, told apart into text, thoughts and calls.
@@ -81,9 +89,13 @@ impl Answer {
             }))
         });
         let mut events = select_all(streams);
+        // Tokens of each choice that have been seen.
+        let mut seen = vec![0; left];
         while let Some((choice, event)) = events.next().await {
             match event {
-                Ok(hearth_engine::Event::Text { text, tokens }) => {
+                Ok(hearth_engine::Event::Text { .. }) if self.is_prompt_only => {}
+                Ok(hearth_engine::Event::Text { text, tokens, generated }) => {
+                    let before = std::mem::replace(&mut seen[usize::from(choice)], generated);
                     if let Some(context) = &mut self.context {
                         context.extend(tokens.iter().map(|token| token.id));
                     }
@@ -91,14 +103,16 @@ impl Answer {
                     match parsers.get_mut(usize::from(choice)) {
                         None => sender.send(Ok(Event::Text { choice, text, tokens })).await.ok()?,
                         Some(parser) => {
-                            let pieces = parser.push(&text);
+                            let pieces = self.read(parser, &text, generated - before);
                             self.tell(sender, choice, pieces, tokens).await?;
                         }
                     }
                 }
                 Ok(hearth_engine::Event::Finished(finished)) => {
                     let mut reason = self.count(&finished);
-                    if let Some(parser) = parsers.get_mut(usize::from(choice)) {
+                    if self.is_prompt_only {
+                        (reason, self.usage.completion_tokens) = (FinishReason::Length, 0);
+                    } else if let Some(parser) = parsers.get_mut(usize::from(choice)) {
                         let pieces = parser.finish();
                         self.tell(sender, choice, pieces, Vec::new()).await?;
                         if reason != FinishReason::Length && parser.calls() > 0 {
@@ -119,6 +133,16 @@ impl Answer {
             _ => Err(Error::Internal("a sequence ended without its last event".to_owned())),
         };
         sender.send(last).await.ok()
+    }
+
+    /// What a text of so many tokens comes to; counts those of thoughts.
+    fn read(&mut self, parser: &mut AnswerParser, text: &str, tokens: u32) -> Vec<AnswerPiece> {
+        let was_thinking = parser.is_thinking();
+        let pieces = parser.push(text);
+        if was_thinking || parser.is_thinking() {
+            self.usage.reasoning_tokens += tokens;
+        }
+        pieces
     }
 
     /// Sends the pieces of one choice; the first carries the tokens, which are told in any case.

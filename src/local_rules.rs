@@ -5,12 +5,12 @@ use std::sync::Arc;
 use hearth_engine::Model;
 use hearth_gateway::error::{Feature, sentence};
 use hearth_gateway::request::{
-    self, AnswerRules, GenerateRequest, Input, Message, Role, ToolChoice, Tools,
+    self, AnswerRules, GenerateRequest, Input, Message, Overflow, Role, ToolChoice, Tools, Window,
 };
 use hearth_gateway::{Error, Result};
 use hearth_text::{
-    AnswerFormat, AnswerStart, CallGrammar, Chat, ChatMessage, Grammar, GrammarBody, GrammarSource,
-    Prompt, Specials, Thinking, ToolCall,
+    AnswerFormat, AnswerStart, CallGrammar, Chat, ChatMessage, ChatTemplate, Grammar, GrammarBody,
+    GrammarSource, Prompt, Specials, Thinking, ToolCall, infill_tokens,
 };
 use serde_json::{Map, Value};
 
@@ -31,38 +31,59 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Plans a request; takes a while, for a new grammar up to seconds.
-    pub(crate) fn new(model: &Model, request: &GenerateRequest) -> Result<Plan> {
+    pub(crate) fn new(
+        model: &Model,
+        template: &ChatTemplate,
+        request: &GenerateRequest,
+    ) -> Result<Plan> {
         match &request.input {
-            Input::Tokens(ids) => Plan::of_text(model, request, ids.clone()),
+            Input::Tokens(ids) => Plan::of_text(model, request, ids.clone(), &request.window),
             Input::Text(text) => {
                 let ids = model.tokenizer().encode_prompt(text, Specials::AsText);
-                Plan::of_text(model, request, ids.map_err(wrong)?)
+                Plan::of_text(model, request, ids.map_err(wrong)?, &request.window)
             }
-            Input::Chat(messages) => Plan::of_chat(model, request, messages),
+            Input::Infill { prompt, suffix } => {
+                let tokens = infill_tokens(template, model.tokenizer(), prompt, suffix);
+                let tokens = tokens.map_err(wrong)?.ok_or_else(|| cannot_fill(&request.model))?;
+                // Both texts count, so that nothing of them is left out.
+                let window = Window { overflow: Overflow::Refuse, ..request.window.clone() };
+                Plan::of_text(model, request, tokens, &window)
+            }
+            Input::Chat(messages) => Plan::of_chat(model, template, request, messages),
         }
     }
 
-    fn of_text(model: &Model, request: &GenerateRequest, prompt: Vec<u32>) -> Result<Plan> {
+    fn of_text(
+        model: &Model,
+        request: &GenerateRequest,
+        prompt: Vec<u32>,
+        window: &Window,
+    ) -> Result<Plan> {
         let grammar = grammar(model, body(request, None), Thinking::Never)?;
         let room = Room::of(model, request);
-        let fitted = room.fit_text(model, prompt, &request.window)?;
+        let fitted = room.fit_text(model, prompt, window)?;
         let max_tokens = room.max_tokens(&fitted.prompt);
         let Fitted { prompt, dropped_tokens } = fitted;
         let marks = Arc::default();
         Ok(Plan { prompt, dropped_tokens, max_tokens, grammar, marks, reading: None })
     }
 
-    fn of_chat(model: &Model, request: &GenerateRequest, messages: &[Message]) -> Result<Plan> {
-        let source = model.tokenizer().chat_template().unwrap_or_default();
-        let format = AnswerFormat::of_template(source);
+    fn of_chat(
+        model: &Model,
+        template: &ChatTemplate,
+        request: &GenerateRequest,
+        messages: &[Message],
+    ) -> Result<Plan> {
+        let mut format = template.format().clone();
         let tools = request.rules.tools.as_ref().filter(|tools| tools.choice != ToolChoice::None);
         if tools.is_some() {
-            check_tools(&request.model, source, &format)?;
+            check_tools(&request.model, template)?;
         }
-        let options = template_options(&request.rules, &request.model, &format)?;
+        format.texts = tools.map(text_arguments).unwrap_or_default();
+        let options = template_options(&request.rules, &request.model, template)?;
         let room = Room::of(model, request);
         let (fitted, ending) = room.fit_chat(model, messages, &request.window, |messages| {
-            render(model, &options, messages, tools)
+            render(model, template, (&options, tools), messages)
         })?;
         let in_thoughts = format.is_in_thoughts(&ending);
         let body = body(request, tools);
@@ -94,11 +115,16 @@ impl Plan {
     }
 }
 
+fn cannot_fill(model: &str) -> Error {
+    let message = format!("The model `{model}` does not fill gaps; leave out 'suffix'.");
+    Error::Unsupported { model: model.to_owned(), feature: Feature::Insert, message }
+}
+
 /// Refuses tools that the model could not be told of, or whose calls nobody could read.
-fn check_tools(model: &str, source: &str, format: &AnswerFormat) -> Result<()> {
-    let problem = if !source.contains("tools") {
+fn check_tools(model: &str, template: &ChatTemplate) -> Result<()> {
+    let problem = if !template.abilities().tools {
         "takes no tools: its chat template has no place for them"
-    } else if format.calls.is_none() {
+    } else if template.format().calls.is_none() {
         "calls tools in a way that this version of Hearth cannot read"
     } else {
         return Ok(());
@@ -107,12 +133,24 @@ fn check_tools(model: &str, source: &str, format: &AnswerFormat) -> Result<()> {
     Err(Error::Unsupported { model: model.to_owned(), feature: Feature::Tools, message })
 }
 
+/// The arguments that tools say are texts: tool and argument.
+fn text_arguments(tools: &Tools) -> Vec<(String, String)> {
+    let of = |tool: &request::Tool| {
+        let properties = tool.parameters["properties"].as_object().cloned().unwrap_or_default();
+        let texts = properties.into_iter().filter(|(_, schema)| schema["type"] == "string");
+        let name = tool.name.clone();
+        texts.map(move |(argument, _)| (name.clone(), argument)).collect::<Vec<_>>()
+    };
+    tools.list.iter().flat_map(of).collect()
+}
+
 /// What the chat template may look at, with what the request wishes of thoughts.
 fn template_options(
     rules: &AnswerRules,
     model: &str,
-    format: &AnswerFormat,
+    template: &ChatTemplate,
 ) -> Result<Map<String, Value>> {
+    let format = template.format();
     let mut options = rules.template_options.clone();
     let mut set = |thinks: bool| {
         // Families differ in the name.
@@ -121,6 +159,8 @@ fn template_options(
         }
     };
     match rules.thinking {
+        // Ollama's templates are told what Jinja's take for granted.
+        request::Thinking::AsModel if template.is_go() && format.thoughts.is_some() => set(true),
         request::Thinking::AsModel => {}
         request::Thinking::Off => set(false),
         request::Thinking::IfAble(_) if format.thoughts.is_none() => {}
@@ -141,9 +181,9 @@ fn template_options(
 
 fn render(
     model: &Model,
-    options: &Map<String, Value>,
+    template: &ChatTemplate,
+    (options, tools): (&Map<String, Value>, Option<&Tools>),
     messages: &[Message],
-    tools: Option<&Tools>,
 ) -> Result<Prompt> {
     let messages: Vec<ChatMessage> = messages.iter().map(chat_message).collect();
     let list = tools.map_or(&[][..], |tools| tools.list.as_slice());
@@ -154,7 +194,7 @@ fn render(
         options: Some(options),
         add_generation_prompt: true,
     };
-    hearth_text::render_tokens(model.template(), model.tokenizer(), &chat).map_err(wrong)
+    hearth_text::render_tokens(template, model.tokenizer(), &chat).map_err(wrong)
 }
 
 fn chat_message(message: &Message) -> ChatMessage {

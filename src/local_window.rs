@@ -2,7 +2,7 @@
 //! long an answer may become.
 
 use hearth_engine::Model;
-use hearth_gateway::request::{GenerateRequest, Message, Overflow, Role, Window};
+use hearth_gateway::request::{GenerateRequest, Message, Overflow, Part, Role, Window};
 use hearth_gateway::{Error, Result};
 use hearth_text::{Prompt, Specials};
 
@@ -10,6 +10,8 @@ use crate::local_rules::wrong;
 
 /// Of a context that overflows, the part that is kept free for the answer: one in so many.
 const ANSWER_PART: usize = 4;
+/// Bytes that hardly any token is longer than; of a message that is too long no more are looked at.
+const TOKEN_BYTES: usize = 16;
 
 /// The tokens that a request has, and how it shares them.
 #[derive(Clone, Copy, Debug)]
@@ -101,9 +103,8 @@ impl Room {
                 .filter(|(at, message)| *at >= cut || message.role == Role::System);
             render(&kept.map(|(_, message)| message.clone()).collect::<Vec<_>>())
         };
-        let Some(&last) = cuts.last() else { return Err(self.full(whole_tokens)) };
         // Of the cuts that fit, the first; the last one may take the room of the answer.
-        let (mut low, mut high) = (0, cuts.len() - 1);
+        let (mut low, mut high) = (0, cuts.len().saturating_sub(1));
         while low < high {
             let middle = usize::midpoint(low, high);
             match shortened(cuts[middle])?.ids.len() <= self.room_for_prompt() {
@@ -111,13 +112,54 @@ impl Room {
                 false => low = middle + 1,
             }
         }
-        let prompt = shortened(cuts.get(low).copied().unwrap_or(last))?;
+        let mut prompt = match cuts.get(low) {
+            Some(&cut) => shortened(cut)?,
+            None => render(messages)?,
+        };
         if prompt.ids.len() >= self.limit {
-            return Err(self.full(prompt.ids.len()));
+            prompt = self.fit_last(messages, cuts.last().copied().unwrap_or(0), &render)?;
         }
         let dropped = whole_tokens.saturating_sub(prompt.ids.len());
         let dropped_tokens = u32::try_from(dropped).unwrap_or(u32::MAX);
         Ok((Fitted { prompt: prompt.ids, dropped_tokens }, prompt.ending))
+    }
+
+    /// The system messages and what begins at `cut`, of whose first message only the end is left: as
+    /// much as fits. That is what a question in it most likely stands at.
+    fn fit_last(
+        &self,
+        messages: &[Message],
+        cut: usize,
+        render: &impl Fn(&[Message]) -> Result<Prompt>,
+    ) -> Result<Prompt> {
+        let is_kept = |at: usize| at >= cut || messages[at].role == Role::System;
+        let mut kept: Vec<Message> =
+            (0..messages.len()).filter(|&at| is_kept(at)).map(|at| messages[at].clone()).collect();
+        let Some(long) = kept.iter().position(|message| message.role == Role::User) else {
+            return Err(self.full(render(messages)?.ids.len()));
+        };
+        let text = kept[long].joined_text();
+        let mut from = |at: usize| {
+            let at = (at..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len());
+            kept[long].parts = vec![Part::Text(text[at..].to_owned())];
+            render(&kept)
+        };
+        // The first byte from which it fits.
+        let mut low = text.len().saturating_sub(self.limit.saturating_mul(TOKEN_BYTES));
+        let mut high = text.len();
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            match from(middle)?.ids.len() <= self.room_for_prompt() {
+                true => high = middle,
+                false => low = middle + 1,
+            }
+        }
+        let prompt = from(high)?;
+        match prompt.ids.len() < self.limit && high < text.len() {
+            true => Ok(prompt),
+            // What is around it leaves no room.
+            false => Err(self.full(prompt.ids.len())),
+        }
     }
 
     /// Tokens that a prompt may have which does not fit as a whole.

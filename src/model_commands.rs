@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::accounts_commands::{rows, text};
 use crate::cli::Models;
 use crate::client::Client;
-use crate::{run_command, search_command, show_command, terminal, upkeep_commands};
+use crate::{create_command, run_command, search_command, show_command, terminal, upkeep_commands};
 
 /// Runs one `hearth models` command. `directory` is the data directory, of which `run` keeps what
 /// was typed.
@@ -35,6 +35,9 @@ pub async fn models(client: &Client, command: Models, directory: &Path) -> Resul
         Models::Show(command) => show_command::show(client, command).await,
         Models::Run(command) => run_command::run(client, command, directory).await,
         Models::Ps { json } => show_command::ps(client, json).await,
+        Models::Create { name, file, quantize } => {
+            create_command::create(client, &name, file, quantize).await
+        }
         Models::Stop { name } => {
             let path = format!("/hearth/models/{}/unload", encode(&name));
             client.call(Method::POST, &path, None).await?;

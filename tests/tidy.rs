@@ -19,13 +19,14 @@ const MAY_IMPORT: [(&str, &[&str]); 8] = [
 ];
 
 /// Heavy dependency → its one owner.
-const OWNERS: [(&str, &str); 12] = [
+const OWNERS: [(&str, &str); 13] = [
     ("candle-core", "engine"),
     ("candle-nn", "engine"),
     ("nvml-wrapper", "engine"),
     ("sysinfo", "engine"),
     ("tokenizers", "text"),
     ("minijinja", "text"),
+    ("gotmpl", "text"),
     ("llguidance", "text"),
     ("hf-hub", "hub"),
     ("rusqlite", "store"),

@@ -6,8 +6,9 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// More text, in whole characters. May be empty when only `tokens` has news: text that could
-    /// be the start of a stop text is held back, its tokens are not.
-    Text { text: String, tokens: Vec<TokenLogprob> },
+    /// be the start of a stop text is held back, its tokens are not. `generated`: tokens of the
+    /// sequence so far, those without text among them.
+    Text { text: String, tokens: Vec<TokenLogprob>, generated: u32 },
     /// The sequence has ended; the last event.
     Finished(Finished),
 }

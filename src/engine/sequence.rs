@@ -202,7 +202,8 @@ impl ActiveSequence {
         // The token that ends a sequence is not part of the answer, nor of its log probabilities.
         let tokens: Vec<TokenLogprob> = logprob.filter(|_| !is_end).into_iter().collect();
         if !text.is_empty() || !tokens.is_empty() {
-            self.tell(Ok(Event::Text { text, tokens }));
+            let generated = self.generated();
+            self.tell(Ok(Event::Text { text, tokens, generated }));
         }
         reason.map(|reason| Event::Finished(self.finished(reason)))
     }
@@ -214,6 +215,11 @@ impl ActiveSequence {
         }
     }
 
+    /// Tokens generated so far. Contexts are bounded far below u32.
+    fn generated(&self) -> u32 {
+        (self.tokens.len() - self.prompt_tokens) as u32
+    }
+
     fn finished(&self, reason: FinishReason) -> Finished {
         let now = Instant::now();
         let started = self.started.unwrap_or(now);
@@ -223,7 +229,7 @@ impl ActiveSequence {
             reason,
             prompt_tokens: self.prompt_tokens as u32,
             cached_tokens: self.cached_tokens as u32,
-            completion_tokens: (self.tokens.len() - self.prompt_tokens) as u32,
+            completion_tokens: self.generated(),
             queue: started - self.submitted,
             prefill: first_token - started,
             first_token: first_token - self.submitted,

@@ -212,7 +212,7 @@ impl AlignedBytes {
 }
 
 /// candle's name of a block kind; `None` for plain floats.
-fn block_kind(kind: TensorKind) -> Option<GgmlDType> {
+pub(crate) fn block_kind(kind: TensorKind) -> Option<GgmlDType> {
     match kind {
         TensorKind::F32 | TensorKind::F16 | TensorKind::BF16 => None,
         TensorKind::Q4_0 => Some(GgmlDType::Q4_0),
@@ -230,7 +230,7 @@ fn block_kind(kind: TensorKind) -> Option<GgmlDType> {
 
 /// Little-endian floats as f32. Half floats are widened once here, so that a step computes in one
 /// precision on every device; it costs twice their memory.
-fn widen(bytes: &[u8], kind: TensorKind) -> Vec<f32> {
+pub(crate) fn widen(bytes: &[u8], kind: TensorKind) -> Vec<f32> {
     let pairs = || bytes.as_chunks::<2>().0.iter();
     match kind {
         TensorKind::F16 => pairs().map(|&pair| f16::from_le_bytes(pair).to_f32()).collect(),

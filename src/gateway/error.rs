@@ -77,6 +77,8 @@ pub enum Feature {
     Generate,
     Tools,
     Thinking,
+    /// To fill a gap between two texts.
+    Insert,
 }
 
 /// What the store refuses, in the words of this room.

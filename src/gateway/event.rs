@@ -66,6 +66,8 @@ pub struct Usage {
     pub prompt_tokens: u32,
     /// Sum over all choices.
     pub completion_tokens: u32,
+    /// Part of `completion_tokens` that was thought, with the mark that ends it.
+    pub reasoning_tokens: u32,
     /// Part of `prompt_tokens` that was not computed again.
     pub cached_tokens: u32,
     pub queue_ms: u64,

@@ -19,7 +19,8 @@ pub struct GenerateRequest {
     pub input: Input,
     pub priority: Priority,
     pub sampling: Sampling,
-    /// Most tokens to generate per choice; `None` runs to the end of the context.
+    /// Most tokens to generate per choice; `None` runs to the end of the context, 0 computes the
+    /// prompt alone.
     pub max_tokens: Option<u32>,
     /// Texts that end a choice; they are not part of the answer. At most [`MAX_STOPS`].
     pub stop: Vec<String>,
@@ -53,8 +54,8 @@ pub struct Window {
 pub enum Overflow {
     #[default]
     Refuse,
-    /// Its oldest part is left out, and the usage says how much: of a chat whole messages, but
-    /// neither system messages nor the last one; of a text tokens.
+    /// Its oldest part is left out, and the usage says how much: of a chat whole messages, but not
+    /// system messages; of a text tokens. A last message that alone is too long keeps its end.
     DropOldest,
 }
 
@@ -69,6 +70,8 @@ pub struct AnswerRules {
     /// numbers. At most [`MAX_TEMPLATE_OPTIONS`].
     pub template_options: Map<String, Value>,
     pub thinking: Thinking,
+    /// A chat template in Go's notation, instead of the model's.
+    pub template: Option<String>,
 }
 
 /// Whether the model is to think before it speaks.
@@ -189,6 +192,11 @@ pub enum Input {
     Chat(Vec<Message>),
     Text(String),
     Tokens(Vec<u32>),
+    /// What belongs between two texts.
+    Infill {
+        prompt: String,
+        suffix: String,
+    },
 }
 
 /// One message of a chat.

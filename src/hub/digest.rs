@@ -4,6 +4,7 @@
 //! says `sha256:../../etc/passwd` is refused where it is parsed.
 
 use std::fmt;
+use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -26,6 +27,17 @@ impl Digest {
         let mut bytes = [0; 32];
         hex::decode_to_slice(digits, &mut bytes).map_err(|_| bad())?;
         Ok(Digest(bytes))
+    }
+
+    /// The digest of all that a reader gives.
+    pub fn of_reader(reader: &mut dyn Read) -> std::io::Result<Digest> {
+        let (mut hasher, mut piece) = (Sha256::new(), vec![0; 1 << 20]);
+        loop {
+            match reader.read(&mut piece)? {
+                0 => return Ok(Digest::finish(hasher)),
+                read => hasher.update(&piece[..read]),
+            }
+        }
     }
 
     /// The digest of `bytes`.

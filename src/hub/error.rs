@@ -26,6 +26,9 @@ pub enum Error {
     /// A file that was to be sent before it is used.
     #[error("blob \"{0}\" not found")]
     NoBlob(crate::digest::Digest),
+    /// What a new model is to be made of does not go together.
+    #[error("{0}")]
+    CannotMake(String),
     #[error("the import was cancelled")]
     Cancelled,
     #[error("the archive cannot be used: {0}")]

@@ -34,7 +34,7 @@ pub(crate) struct Candidate {
 }
 
 /// Files of a Hugging Face folder that are kept if they are there, besides the weights.
-pub(crate) const FOLDER_FILES: [&str; 9] = [
+pub const FOLDER_FILES: [&str; 9] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -46,7 +46,7 @@ pub(crate) const FOLDER_FILES: [&str; 9] = [
     FLAT_POOLING_FILE,
 ];
 /// The file in a folder of its own that is kept flat, as [`FLAT_POOLING_FILE`].
-pub(crate) const POOLING_FILE: &str = "1_Pooling/config.json";
+pub const POOLING_FILE: &str = "1_Pooling/config.json";
 
 impl Candidate {
     /// Checks the file or folder without loading it.
@@ -132,6 +132,18 @@ impl Description {
             created_at: now,
         }
     }
+
+    /// Adds what a template in Go's notation that comes beside the model has a place for.
+    pub(crate) fn learn_from(&mut self, template: &str) {
+        self.has_chat_template = true;
+        let places = [("tools", ".Tools"), ("thinking", ".Thinking"), ("insert", ".Suffix")];
+        let is_encoder = self.capabilities.iter().any(|known| known == "embedding");
+        for (name, _) in places.into_iter().filter(|(_, field)| template.contains(field)) {
+            if !is_encoder && !self.capabilities.iter().any(|known| known == name) {
+                self.capabilities.push(name.to_owned());
+            }
+        }
+    }
 }
 
 /// Writes `source` as a blob: temporary file beside it, sync, rename. Returns digest and size.
@@ -196,11 +208,18 @@ fn capabilities(model: &ModelFile, template: Option<&str>) -> Vec<String> {
         return vec!["embedding".to_owned()];
     }
     let template = template.unwrap_or_default();
+    let fills = match &model.tokenizer {
+        TokenizerSource::Gguf(metadata) => ["fim_mid", "middle"]
+            .iter()
+            .any(|name| metadata.get(&format!("tokenizer.ggml.{name}_token_id")).is_some()),
+        TokenizerSource::HuggingFace(_) => false,
+    };
     let thinks = ["</think>", "[/THINK]", "</seed:think>", "<|END_THINKING|>"];
     let all = [
         ("completion", true),
         ("tools", template.contains("tools")),
         ("thinking", thinks.iter().any(|mark| template.contains(mark))),
+        ("insert", fills),
     ];
     all.into_iter().filter(|(_, can)| *can).map(|(name, _)| name.to_owned()).collect()
 }

@@ -10,22 +10,29 @@ pub mod catalogue;
 pub mod config;
 pub mod digest;
 pub mod error;
+mod gguf_head;
 pub mod import;
 pub mod library;
 pub mod manifest;
 mod merge;
+pub mod modelfile;
 pub mod name;
 pub mod pull;
+mod quantize;
 mod sweep;
+mod workbench;
 
 pub use catalogue::Catalogue;
 pub use config::HubConfig;
 pub use digest::Digest;
 pub use error::{Error, Result};
 pub use library::{
-    Base, Changes, Damage, Entry, FileFacts, Library, Origin, Profile, ProfileMessage, Shared,
-    Source,
+    Base, Changes, CreateStep, Damage, Entry, FileFacts, Library, OnStep, Origin, Profile,
+    ProfileMessage, Recipe, Shared, Source,
 };
+pub use modelfile::Modelfile;
 pub use name::ModelName;
 pub use pull::{PullError, PullEvent, PullProgress, PullRequest, PullStage, PullWatch, Pulls};
+pub use quantize::Quantization;
 pub use sweep::Removed;
+pub use workbench::Workbench;

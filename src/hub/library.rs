@@ -12,7 +12,7 @@ use std::fs;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use hearth_formats::ModelFile;
 
@@ -22,12 +22,13 @@ use crate::import::{Candidate, OnProgress, persist, write_blob};
 use crate::manifest::{Description, Layer, Manifest, read_bounded, read_json};
 use crate::name::ModelName;
 use crate::sweep::sweep;
+use crate::workbench::Workbench;
 use pins::Pins;
 
 pub(crate) use pins::Pin;
 pub use upkeep::{Damage, Shared};
 
-pub use create::{Base, Changes};
+pub use create::{Base, Changes, CreateStep, OnStep, Recipe};
 pub use profile::{FileFacts, Profile, ProfileMessage};
 
 /// Every model that this machine can load by itself.
@@ -44,6 +45,8 @@ pub struct Library {
     linking: Mutex<()>,
     /// Blobs that pulls under way count on.
     pins: Pins,
+    /// What making models needs of other rooms.
+    workbench: OnceLock<Arc<dyn Workbench>>,
 }
 
 /// One model of the library.
@@ -95,6 +98,7 @@ impl Library {
             changing: Mutex::default(),
             linking: Mutex::default(),
             pins: Pins::default(),
+            workbench: OnceLock::new(),
         };
         let mut entries = BTreeMap::new();
         for name in library.manifest_names()?.into_iter().take(MAX_MODELS) {
@@ -167,6 +171,17 @@ impl Library {
         let destination = destination.parse::<ModelName>()?.to_lowercase();
         let _changing = lock(&self.changing);
         self.publish(destination, &read_json(&self.manifest_path(&source))?)
+    }
+
+    /// The same for a name that may mean another model until now; what that alone used goes.
+    pub fn copy_over(&self, source: &str, destination: &str) -> Result<Entry> {
+        let source = self.find(source)?.name;
+        let destination = destination.parse::<ModelName>()?.to_lowercase();
+        for name in [&source, &destination] {
+            self.check_replaceable(name)?;
+        }
+        let _changing = lock(&self.changing);
+        self.replace(destination, &read_json(&self.manifest_path(&source))?)
     }
 
     /// Forgets the name, and deletes the blobs that no other name uses.

@@ -9,10 +9,11 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use hearth_formats::gguf::{Array, FixedKind, Header, Metadata, TensorInfo, Value};
+use hearth_formats::gguf::{Header, Metadata, TensorInfo};
 
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
+use crate::gguf_head::{head, pad};
 use crate::import::write_blob;
 
 /// Keys that speak of the split; they have no meaning in the whole.
@@ -32,7 +33,8 @@ pub(crate) fn merge(parts: &[PathBuf], blobs: &Path) -> Result<(Digest, u64)> {
     let (_, first) = files.first().ok_or_else(|| damaged("a model of no parts"))?;
     let alignment = first.alignment;
     let tensors: Vec<&TensorInfo> = files.iter().flat_map(|(_, header)| &header.tensors).collect();
-    let mut head = head(&first.metadata, &tensors, alignment);
+    let kept = first.metadata.iter().filter(|(key, _)| !key.starts_with(SPLIT_KEYS));
+    let mut head = head(&kept.collect::<Vec<_>>(), &tensors, alignment);
     pad(&mut head, alignment);
     let mut segments = VecDeque::from([Segment::Bytes(io::Cursor::new(head))]);
     for (at, (_, header)) in files.iter().enumerate() {
@@ -67,106 +69,6 @@ fn check_place(metadata: &Metadata, number: usize, parts: usize) -> Result<()> {
 
 fn damaged(problem: &str) -> Error {
     Error::BadModel(hearth_formats::Error::Damaged(problem.to_owned()))
-}
-
-/// Everything before the tensors' data but the padding.
-fn head(metadata: &Metadata, tensors: &[&TensorInfo], alignment: u64) -> Vec<u8> {
-    let kept = || metadata.iter().filter(|(key, _)| !key.starts_with(SPLIT_KEYS));
-    let mut out = b"GGUF".to_vec();
-    out.extend(3_u32.to_le_bytes());
-    out.extend((tensors.len() as u64).to_le_bytes());
-    out.extend((kept().count() as u64).to_le_bytes());
-    for (key, value) in kept() {
-        put_string(&mut out, key);
-        put_value(&mut out, value);
-    }
-    let mut offset: u64 = 0;
-    for tensor in tensors {
-        put_string(&mut out, &tensor.name);
-        out.extend((tensor.shape.len() as u32).to_le_bytes());
-        // ggml's order is the reverse.
-        tensor.shape.iter().rev().for_each(|size| out.extend(size.to_le_bytes()));
-        out.extend(tensor.kind.ggml_id().to_le_bytes());
-        out.extend(offset.to_le_bytes());
-        offset += tensor.bytes.next_multiple_of(alignment);
-    }
-    out
-}
-
-/// Numbers are written in the width in which other programs expect them.
-fn put_value(out: &mut Vec<u8>, value: &Value) {
-    let mut put = |id: u32, bytes: &[u8]| {
-        out.extend(id.to_le_bytes());
-        out.extend(bytes);
-    };
-    match value {
-        Value::Unsigned(number) => match u32::try_from(*number) {
-            Ok(number) => put(4, &number.to_le_bytes()),
-            Err(_) => put(10, &number.to_le_bytes()),
-        },
-        Value::Signed(number) => match i32::try_from(*number) {
-            Ok(number) => put(5, &number.to_le_bytes()),
-            Err(_) => put(11, &number.to_le_bytes()),
-        },
-        Value::Float(number) => put(6, &(*number as f32).to_le_bytes()),
-        Value::Bool(flag) => put(7, &[u8::from(*flag)]),
-        Value::String(text) => {
-            put(8, &[]);
-            put_string(out, text);
-        }
-        Value::Array(array) => {
-            put(9, &[]);
-            put_array(out, array);
-        }
-    }
-}
-
-fn put_array(out: &mut Vec<u8>, array: &Array) {
-    let mut put = |id: u32, count: usize| {
-        out.extend(id.to_le_bytes());
-        out.extend((count as u64).to_le_bytes());
-    };
-    match array {
-        Array::Fixed { kind, bytes } => {
-            put(fixed_id(*kind), bytes.len() / kind.bytes());
-            out.extend(bytes);
-        }
-        Array::Strings(strings) => {
-            put(8, strings.len());
-            strings.iter().for_each(|text| put_string(out, text));
-        }
-        Array::Arrays(arrays) => {
-            put(9, arrays.len());
-            arrays.iter().for_each(|array| put_array(out, array));
-        }
-    }
-}
-
-/// `enum gguf_type`.
-fn fixed_id(kind: FixedKind) -> u32 {
-    match kind {
-        FixedKind::U8 => 0,
-        FixedKind::I8 => 1,
-        FixedKind::U16 => 2,
-        FixedKind::I16 => 3,
-        FixedKind::U32 => 4,
-        FixedKind::I32 => 5,
-        FixedKind::F32 => 6,
-        FixedKind::Bool => 7,
-        FixedKind::U64 => 10,
-        FixedKind::I64 => 11,
-        FixedKind::F64 => 12,
-    }
-}
-
-fn put_string(out: &mut Vec<u8>, text: &str) {
-    out.extend((text.len() as u64).to_le_bytes());
-    out.extend(text.as_bytes());
-}
-
-fn pad(out: &mut Vec<u8>, alignment: u64) {
-    let whole = (out.len() as u64).next_multiple_of(alignment);
-    out.resize(usize::try_from(whole).unwrap_or(out.len()), 0);
 }
 
 /// The whole file, read in order.
@@ -210,6 +112,7 @@ impl Read for Whole {
 #[cfg(test)]
 pub(crate) mod tests {
     use hearth_formats::ModelFile;
+    use hearth_formats::gguf::Value;
 
     use super::*;
 
@@ -236,7 +139,6 @@ pub(crate) mod tests {
             .collect()
     }
 
-    /// `head` leaves the keys of the split out, so they go in under names of the same length first.
     fn head_with(
         metadata: &Metadata,
         number: usize,
@@ -245,14 +147,10 @@ pub(crate) mod tests {
         alignment: u64,
     ) -> Vec<u8> {
         let mut metadata = metadata.clone();
-        for (key, value) in [("Split.no", number), ("Split.count", parts)] {
+        for (key, value) in [("split.no", number), ("split.count", parts)] {
             metadata.insert(key.to_owned(), Value::Unsigned(value as u64)).unwrap();
         }
-        let mut out = head(&metadata, &tensors.iter().collect::<Vec<_>>(), alignment);
-        while let Some(at) = out.windows(6).position(|window| window == b"Split.") {
-            out[at] = b's';
-        }
-        out
+        head(&metadata.iter().collect::<Vec<_>>(), &tensors.iter().collect::<Vec<_>>(), alignment)
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod testing;
 mod tests;
 
 use std::fmt;
+use std::io::ErrorKind;
 
 use serde::Serialize;
 
@@ -103,6 +104,10 @@ pub enum PullError {
     DigestMismatch { want: Digest, got: Digest },
     #[error("{need_bytes} bytes are needed on the disk, {free_bytes} are free")]
     DiskFull { need_bytes: u64, free_bytes: u64 },
+    /// Others took the room meanwhile. What had come has been deleted: a full disk stops more than
+    /// this pull.
+    #[error("the disk became full while the model was written; make room and pull again")]
+    DiskFilled,
     /// The registry says something that makes no sense, or too much of it.
     #[error("{host} answers badly: {problem}")]
     BadAnswer { host: String, problem: String },
@@ -141,9 +146,14 @@ impl From<crate::Error> for PullError {
             crate::Error::BadModel(_) | crate::Error::Builtin(_) => {
                 PullError::BadModel(error.to_string())
             }
+            crate::Error::Io { source, .. } if is_full(&source) => PullError::DiskFilled,
             other => PullError::Local(other.to_string()),
         }
     }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 fn why(reason: &str) -> impl fmt::Display + '_ {

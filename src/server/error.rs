@@ -200,6 +200,7 @@ fn of_gateway(error: &GatewayError) -> Failure {
                 Feature::Chat | Feature::Generate => "model",
                 Feature::Tools => "tools",
                 Feature::Thinking => "think",
+                Feature::Insert => "suffix",
             };
             failure(StatusCode::BAD_REQUEST, "invalid_request").about(Some(param.to_owned()))
         }
@@ -251,6 +252,7 @@ impl From<HubError> for Failure {
             HubError::Builtin(_) => failure(StatusCode::CONFLICT, "builtin_model"),
             HubError::BadModel(_) => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_model"),
             HubError::NotAModel { .. } => failure(StatusCode::UNPROCESSABLE_ENTITY, "not_a_model"),
+            HubError::CannotMake(_) => Failure::invalid(error.to_string()),
             HubError::NoBlob(_) => failure(StatusCode::BAD_REQUEST, "no_blob"),
             HubError::BadArchive(_) => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_archive"),
             HubError::Cancelled => failure(StatusCode::CONFLICT, "cancelled"),
@@ -276,7 +278,9 @@ impl From<PullError> for Failure {
             }
             E::DigestMismatch { .. } => failure(StatusCode::BAD_GATEWAY, "digest_mismatch"),
             E::Unreachable { .. } => failure(StatusCode::BAD_GATEWAY, "registry_unreachable"),
-            E::DiskFull { .. } => failure(StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            E::DiskFull { .. } | E::DiskFilled => {
+                failure(StatusCode::INSUFFICIENT_STORAGE, "disk_full")
+            }
             E::BadModel(_) => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_model"),
             E::QueueFull => {
                 failure(StatusCode::SERVICE_UNAVAILABLE, "overloaded").retry_after(PULLS_RETRY)

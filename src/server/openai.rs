@@ -11,7 +11,7 @@ use hearth_gateway::event::Event;
 use hearth_gateway::request::RequestId;
 use serde_json::{Value, json};
 
-use crate::body::{JsonBytes, parse};
+use crate::body::{JsonBytes, parse, tell_ignored};
 use crate::error::{Dialect, Failure, Result};
 use crate::guard::Signed;
 use crate::running::{Print, Running};
@@ -114,21 +114,24 @@ impl Answer {
             model: first.model.clone(),
             created: self.state.now(),
             tier: call.tier,
+            calls: call.calls,
         };
         let events = self.state.gateway().generate_all(caller, call.requests).await?;
         let mut running = Running { state: self.state, id: self.id, model, events };
         let first = running.next().await?;
-        match call.stream {
+        let mut response = match call.stream {
             Some(options) => {
                 let printer = Printer::new(self.shape, heading, options, has_logprobs);
-                Ok(sse::answer(running.stream(first, Frames(printer))))
+                sse::answer(running.stream(first, Frames(printer)))
             }
             None => {
                 let mut collector = Collector::new(self.shape, heading, choices, has_logprobs);
                 running.all(first).await?.into_iter().for_each(|event| collector.push(event));
-                Ok(axum::Json(collector.finish()).into_response())
+                axum::Json(collector.finish()).into_response()
             }
-        }
+        };
+        tell_ignored(response.headers_mut(), &call.ignored);
+        Ok(response)
     }
 }
 

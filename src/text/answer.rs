@@ -2,6 +2,7 @@
 //!
 //! Each family writes its thoughts and calls in a way of its own, which its chat template shows.
 
+mod block;
 mod call_reader;
 mod format;
 
@@ -66,6 +67,8 @@ enum Mode {
     Calls,
     /// Inside the call of this number.
     Call(CallReader, u32),
+    /// Inside of calls that are read as a whole.
+    Block,
 }
 
 impl AnswerParser {
@@ -90,6 +93,11 @@ impl AnswerParser {
         }
     }
 
+    /// Whether what comes next is a thought.
+    pub fn is_thinking(&self) -> bool {
+        matches!(self.mode, Mode::Thoughts)
+    }
+
     /// How many calls have begun.
     pub fn calls(&self) -> u32 {
         self.calls
@@ -112,6 +120,7 @@ impl AnswerParser {
             Mode::Call(reader, _) if !reader.has_begun() => {
                 self.give_back(reader.raw(), &mut pieces)
             }
+            Mode::Block => self.read_block(&held, "", &mut pieces),
             Mode::Calls if self.calls == 0 => self.give_back(&held, &mut pieces),
             Mode::Call(..) | Mode::Calls => {}
             Mode::Text => self.say(&held, &mut pieces),
@@ -130,6 +139,7 @@ impl AnswerParser {
             Mode::Thoughts => self.thoughts_step(pieces),
             Mode::Calls => self.calls_step(pieces),
             Mode::Call(..) => self.call_step(pieces),
+            Mode::Block => self.block_step(pieces),
         }
     }
 
@@ -152,7 +162,8 @@ impl AnswerParser {
             self.held.drain(..at + marker.len());
             self.say(&said, pieces);
             self.skipped = std::mem::take(&mut self.space) + marker;
-            self.mode = Mode::Calls;
+            let is_block = syntax.is_some_and(|syntax| syntax.block_end().is_some());
+            self.mode = if is_block { Mode::Block } else { Mode::Calls };
             return true;
         }
         let rest = self.held.split_off(self.held.len() - overlap_bytes(&self.held, marker));
@@ -253,6 +264,36 @@ impl AnswerParser {
         let held = std::mem::take(&mut self.held);
         self.give_back(&held, pieces);
         false
+    }
+
+    /// Waits for the end of calls that are read as a whole.
+    fn block_step(&mut self, pieces: &mut Vec<AnswerPiece>) -> bool {
+        let end = self.format.calls.and_then(CallSyntax::block_end).unwrap_or_default();
+        let Some(at) = self.held.find(end) else { return false };
+        let block = self.held[..at].to_string();
+        self.held.drain(..at + end.len());
+        self.read_block(&block, end, pieces);
+        true
+    }
+
+    /// Tells the calls of a block, or says it if there are none.
+    fn read_block(&mut self, block: &str, end: &str, pieces: &mut Vec<AnswerPiece>) {
+        let calls = self.format.calls.map(|syntax| block::read(syntax, block, &self.format.texts));
+        let calls = calls.unwrap_or_default();
+        self.mode = Mode::Text;
+        if calls.is_empty() {
+            self.give_back(&format!("{block}{end}"), pieces);
+            return;
+        }
+        self.skipped.clear();
+        for (name, text) in calls {
+            let index = self.calls;
+            self.calls += 1;
+            if !(self.start.one_call && index > 0) {
+                pieces.push(AnswerPiece::CallStart { index, name });
+                pieces.push(AnswerPiece::CallArguments { index, text });
+            }
+        }
     }
 
     /// No call after all: what was passed over and what follows are text.

@@ -19,9 +19,9 @@ pub use detokenizer::{Detokenizer, decode};
 pub use error::{Error, Result};
 pub use grammar::{CallGrammar, Grammar, GrammarBody, GrammarSource, Mask, Thinking};
 pub use message::{ChatMessage, ToolCall};
-pub use render::{Chat, Prompt, render_tokens};
+pub use render::{Chat, Prompt, infill_tokens, render_tokens};
 pub use stop::{StopMatcher, StopStep};
-pub use template::{CallStyle, ChatTemplate, RenderInput};
+pub use template::{Abilities, CallStyle, ChatTemplate, RenderInput};
 pub use tokenizer::{MAX_TEXT_BYTES, Specials, Tokenizer};
 
 #[cfg(test)]

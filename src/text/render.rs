@@ -104,10 +104,46 @@ pub fn render_tokens(
         style: CallStyle::default(),
     };
     let (text, places) = disguise.uncover(&render(template, input)?);
-    let mut ids = Vec::new();
-    tokenizer.encode_into(&text, &mut ids, |start, end| !touches(&places, start, end))?;
+    let ids = encode(template, tokenizer, &text, &places)?;
     let ending = text.char_indices().rev().nth(ENDING_CHARS - 1).map_or(0, |(at, _)| at);
     Ok(Prompt { ids, ending: text[ending..].to_string() })
+}
+
+/// The ids of a prompt whose answer stands between two texts; `None` if neither the template nor
+/// the vocabulary knows how to ask for one.
+pub fn infill_tokens(
+    template: &ChatTemplate,
+    tokenizer: &Tokenizer,
+    prompt: &str,
+    suffix: &str,
+) -> Result<Option<Vec<u32>>> {
+    let messages = [prompt, suffix].map(|text| ChatMessage::new("user", text));
+    let chat = Chat { messages: &messages, ..Chat::default() };
+    check(&chat)?;
+    if !template.abilities().infill {
+        return tokenizer.encode_infill(prompt, suffix).transpose();
+    }
+    let mut disguise = Disguise::new(tokenizer, &chat);
+    let (covered, suffix) = (disguise.cover(prompt)?, disguise.cover(suffix)?);
+    let Some(rendered) = template.render_infill(&covered, &suffix) else { return Ok(None) };
+    let (text, places) = disguise.uncover(&rendered?);
+    encode(template, tokenizer, &text, &places).map(Some)
+}
+
+/// The ids of a rendered text whose places in `words` are people's.
+fn encode(
+    template: &ChatTemplate,
+    tokenizer: &Tokenizer,
+    text: &str,
+    words: &[Range<usize>],
+) -> Result<Vec<u32>> {
+    let mut ids = Vec::new();
+    tokenizer.encode_into(text, &mut ids, |start, end| !touches(words, start, end))?;
+    let bos = tokenizer.bos_id().filter(|_| template.is_go() && tokenizer.add_bos());
+    if let Some(bos) = bos.filter(|bos| ids.first() != Some(bos)) {
+        ids.insert(0, bos);
+    }
+    Ok(ids)
 }
 
 /// Renders with the first form of calls that the template takes, and in which it leaves none out.

@@ -1,15 +1,18 @@
 //! Runs a model's chat template in a sandbox.
 //!
-//! A template comes with the model and is as untrusted as any other part of it. It sees the values
+//! Most templates are Jinja, which is run here; those in Go's notation are run by `go.rs`. A template comes with the model and is as untrusted as any other part of it. It sees the values
 //! of one render and pure functions: no files, no other templates, no environment. Its size, work,
 //! output and recursion are bounded; one fuel of the engine pays for an instruction or 64 bytes, so
 //! the same bound holds for its memory.
 
+mod abilities;
 mod functions;
+mod go;
 mod python;
 
 use std::io;
 use std::slice;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
@@ -20,9 +23,13 @@ use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, Value, context};
 use serde_json::{Map, Value as Json};
 
+use crate::answer::{AnswerFormat, CallSyntax};
 use crate::error::{Error, Result};
 use crate::message::{ChatMessage, ToolCall};
 use crate::tokenizer::{MAX_TEXT_BYTES, Tokenizer};
+use go::GoTemplate;
+
+pub use abilities::Abilities;
 
 /// Longest template source; the longest in the wild have 30 KiB.
 const MAX_SOURCE_BYTES: usize = 64 << 10;
@@ -59,10 +66,18 @@ const PLAIN: &str = "{{ bos_token }}{% for message in messages %}\
 /// A parsed chat template.
 #[derive(Debug)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    engine: Engine,
+    format: AnswerFormat,
+    abilities: Abilities,
     /// Set for ever by the first render beyond [`TIME_LIMIT`]. Its thread cannot be ended, so there
     /// must not be a second one.
     is_runaway: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Jinja(Box<Environment<'static>>),
+    Go(Arc<GoTemplate>),
 }
 
 /// What a template is given.
@@ -109,10 +124,53 @@ impl ChatTemplate {
             return Err(Error::BrokenTemplate(problem));
         }
         check_tags(source)?;
+        let (format, abilities) = (AnswerFormat::of_template(source), Abilities::of_jinja(source));
         let source = python::without_generation_tags(source);
         let environment = on_large_stack(move || environment(source))
             .unwrap_or_else(|_| Err(Error::BrokenTemplate("the parser failed on it".into())))?;
-        Ok(ChatTemplate { environment, is_runaway: AtomicBool::new(false) })
+        let engine = Engine::Jinja(Box::new(environment));
+        Ok(ChatTemplate { engine, format, abilities, is_runaway: AtomicBool::new(false) })
+    }
+
+    /// Parses a template in Go's notation, as Ollama's models and Modelfiles have it.
+    pub fn new_go(source: &str) -> Result<ChatTemplate> {
+        if source.len() > MAX_SOURCE_BYTES {
+            let problem = format!("{} bytes, the limit is {MAX_SOURCE_BYTES}", source.len());
+            return Err(Error::BrokenTemplate(problem));
+        }
+        let mut format = AnswerFormat::of_template(source);
+        let source = source.to_owned();
+        let template = on_large_stack(move || GoTemplate::parse(&source))
+            .unwrap_or_else(|_| Err(Error::BrokenTemplate("the parser failed on it".into())))?;
+        format.thoughts = format.thoughts.or(template.thoughts.clone());
+        let abilities = Abilities {
+            tools: template.names("tools"),
+            tool_results: template.has_round_trip,
+            thinking: format.thoughts.is_some(),
+            infill: template.names("suffix"),
+        };
+        if abilities.tools && format.calls.is_none() {
+            // Whatever else marks a call, the object behind it is what is looked for.
+            format.calls = Some(CallSyntax::Llama3);
+        }
+        let engine = Engine::Go(Arc::new(template));
+        Ok(ChatTemplate { engine, format, abilities, is_runaway: AtomicBool::new(false) })
+    }
+
+    /// How a model that is asked by this template answers.
+    pub fn format(&self) -> &AnswerFormat {
+        &self.format
+    }
+
+    /// What it has a place for.
+    pub fn abilities(&self) -> Abilities {
+        self.abilities
+    }
+
+    /// Whether it is in Go's notation. Such a template leaves it to others to begin the prompt with
+    /// the token that begins texts, and has to be told that a model is to think as it does.
+    pub fn is_go(&self) -> bool {
+        matches!(self.engine, Engine::Go(_))
     }
 
     /// The template that a model's maker wrote, or [`ChatTemplate::plain`] if there is none.
@@ -137,13 +195,17 @@ impl ChatTemplate {
 
     /// [`ChatTemplate::render`] at another time than now.
     fn render_at(&self, input: &RenderInput, now: Timestamp) -> Result<String> {
-        if self.is_runaway.load(Relaxed) {
-            return Err(Error::TemplateLimit);
-        }
+        let environment = match &self.engine {
+            Engine::Jinja(environment) => environment,
+            Engine::Go(template) => {
+                let (template, runs) = (Arc::clone(template), template.chat(input));
+                return self.within_limit(move || template.run(&runs, now));
+            }
+        };
         let words: usize = input.messages.iter().flat_map(ChatMessage::texts).map(str::len).sum();
         let tools = Value::from(Serde(input.tools));
         let tool_values = values_in(input.tools) * FUEL_PER_TOOL_VALUE;
-        let mut environment = self.environment.clone();
+        let mut environment = environment.clone();
         environment.set_fuel(Some(FUEL + (words / BYTES_PER_FUEL) as u64 + tool_values));
         environment
             .add_function("strftime_now", move |pattern: &str| functions::strftime(pattern, now));
@@ -158,7 +220,28 @@ impl ChatTemplate {
             documents => (),
             ..options
         };
-        match on_large_stack(move || render(&environment, &values)) {
+        self.within_limit(move || render(&environment, &values))
+    }
+
+    /// The text for a gap between two texts; `None` if the template has no place for them.
+    pub(crate) fn render_infill(&self, prompt: &str, suffix: &str) -> Option<Result<String>> {
+        let Engine::Go(template) = &self.engine else { return None };
+        if !self.abilities.infill {
+            return None;
+        }
+        let (template, runs) = (Arc::clone(template), GoTemplate::infill(prompt, suffix));
+        Some(self.within_limit(move || template.run(&runs, Timestamp::now())))
+    }
+
+    /// Runs a render, on a thread of its own.
+    fn within_limit(
+        &self,
+        work: impl FnOnce() -> Result<String> + Send + 'static,
+    ) -> Result<String> {
+        if self.is_runaway.load(Relaxed) {
+            return Err(Error::TemplateLimit);
+        }
+        match on_large_stack(work) {
             Ok(rendered) => rendered,
             Err(RecvTimeoutError::Timeout) => {
                 self.is_runaway.store(true, Relaxed);

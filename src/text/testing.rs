@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use hearth_formats::ModelFile;
+use hearth_formats::gguf::Value;
+use hearth_formats::{ModelFile, TokenizerSource};
 
 use crate::tokenizer::Tokenizer;
 
@@ -28,6 +29,21 @@ pub(crate) fn stories(file: &str) -> Tokenizer {
 pub(crate) fn chatml() -> Tokenizer {
     let model = ModelFile::from_static(Box::leak(chatml_file("qwen2").into_boxed_slice())).unwrap();
     Tokenizer::from_model(&model).unwrap()
+}
+
+/// [`chatml`] with control tokens around a gap.
+pub(crate) fn filling() -> Tokenizer {
+    let model = ModelFile::from_static(Box::leak(chatml_file("qwen2").into_boxed_slice())).unwrap();
+    let TokenizerSource::Gguf(mut metadata) = model.tokenizer else { panic!("a GGUF file") };
+    let tokenizer = chatml();
+    for (key, text) in
+        [("fim_pre", "<|im_start|>"), ("fim_suf", "<|endoftext|>"), ("fim_mid", "<|im_end|>")]
+    {
+        let id = tokenizer.control_id(text).unwrap();
+        let key = format!("tokenizer.ggml.{key}_token_id");
+        metadata.insert(key, Value::Unsigned(id.into())).unwrap();
+    }
+    Tokenizer::from_source(&TokenizerSource::Gguf(metadata)).unwrap()
 }
 
 /// The smallest model file around that tokenizer, for a pre-tokenizer of this name.

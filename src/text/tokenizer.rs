@@ -8,6 +8,7 @@ mod byte_level;
 mod charsmap;
 mod gguf;
 mod hugging_face;
+mod infill;
 mod pairs;
 mod scored;
 mod unigram;
@@ -21,6 +22,7 @@ use hearth_formats::{ModelFile, TokenizerSource};
 use crate::error::{Error, Result};
 use crate::grammar::{Grammar, GrammarSource, Grammars};
 use added::AddedTokens;
+use infill::Infill;
 use pairs::PairModel;
 use scored::ScoredModel;
 use unigram::UnigramModel;
@@ -45,6 +47,8 @@ pub struct Tokenizer {
     tokens: Vec<Token>,
     added: AddedTokens,
     ends: Ends,
+    /// What marks the texts around a gap, in models that were trained to fill one.
+    infill: Option<Infill>,
     /// The maker's chat template, if the model came with one.
     chat_template: Option<String>,
     /// Built when the first grammar is asked for.

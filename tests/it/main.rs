@@ -2,11 +2,16 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod anthropic;
+mod attacks;
 mod bad_models;
 mod engine_stories;
 mod ollama;
+mod ollama_errors;
 mod ollama_models;
+mod openai;
 mod pull;
+mod recipes;
+mod registry;
 mod responses;
 mod story;
 mod structured;

@@ -118,9 +118,40 @@ async fn a_chat_that_is_too_long_loses_its_oldest_messages_and_says_so() {
     assert_eq!(status, StatusCode::BAD_REQUEST);
     let error = refused["error"].as_str().unwrap();
     assert!(error.starts_with("the prompt is longer than the context length"), "{error}");
-    let huge = json!({ "messages": [turn("user", &"word ".repeat(2000))] });
-    let (status, _) = story.call("/api/chat", body(huge)).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST, "half a message is none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_message_that_is_too_long_keeps_its_end_and_says_so() {
+    let story = Story::begin().await;
+    let long = format!("{}Once upon a time", "There was a dog. ".repeat(400));
+    let chat = |change: Value| {
+        let mut body = json!({
+            "model": "stories260k", "stream": false, "messages": [
+                { "role": "system", "content": "Be kind." }, { "role": "user", "content": long },
+            ],
+            "options": { "temperature": 0, "num_predict": 4 },
+        });
+        body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        body
+    };
+    let answer = call(&story, "/api/chat", chat(json!({}))).await;
+    assert_eq!(answer["truncated"], true, "{answer}");
+    let kept = answer["prompt_eval_count"].as_u64().unwrap();
+    assert!((490..=508).contains(&kept), "all of the room is used: {kept}");
+    assert!(answer["prompt_tokens_dropped"].as_u64().unwrap() > 1000, "{answer}");
+    // Whatever stands before the end makes no difference: it is the end that is kept.
+    let other = format!("It rained. {long}");
+    let messages = json!([
+        { "role": "system", "content": "Be kind." }, { "role": "user", "content": other },
+    ]);
+    let other = call(&story, "/api/chat", chat(json!({ "messages": messages }))).await;
+    assert_eq!(other["message"], answer["message"]);
+    let (status, _) = story.call("/api/chat", chat(json!({ "truncate": false }))).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let system =
+        json!([{ "role": "system", "content": long }, { "role": "user", "content": "Hi" }]);
+    let (status, _) = story.call("/api/chat", chat(json!({ "messages": system }))).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "what a system message says is never left out");
 }
 
 #[tokio::test(flavor = "multi_thread")]

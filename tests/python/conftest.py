@@ -1,5 +1,7 @@
 """Starts the real binary with real models on a free port."""
 
+import hashlib
+import http.server
 import importlib.util
 import json
 import os
@@ -93,9 +95,58 @@ def data(tmp_path_factory):
     return folder
 
 
+class Registry(http.server.BaseHTTPRequestHandler):
+    """Ollama's registry with one model, `me/stories:latest`; files come in ranges."""
+
+    protocol_version = "HTTP/1.1"
+    files = {}
+
+    @classmethod
+    def fill(cls):
+        gguf, config = (MODELS / "stories260K-q8_0.gguf").read_bytes(), b'{"model_format":"gguf"}'
+        layers = []
+        for kind, content in [("model", gguf), ("config", config)]:
+            digest = "sha256:" + hashlib.sha256(content).hexdigest()
+            cls.files[f"/v2/me/stories/blobs/{digest}"] = content
+            kind = f"application/vnd.ollama.image.{kind}"
+            layers.append({"mediaType": kind, "digest": digest, "size": len(content)})
+        manifest = {"schemaVersion": 2, "mediaType": "m", "config": layers[1], "layers": layers[:1]}
+        cls.files["/v2/me/stories/manifests/latest"] = json.dumps(manifest).encode()
+
+    def do_GET(self):
+        content = self.files.get(self.path)
+        range = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("range", ""))
+        part = content or b""
+        if range:
+            first, last = int(range[1]), int(range[2])
+            part = part[first:last + 1]
+        self.send_response(404 if content is None else 206 if range else 200)
+        if range and content is not None:
+            self.send_header("content-range", f"bytes {first}-{first + len(part) - 1}/{len(content)}")
+        self.send_header("content-length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
+
+    def log_message(self, *_):
+        pass
+
+
 @pytest.fixture(scope="session")
-def server(data):
-    server = Server(data, INITIAL_ROOT_TOKEN=ROOT_TOKEN)
+def registry():
+    """Host and port of a registry."""
+    Registry.fill()
+    serving = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Registry)
+    threading.Thread(target=serving.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{serving.server_port}"
+    serving.shutdown()
+
+
+@pytest.fixture(scope="session")
+def server(data, registry):
+    server = Server(
+        data, INITIAL_ROOT_TOKEN=ROOT_TOKEN, HEARTH_HUB_REGISTRIES=registry,
+        HEARTH_HUB_PLAIN_HTTP=registry, HEARTH_HUB_PRIVATE_HOSTS="127.0.0.1",
+    )
     yield server
     code = server.stop()
     sys.stderr.write("".join(server.log[-20:]))
@@ -111,7 +162,7 @@ def client(server):
 
 
 @pytest.fixture(scope="session")
-def caller(server, tmp_path_factory):
+def caller_folder(tmp_path_factory):
     """The same model under the template of a family that thinks and calls tools."""
     folder = tmp_path_factory.mktemp("caller") / "model"
     shutil.copytree(MODELS / "hf", folder)
@@ -119,7 +170,12 @@ def caller(server, tmp_path_factory):
     config = json.loads(path.read_text())
     config["chat_template"] = CALLER_TEMPLATE
     path.write_text(json.dumps(config))
-    hearth(server.data, "models", "import", str(folder), "--name", "caller")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def caller(server, caller_folder):
+    hearth(server.data, "models", "import", str(caller_folder), "--name", "caller")
     return "caller"
 
 

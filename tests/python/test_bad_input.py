@@ -39,7 +39,7 @@ def post(server, body, path="/v1/chat/completions", token=ROOT_TOKEN, headers=()
     ({"n": 10**30}, "n"),
     ({"max_tokens": -5}, "max_tokens"),
     ({"max_tokens": 10**30}, "max_tokens"),
-    ({"max_completion_tokens": 0}, "max_completion_tokens"),
+    ({"max_completion_tokens": -1}, "max_completion_tokens"),
     ({"stop": ["x"] * 10_000}, "stop"),
     ({"logit_bias": {"abc": 1}}, "logit_bias"),
     ({"logit_bias": {"1": 1000}}, "logit_bias"),

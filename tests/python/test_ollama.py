@@ -175,6 +175,30 @@ def test_a_file_is_sent_and_becomes_a_model(api):
     api.delete("sent")
 
 
+def test_a_model_is_pulled_from_a_registry_and_answers(api, registry):
+    name = f"{registry}/me/stories"
+    steps = list(api.pull(name, insecure=True, stream=True))
+    statuses = [step.status for step in steps]
+    assert statuses[-3:] == ["verifying sha256 digest", "writing manifest", "success"]
+    bars = [step for step in steps if step.digest]
+    assert bars and bars[-1].completed == bars[-1].total
+    assert api.pull(name).status == "success"
+    assert api.generate(name, "Once", options=GREEDY).eval_count == 16
+    with pytest.raises(ollama.ResponseError) as caught:
+        list(api.pull(f"{registry}/me/none", stream=True))
+    assert caught.value.error == "pull model manifest: file does not exist"
+    with pytest.raises(ollama.ResponseError) as caught:
+        api.pull("elsewhere.example/a/b")
+    assert "not pulled from" in caught.value.error
+    # A copy over a name replaces what it meant.
+    assert api.copy(name, "over").status == "success"
+    assert api.copy("stories260k", "over").status == "success"
+    digests = {model.model: model.digest for model in api.list().models}
+    assert digests["over:latest"] == digests["stories260k:latest"] != digests[f"{name}:latest"]
+    for name in [name, "over"]:
+        api.delete(name)
+
+
 def test_a_user_may_ask_but_not_change(api, server, caller):
     hearth(server.data, "users", "add", "olga", "--role", "user", "--password-stdin",
            input="correct horse battery\n")

@@ -73,10 +73,12 @@ impl Pace {
     }
 
     /// Goes down at once and up slowly: a stall is worse than a prompt that takes a little longer.
+    /// No single step halves it more than once, for a machine that did something else meanwhile
+    /// says nothing about prompts.
     fn learn(&mut self, added_ns: u64) {
         self.token_ns = match self.token_ns {
             0 => added_ns,
-            old if added_ns > old => (old + added_ns) / 2,
+            old if added_ns > old => (old + added_ns.min(3 * old)) / 2,
             old => (7 * old + added_ns) / 8,
         };
         self.token_ns = self.token_ns.max(1);
@@ -118,6 +120,17 @@ mod tests {
         }
         let most = steps[150..].iter().map(|(_, us)| *us).max().unwrap_or(0);
         assert!(most * 10 >= quiet * 17, "the room is used: {most} us of twice {quiet} us");
+    }
+
+    #[test]
+    fn one_interrupted_step_costs_no_more_than_half_of_the_room() {
+        let mut pace = Pace::default();
+        run(&mut pace, 16, 100);
+        let before = pace.beside(16);
+        let mix = Mix { writing: 16, prompt_tokens: before };
+        pace.note(mix, 100 * step_us(mix));
+        assert!(pace.beside(16) * 2 + 1 >= before, "{} of {before}", pace.beside(16));
+        assert!(pace.beside(16) < before, "it is heard");
     }
 
     #[test]

@@ -141,7 +141,7 @@ pub(crate) fn collect(mut sequence: Sequence) -> Answer {
     let (mut text, mut tokens) = (String::new(), Vec::new());
     loop {
         match sequence.blocking_recv() {
-            Some(Ok(Event::Text { text: more, tokens: new })) => {
+            Some(Ok(Event::Text { text: more, tokens: new, .. })) => {
                 text.push_str(&more);
                 tokens.extend(new);
             }

@@ -3,14 +3,16 @@
 //!
 //! [`parse_chat`] and [`parse_completion`] turn a body into a [`Call`]; [`Printer`] turns its
 //! events into the chunks of a stream, [`Collector`] into one answer. Fields that are not known
-//! are ignored, because clients send extras; a known field with a wrong value is refused by name,
-//! and what this version cannot do is refused rather than dropped.
+//! are ignored, because clients send extras; a known field with a wrong value is refused by name.
+//! What this version cannot do is refused, or, where an answer without it is still an answer, named
+//! in [`Call::ignored`].
 
 mod chat;
 mod collect;
 mod completion;
 mod embeddings;
 mod fields;
+mod functions;
 mod logprobs;
 mod message;
 mod print;
@@ -35,6 +37,20 @@ pub struct Call {
     pub stream: Option<StreamOptions>,
     /// The tier that serves it, if the body asked for one.
     pub tier: Option<Tier>,
+    /// How calls of tools are told.
+    pub calls: CallForm,
+    /// Fields that change nothing here.
+    pub ignored: Vec<String>,
+}
+
+/// The form in which an answer tells what the model calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallForm {
+    /// `tool_calls`
+    #[default]
+    Tools,
+    /// `function_call`, the older form: one call.
+    Function,
 }
 
 /// What `service_tier` comes to.
@@ -78,6 +94,7 @@ pub struct Heading {
     pub created: i64,
     /// Named only if the body asked for one.
     pub tier: Option<Tier>,
+    pub calls: CallForm,
 }
 
 #[cfg(test)]

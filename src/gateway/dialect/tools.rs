@@ -11,11 +11,13 @@ const MAX_NAME_BYTES: usize = 64;
 
 /// The field `tools`.
 pub(super) fn parse_list(value: Option<Value>) -> Result<Vec<Tool>> {
-    parse_each(value, "function.name", parse_tool)
+    parse_each("tools", value, "function.name", parse_tool)
 }
 
-/// A list of tools, each in a form of its own. `name`: where in a tool its name stands.
+/// A list of tools in this field, each in a form of its own. `name`: where in a tool its name
+/// stands.
 pub(super) fn parse_each(
+    field: &str,
     value: Option<Value>,
     name: &str,
     parse: impl Fn(&str, Value) -> Result<Tool>,
@@ -25,17 +27,17 @@ pub(super) fn parse_each(
         Some(Value::Array(list)) if list.len() <= MAX_TOOLS => list
             .into_iter()
             .enumerate()
-            .map(|(at, tool)| parse(&format!("tools[{at}]"), tool))
+            .map(|(at, tool)| parse(&format!("{field}[{at}]"), tool))
             .collect::<Result<Vec<Tool>>>()?,
         Some(_) => {
             let what = format!("a list of at most {MAX_TOOLS} tools");
-            return Err(Error::invalid("tools", must("tools", &what)));
+            return Err(Error::invalid(field, must(field, &what)));
         }
     };
     for (at, tool) in list.iter().enumerate() {
         if list[..at].iter().any(|other| other.name == tool.name) {
             let message = format!("Two tools have the name '{}'.", tool.name);
-            return Err(Error::invalid(&format!("tools[{at}].{name}"), message));
+            return Err(Error::invalid(&format!("{field}[{at}].{name}"), message));
         }
     }
     Ok(list)
@@ -53,22 +55,28 @@ pub(super) fn parse_name(path: &str, value: &Value) -> Result<String> {
 }
 
 fn parse_tool(path: &str, tool: Value) -> Result<Tool> {
+    if tool["type"] != "function" {
+        let path = format!("{path}.type");
+        return Err(Error::invalid(&path, must(&path, "\"function\"")));
+    }
+    let (name, parameters) = parse_function(&format!("{path}.function"), &tool["function"])?;
+    Ok(Tool { name, parameters, description: tool })
+}
+
+/// The name of a function and the schema of its arguments.
+pub(super) fn parse_function(path: &str, function: &Value) -> Result<(String, Value)> {
     let wrong = |field: &str, what: &str| {
-        let path = format!("{path}{field}");
+        let path = format!("{path}.{field}");
         Err(Error::invalid(&path, must(&path, what)))
     };
-    if tool["type"] != "function" {
-        return wrong(".type", "\"function\"");
-    }
-    let function = &tool["function"];
-    let name = parse_name(&format!("{path}.function.name"), &function["name"])?;
+    let name = parse_name(&format!("{path}.name"), &function["name"])?;
     if !matches!(function["description"], Value::Null | Value::String(_)) {
-        return wrong(".function.description", "a string");
+        return wrong("description", "a string");
     }
     let parameters = match &function["parameters"] {
         Value::Null => Value::Object(Map::new()),
         Value::Object(schema) => Value::Object(schema.clone()),
-        _ => return wrong(".function.parameters", "a JSON schema"),
+        _ => return wrong("parameters", "a JSON schema"),
     };
-    Ok(Tool { name, parameters, description: tool })
+    Ok((name, parameters))
 }

@@ -111,6 +111,7 @@ impl Merge {
     fn add(&mut self, usage: Usage) {
         let sum = &mut self.usage;
         sum.prompt_tokens = sum.prompt_tokens.saturating_add(usage.prompt_tokens);
+        sum.reasoning_tokens = sum.reasoning_tokens.saturating_add(usage.reasoning_tokens);
         sum.completion_tokens = sum.completion_tokens.saturating_add(usage.completion_tokens);
         sum.cached_tokens = sum.cached_tokens.saturating_add(usage.cached_tokens);
         sum.queue_ms = sum.queue_ms.max(usage.queue_ms);

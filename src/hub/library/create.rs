@@ -1,10 +1,12 @@
 //! Makes a model out of one that is there, or of files that were sent, with texts of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
+use hearth_formats::ModelFile;
 use serde_json::{Map, Value};
 
 use super::profile::{
@@ -13,9 +15,11 @@ use super::profile::{
 use super::{Entry, Library, ProfileMessage, lock};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
-use crate::import::{Candidate, persist, write_blob};
+use crate::import::{Candidate, Progress, persist, write_blob};
 use crate::manifest::{Description, GGUF_TYPE, Layer, Manifest, read_json};
+use crate::merge::merge;
 use crate::name::ModelName;
+use crate::quantize::{Plan, Quantization};
 
 /// What a new model is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,31 +40,97 @@ pub struct Changes {
     pub template: Option<String>,
     /// Added to the base's own.
     pub licenses: Vec<String>,
+    /// What its weights, floats until now, are made.
+    pub quantization: Option<Quantization>,
 }
+
+/// How a new model is made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    pub base: Base,
+    pub changes: Changes,
+}
+
+/// How far the making of a model is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CreateStep {
+    /// The base is sound.
+    Checked { is_gguf: bool },
+    /// The weights, `from` a kind, are made smaller.
+    Quantizing { from: String, to: Quantization, progress: Progress },
+    /// A text has become a file, or was one already.
+    Layer { digest: Digest, is_new: bool },
+    /// Everything is there but the name.
+    Naming,
+}
+
+/// Called at every step; it may end the work with `Break`.
+pub type OnStep<'a> = &'a mut dyn FnMut(CreateStep) -> ControlFlow<()>;
 
 /// The most files of one model.
 const MAX_FILES: usize = 1024;
 
+/// A model that is being made.
+struct Making<'a> {
+    changes: &'a Changes,
+    /// Unix seconds.
+    now: i64,
+    layers: Vec<Layer>,
+    /// Blobs that were written, and go if nobody comes to refer to them.
+    written: Vec<Digest>,
+    on_step: OnStep<'a>,
+}
+
 impl Library {
     /// Makes a model; one of this name is replaced. `now`: unix seconds.
-    pub fn create(&self, name: &str, base: &Base, changes: &Changes, now: i64) -> Result<Entry> {
+    pub fn create(
+        &self,
+        name: &str,
+        recipe: &Recipe,
+        now: i64,
+        on_step: OnStep<'_>,
+    ) -> Result<Entry> {
+        let Recipe { base, changes } = recipe;
         let name = name.parse::<ModelName>()?.to_lowercase();
         if self.builtins.contains_key(&name) {
             return Err(Error::Builtin(name));
         }
+        let texts = [&changes.system, &changes.template].into_iter().flatten();
+        if texts.chain(&changes.licenses).any(|text| text.len() as u64 > MAX_TEXT_BYTES) {
+            return Err(Error::CannotMake("a text of the model is larger than 1 MiB".to_owned()));
+        }
+        if let (Some(template), Some(workbench)) = (&changes.template, self.workbench.get()) {
+            workbench
+                .check_template(template)
+                .map_err(|problem| Error::CannotMake(format!("template error: {problem}")))?;
+        }
         let _changing = lock(&self.changing);
-        let mut written = Vec::new();
-        let made = self
-            .make(base, changes, now, &mut written)
-            .and_then(|manifest| self.replace(name, &manifest));
-        if made.is_err() {
-            // A failure here leaves them to the next start.
-            let digests = written.iter().map(|layer: &Layer| layer.digest);
-            if let Err(error) = self.collect_garbage(digests) {
-                tracing::warn!(%error, "files of a failed creation were left behind");
-            }
+        let (layers, written) = (Vec::new(), Vec::new());
+        let mut making = Making { changes, now, layers, written, on_step };
+        let made = self.make(base, &mut making).and_then(|manifest| {
+            making.tell(CreateStep::Naming)?;
+            self.replace(name, &manifest)
+        });
+        // Of a failure all of them, of a model that was quantised the weights that it had before.
+        // What cannot be deleted is left to the next start.
+        if let Err(error) = self.collect_garbage(making.written.into_iter()) {
+            tracing::warn!(%error, "files of a model that was made were left behind");
         }
         made
+    }
+
+    /// Gives what the making of models needs; only the first one counts.
+    pub fn set_workbench(&self, workbench: Arc<dyn crate::Workbench>) {
+        self.workbench.set(workbench).ok();
+    }
+
+    /// The template that a model is asked by, of the one in its file and the one beside it.
+    pub fn chosen_template(&self, own: Option<String>, beside: Option<String>) -> Option<String> {
+        let prefers_own = match (&own, &beside, self.workbench.get()) {
+            (Some(own), Some(beside), Some(workbench)) => workbench.prefers_own(own, beside),
+            (_, beside, _) => beside.is_none(),
+        };
+        if prefers_own { own } else { beside }
     }
 
     /// Whether a blob is there.
@@ -80,98 +150,172 @@ impl Library {
         tempfile::NamedTempFile::new_in(self.root.join("blobs")).doing(doing)
     }
 
-    fn make(
-        &self,
-        base: &Base,
-        changes: &Changes,
-        now: i64,
-        written: &mut Vec<Layer>,
-    ) -> Result<Manifest> {
-        let (mut layers, description) = match base {
-            Base::Model(name) => self.layers_of(name, now, written)?,
-            Base::Files(files) => self.layers_of_files(files, now, written)?,
+    fn make(&self, base: &Base, making: &mut Making) -> Result<Manifest> {
+        let mut description = match base {
+            Base::Model(name) => self.take_model(name, making)?,
+            Base::Files(files) => self.take_files(files, making)?,
         };
-        let mut put = |media_type: &str, text: Option<String>, replaces: bool| -> Result<()> {
-            let Some(text) = text else { return Ok(()) };
-            if text.len() as u64 > MAX_TEXT_BYTES {
-                return Err(Error::BadManifest("a text is larger than 1 MiB".to_owned()));
-            }
-            if replaces {
-                layers.retain(|layer| layer.media_type != media_type);
-            }
-            let layer = self.write_text(media_type, &text)?;
-            written.push(layer.clone());
-            layers.push(layer);
-            Ok(())
-        };
-        put(SYSTEM_TYPE, changes.system.clone(), true)?;
-        put(TEMPLATE_TYPE, changes.template.clone(), true)?;
-        put(
-            MESSAGES_TYPE,
-            changes.messages.as_ref().map(|list| serde_json::json!(list).to_string()),
-            true,
-        )?;
-        for license in &changes.licenses {
-            put(LICENSE_TYPE, Some(license.clone()), false)?;
+        let is_gguf = description.model_format == "gguf";
+        let wanted = making.changes.quantization;
+        let plan = wanted.map(|wanted| self.plan_smaller(wanted, making)).transpose()?;
+        making.tell(CreateStep::Checked { is_gguf })?;
+        if let (Some(wanted), Some(plan)) = (wanted, plan) {
+            description = self.make_smaller(plan, wanted, description, making)?;
         }
-        if !changes.parameters.is_empty() {
-            let mut parameters = match base {
-                Base::Model(name) => self.profile(name)?.parameters,
-                Base::Files(_) => Map::new(),
-            };
-            parameters.extend(changes.parameters.clone());
-            put(PARAMETERS_TYPE, Some(Value::Object(parameters).to_string()), true)?;
+        let changes = making.changes;
+        let messages = changes.messages.as_ref();
+        let parameters = self.parameters(base, changes)?;
+        let texts = [
+            (SYSTEM_TYPE, changes.system.clone()),
+            (TEMPLATE_TYPE, changes.template.clone()),
+            (MESSAGES_TYPE, messages.map(|list| serde_json::json!(list).to_string())),
+            (PARAMETERS_TYPE, parameters),
+        ];
+        for (media_type, text) in texts {
+            let Some(text) = text else { continue };
+            making.layers.retain(|layer| layer.media_type != media_type);
+            // An empty text takes the base's own away.
+            if !text.is_empty() {
+                self.add_text(media_type, &text, making)?;
+            }
+        }
+        for license in &changes.licenses {
+            self.add_text(LICENSE_TYPE, license, making)?;
+        }
+        if let Some(template) = changes.template.as_deref().filter(|text| !text.is_empty()) {
+            description.learn_from(template);
         }
         let description = serde_json::to_string(&description)
             .map_err(|error| Error::BadManifest(error.to_string()))?;
-        let config = self.write_text("", &description)?;
-        written.push(config.clone());
-        Ok(Manifest::new((config.digest, config.bytes), layers))
+        let config = self.write_text("", &description, making)?;
+        Ok(Manifest::new((config.digest, config.bytes), std::mem::take(&mut making.layers)))
     }
 
-    fn layers_of(
-        &self,
-        name: &ModelName,
-        now: i64,
-        written: &mut Vec<Layer>,
-    ) -> Result<(Vec<Layer>, Description)> {
+    /// The base's parameters with the new ones over them, if there are any.
+    fn parameters(&self, base: &Base, changes: &Changes) -> Result<Option<String>> {
+        if changes.parameters.is_empty() {
+            return Ok(None);
+        }
+        let mut parameters = match base {
+            Base::Model(name) => self.profile(name)?.parameters,
+            Base::Files(_) => Map::new(),
+        };
+        parameters.extend(changes.parameters.clone());
+        Ok(Some(Value::Object(parameters).to_string()))
+    }
+
+    fn take_model(&self, name: &ModelName, making: &mut Making) -> Result<Description> {
         let entry = self.find(&name.to_string())?;
-        let description = Description { created_at: now, ..entry.description };
+        let description = Description { created_at: making.now, ..entry.description };
         if let Some(bytes) = self.builtins.get(&entry.name) {
             let mut bytes = *bytes;
             let blobs = self.root.join("blobs");
             let (digest, bytes) =
                 write_blob(&blobs, &mut bytes, &mut |_| ControlFlow::Continue(()))?;
+            making.written.push(digest);
             let layer = Layer { media_type: GGUF_TYPE.to_owned(), digest, bytes, name: None };
-            written.push(layer.clone());
-            return Ok((vec![layer], description));
+            making.layers.push(layer);
+            return Ok(description);
         }
         let manifest: Manifest = read_json(&self.manifest_path(&entry.name))?;
-        Ok((manifest.layers, description))
+        making.layers = manifest.layers;
+        Ok(description)
     }
 
-    fn layers_of_files(
+    fn take_files(
         &self,
         files: &HashMap<String, Digest>,
-        now: i64,
-        written: &mut Vec<Layer>,
-    ) -> Result<(Vec<Layer>, Description)> {
-        let only = files.values().next().filter(|_| files.len() == 1);
-        let candidate;
-        // Holds the folder until its files are copied.
-        let folder;
-        match only {
-            Some(digest) => candidate = Candidate::check(&self.blob(digest)?, now)?,
-            None => {
-                folder = self.folder_of(files)?;
-                candidate = Candidate::check(folder.path(), now)?;
-            }
+        making: &mut Making,
+    ) -> Result<Description> {
+        // They were hashed as they came, and are blobs already.
+        if let (Some(digest), 1) = (files.values().next(), files.len()) {
+            let path = self.blob(digest)?;
+            let candidate = Candidate::check(&path, making.now)?;
+            let bytes = path.metadata().doing(|| format!("open {}", path.display()))?.len();
+            let (media_type, name) = (GGUF_TYPE.to_owned(), None);
+            making.layers.push(Layer { media_type, digest: *digest, bytes, name });
+            return Ok(candidate.description);
         }
-        let mut layers = Vec::new();
+        if files.keys().all(|name| name.ends_with(".gguf")) {
+            return self.take_parts(files, making);
+        }
+        let folder = self.folder_of(files)?;
+        let candidate = Candidate::check(folder.path(), making.now)?;
         let mut on_progress = |_| ControlFlow::Continue(());
-        let copied = candidate.copy_into(&self.root.join("blobs"), &mut layers, &mut on_progress);
-        written.extend(layers.iter().cloned());
-        copied.map(|()| (layers, candidate.description))
+        let blobs = self.root.join("blobs");
+        let copied = candidate.copy_into(&blobs, &mut making.layers, &mut on_progress);
+        making.written.extend(making.layers.iter().map(|layer| layer.digest));
+        copied.map(|()| candidate.description)
+    }
+
+    /// The parts of a split GGUF file, by the order of their names, become one file.
+    fn take_parts(
+        &self,
+        files: &HashMap<String, Digest>,
+        making: &mut Making,
+    ) -> Result<Description> {
+        let parts: BTreeMap<&String, &Digest> = files.iter().collect();
+        let parts = parts.values().map(|digest| self.blob(digest)).collect::<Result<Vec<_>>>()?;
+        let (digest, bytes) = merge(&parts, &self.root.join("blobs"))?;
+        making.written.push(digest);
+        let candidate = Candidate::check(&self.blob_path(&digest), making.now)?;
+        let media_type = GGUF_TYPE.to_owned();
+        making.layers.push(Layer { media_type, digest, bytes, name: None });
+        Ok(candidate.description)
+    }
+
+    fn plan_smaller(&self, wanted: Quantization, making: &Making) -> Result<Plan> {
+        let Some(workbench) = self.workbench.get() else {
+            return Err(Error::CannotMake("quantization is not available here".to_owned()));
+        };
+        let weights = making.layers.iter().find(|layer| layer.media_type == GGUF_TYPE);
+        let Some(weights) = weights else {
+            let problem = "only GGUF files can be quantized; this model is a folder of \
+                           safetensors files: convert it to a GGUF file of F16 first";
+            return Err(Error::CannotMake(problem.to_owned()));
+        };
+        Plan::new(&self.blob_path(&weights.digest), wanted, Arc::clone(workbench))
+    }
+
+    /// Puts quantised weights in the place of the model's.
+    fn make_smaller(
+        &self,
+        plan: Plan,
+        wanted: Quantization,
+        description: Description,
+        making: &mut Making,
+    ) -> Result<Description> {
+        let (blobs, from) = (self.root.join("blobs"), description.file_type.clone());
+        let mut on_progress = |progress: Progress| {
+            let step = CreateStep::Quantizing { from: from.clone(), to: wanted, progress };
+            (making.on_step)(step)
+        };
+        let (digest, bytes) = plan.write(&blobs, &mut on_progress)?;
+        making.written.push(digest);
+        for layer in making.layers.iter_mut().filter(|layer| layer.media_type == GGUF_TYPE) {
+            (layer.digest, layer.bytes) = (digest, bytes);
+        }
+        // What we have written is read as if it came from elsewhere.
+        let made = ModelFile::open(&self.blob_path(&digest))?;
+        let made = Description::of(&made, making.now);
+        let (file_type, capabilities) = (wanted.to_string(), description.capabilities);
+        Ok(Description { file_type, capabilities, ..made })
+    }
+
+    /// Adds a text to the model, once.
+    fn add_text(&self, media_type: &str, text: &str, making: &mut Making) -> Result<()> {
+        if text.len() as u64 > MAX_TEXT_BYTES {
+            return Err(Error::CannotMake("a text of the model is larger than 1 MiB".to_owned()));
+        }
+        let is_new = !self.has_blob(&Digest::of(text.as_bytes()));
+        let layer = self.write_text(media_type, text, making)?;
+        let is_there =
+            |other: &Layer| other.media_type == media_type && other.digest == layer.digest;
+        making.tell(CreateStep::Layer { digest: layer.digest, is_new })?;
+        if !making.layers.iter().any(is_there) {
+            making.layers.push(layer);
+        }
+        Ok(())
     }
 
     /// The files under their names, in a folder that goes when it is dropped.
@@ -202,20 +346,30 @@ impl Library {
         }
     }
 
-    fn write_text(&self, media_type: &str, text: &str) -> Result<Layer> {
+    fn write_text(&self, media_type: &str, text: &str, making: &mut Making) -> Result<Layer> {
         let blobs = self.root.join("blobs");
         let (digest, bytes) =
             write_blob(&blobs, &mut text.as_bytes(), &mut |_| ControlFlow::Continue(()))?;
+        making.written.push(digest);
         Ok(Layer { media_type: media_type.to_owned(), digest, bytes, name: None })
     }
 
     /// Lists the model under a name that may be in use; what the old one alone used goes.
-    fn replace(&self, name: ModelName, manifest: &Manifest) -> Result<Entry> {
+    pub(super) fn replace(&self, name: ModelName, manifest: &Manifest) -> Result<Entry> {
         let Some(stored) = self.stored(&name) else { return self.publish(name, manifest) };
         let old: Manifest = read_json(&self.manifest_path(&stored))?;
         let entry = self.write_manifest(stored, &manifest.to_bytes()?)?;
         self.forget(&old)?;
         Ok(entry)
+    }
+}
+
+impl Making<'_> {
+    fn tell(&mut self, step: CreateStep) -> Result<()> {
+        match (self.on_step)(step) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Error::Cancelled),
+        }
     }
 }
 

@@ -38,8 +38,10 @@ pub struct Profile {
     pub parameters: Map<String, Value>,
     /// Said before every chat.
     pub messages: Vec<ProfileMessage>,
-    /// Go's notation. It is kept, not run: the model's own chat template is.
+    /// In Go's notation.
     pub template: Option<String>,
+    /// Ollama asks the model by code of its own: the template beside it is none that was meant.
+    pub is_asked_by_code: bool,
     pub licenses: Vec<String>,
 }
 
@@ -48,6 +50,13 @@ pub struct Profile {
 pub struct ProfileMessage {
     pub role: String,
     pub content: String,
+}
+
+/// What Ollama writes of a model that has no meaning here but this.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ForeignConfig {
+    renderer: String,
 }
 
 /// What a model's file says of itself.
@@ -69,6 +78,9 @@ impl Library {
         }
         let stored = self.stored(name).ok_or_else(|| Error::NotFound(name.clone()))?;
         let manifest: Manifest = read_json(&self.manifest_path(&stored))?;
+        let config: ForeignConfig =
+            read_json(&self.blob_path(&manifest.config.digest)).unwrap_or_default();
+        profile.is_asked_by_code = !config.renderer.is_empty();
         for layer in manifest.layers.iter().filter(|layer| is_text(layer)).take(MAX_TEXT_LAYERS) {
             let text = self.read_text(layer)?;
             let wrong = |error: serde_json::Error| Error::BadManifest(error.to_string());
@@ -112,6 +124,12 @@ impl Library {
         }
         facts.metadata.insert("general.parameter_count".to_owned(), model.parameters().into());
         Ok(facts)
+    }
+
+    /// The template that comes beside a model.
+    pub(super) fn template(&self, manifest: &Manifest) -> Result<Option<String>> {
+        let layer = manifest.layers.iter().find(|layer| layer.media_type == TEMPLATE_TYPE);
+        layer.map(|layer| self.read_text(layer)).transpose()
     }
 
     fn read_text(&self, layer: &Layer) -> Result<String> {

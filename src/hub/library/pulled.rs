@@ -101,21 +101,30 @@ impl Library {
     }
 
     /// What a list shows of a model: from the config blob of our own imports, else from the model
-    /// itself, which is then remembered under the manifest's digest.
+    /// itself, which is then remembered under the manifest's digest. So it is too where older
+    /// versions did not write down what the model can do.
     pub(super) fn description(&self, digest: &Digest, manifest: &Manifest) -> Result<Description> {
-        if let Ok(own) = read_json(&self.blob_path(&manifest.config.digest)) {
-            return Ok(own);
+        let own: Option<Description> = read_json(&self.blob_path(&manifest.config.digest)).ok();
+        if let Some(own) = own.as_ref().filter(|own| !own.capabilities.is_empty()) {
+            return Ok(own.clone());
         }
         let known = self.root.join("descriptions").join(digest.file_name());
         if let Ok(known) = read_json(&known) {
             return Ok(known);
         }
         let path = self.model_path(manifest)?;
-        let model = ModelFile::open(&path)?;
+        let model = match (ModelFile::open(&path), &own) {
+            (Err(_), Some(own)) => return Ok(own.clone()),
+            (model, _) => model?,
+        };
         let written = path.metadata().and_then(|about| about.modified());
         let since = written.unwrap_or(SystemTime::now()).duration_since(UNIX_EPOCH);
-        let created_at = since.unwrap_or(Duration::ZERO).as_secs();
-        let description = Description::of(&model, i64::try_from(created_at).unwrap_or(i64::MAX));
+        let written_at = i64::try_from(since.unwrap_or(Duration::ZERO).as_secs());
+        let created_at = own.map_or(written_at.unwrap_or(i64::MAX), |own| own.created_at);
+        let mut description = Description::of(&model, created_at);
+        if let Some(template) = self.template(manifest)? {
+            description.learn_from(&template);
+        }
         if let Err(error) = remember(&known, &description) {
             // It is read again the next time.
             tracing::warn!(path = %known.display(), %error, "a model's description is not kept");

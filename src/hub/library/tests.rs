@@ -201,3 +201,36 @@ fn a_builtin_model_can_be_neither_removed_nor_replaced() {
     assert!(matches!(library.remove("guide"), Err(Error::Builtin(_))));
     assert!(matches!(import(&library, "hf", "guide"), Err(Error::Exists(_))));
 }
+
+#[test]
+fn a_copy_over_a_name_replaces_what_it_meant() {
+    let root = tempfile::tempdir().unwrap();
+    let guide = fs::read(real_models().join("stories260K-q8_0.gguf")).unwrap();
+    let library = Library::open(root.path(), &[("guide", guide.leak())]).unwrap();
+    let first = import(&library, "stories260K-f32.gguf", "a").unwrap();
+    import(&library, "stories260K-q8_0.gguf", "b").unwrap();
+    let copied = library.copy_over("a", "B").unwrap();
+    assert_eq!((copied.name.to_string(), copied.digest), ("b".to_owned(), first.digest));
+    assert_eq!(blobs(root.path()), 2, "the file and the config of the first one are left");
+    assert_eq!(library.copy_over("a", "a").unwrap(), first);
+    assert_eq!(library.copy_over("a", "c").unwrap().digest, first.digest);
+    assert_eq!(library.list().len(), 4);
+    for (source, destination) in [("a", "guide"), ("guide", "a")] {
+        let refused = library.copy_over(source, destination);
+        assert!(matches!(refused, Err(Error::Builtin(_))), "{refused:?}");
+    }
+}
+
+#[test]
+fn what_an_older_version_did_not_write_down_is_read_from_the_model() {
+    let root = tempfile::tempdir().unwrap();
+    let library = Library::open(root.path(), &[]).unwrap();
+    let entry = import(&library, "hf", "a").unwrap();
+    let config = library.blob_path(&library.manifest(&entry.name).unwrap().config.digest);
+    // The blob keeps its name: what is in it is not hashed again when a store is opened.
+    let mut described = entry.description.clone();
+    described.capabilities = Vec::new();
+    described.model_family = "of old".to_owned();
+    fs::write(&config, serde_json::to_vec(&described).unwrap()).unwrap();
+    assert_eq!(Library::open(root.path(), &[]).unwrap().list(), vec![entry]);
+}

@@ -168,9 +168,16 @@ impl Fetcher {
         };
         let hashing = Arc::clone(&partial);
         let hashed = tokio::task::spawn_blocking(move || hashing.hash(pieces));
-        tokio::select! {
-            fetched = try_join_all((0..self.connections).map(|_| transfer.work())) => drop(fetched?),
+        let fetched = tokio::select! {
+            fetched = try_join_all((0..self.connections).map(|_| transfer.work())) => fetched,
             never = transfer.report_now_and_then(report) => match never {},
+        };
+        if let Err(error) = fetched {
+            if error == PullError::DiskFilled {
+                drop(transfer);
+                blocking(move || partial.discard()).await?;
+            }
+            return Err(error);
         }
         let got = hashed.await.map_err(|error| PullError::Local(format!("hash: {error}")))??;
         let got = got.ok_or_else(|| PullError::Local("the hash came to no end".to_owned()))?;

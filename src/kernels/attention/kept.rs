@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A block of 8 bits is 32 neighbouring columns of one token's key or value in one head, as in
-//! Q8_0. Its scale is a factor of a whole block's products, so no number is widened twice.
+//! Q8_0.
 
 use crate::packed::{Isa, Number, TILE};
 
@@ -33,156 +33,104 @@ pub(super) struct Values {
     pub(super) stride: usize,
 }
 
+/// What becomes of 16 numbers at a time.
+pub(super) trait Sink<I: Isa> {
+    /// Unsafe: see what implements it.
+    unsafe fn take(&mut self, index: usize, numbers: I::Floats);
+}
+
+/// Sums of products with the numbers of `Q` rows: number `index` with `x[..][index]`.
+pub(super) struct Sums<I: Isa, const Q: usize> {
+    pub(super) sums: [I::Floats; Q],
+    pub(super) x: [*const f32; Q],
+}
+
+/// Writes the numbers down as floats, 16 after 16.
+pub(super) struct Widened(pub(super) *mut f32);
+
 /// How pages keep numbers. Unsafe: pointers must reach as far as the layouts above say.
 pub(super) trait Kept {
-    /// Products of `Q` queries with a tile of keys.
-    unsafe fn products<I: Isa, const Q: usize>(
-        keys: *const u8,
-        x: [*const f32; Q],
-        dim: usize,
-    ) -> [I::Floats; Q];
+    /// Each column of a tile of keys.
+    unsafe fn keys<I: Isa, S: Sink<I>>(keys: *const u8, dim: usize, sink: &mut S);
 
-    /// Adds the weighted values to what each of `Q` queries has gathered. `weights`: of the first
-    /// of the values on, up to a multiple of 16.
-    unsafe fn gather<I: Isa, const Q: usize>(
-        values: &Values,
-        weights: [*const f32; Q],
-        gathered: *mut f32,
-    );
+    /// 16 columns, from `column` on, of each token's value.
+    unsafe fn values<I: Isa, S: Sink<I>>(values: &Values, column: usize, sink: &mut S);
+}
+
+impl<I: Isa, const Q: usize> Sink<I> for Sums<I, Q> {
+    #[inline(always)]
+    unsafe fn take(&mut self, index: usize, numbers: I::Floats) {
+        for (sum, x) in self.sums.iter_mut().zip(self.x) {
+            // SAFETY: `x` has as many numbers as there are indices.
+            unsafe { *sum = I::fused_at(numbers, (x, index), *sum) }
+        }
+    }
+}
+
+impl<I: Isa> Sink<I> for Widened {
+    #[inline(always)]
+    unsafe fn take(&mut self, index: usize, numbers: I::Floats) {
+        // SAFETY: there is room for 16 floats for each index.
+        unsafe { I::store_floats(self.0.add(index * TILE), numbers) }
+    }
 }
 
 // SAFETY of the functions: the caller's pointers reach so far.
 impl<N: Number> Kept for N {
     #[inline(always)]
-    unsafe fn products<I: Isa, const Q: usize>(
-        keys: *const u8,
-        x: [*const f32; Q],
-        dim: usize,
-    ) -> [I::Floats; Q] {
+    unsafe fn keys<I: Isa, S: Sink<I>>(keys: *const u8, dim: usize, sink: &mut S) {
         unsafe {
-            let mut sums = [I::no_floats(); Q];
             for column in 0..dim {
-                let keys = N::load::<I>(keys.add(column * TILE * N::BYTES));
-                for (sum, x) in sums.iter_mut().zip(x) {
-                    *sum = I::fused_one(keys, *x.add(column), *sum);
-                }
+                sink.take(column, N::load::<I>(keys.add(column * TILE * N::BYTES)));
             }
-            sums
         }
     }
 
     #[inline(always)]
-    unsafe fn gather<I: Isa, const Q: usize>(
-        values: &Values,
-        weights: [*const f32; Q],
-        gathered: *mut f32,
-    ) {
-        let stride = values.stride;
+    unsafe fn values<I: Isa, S: Sink<I>>(values: &Values, column: usize, sink: &mut S) {
         unsafe {
-            for column in (0..stride).step_by(TILE) {
-                let mut sums = load::<I, Q>(gathered.add(column), stride);
-                let values = (values.place..values.place + values.count)
-                    .map(|place| values.start.add((place * stride + column) * N::BYTES));
-                for (index, values) in values.enumerate() {
-                    let values = N::load::<I>(values);
-                    for (sum, weights) in sums.iter_mut().zip(weights) {
-                        *sum = I::fused_one(values, *weights.add(index), *sum);
-                    }
-                }
-                store::<I, Q>(sums, gathered.add(column), stride);
+            let first = values.start.add((values.place * values.stride + column) * N::BYTES);
+            for index in 0..values.count {
+                sink.take(index, N::load::<I>(first.add(index * values.stride * N::BYTES)));
             }
         }
     }
 }
 
+// A byte times a half float is a float without rounding.
 // SAFETY of the functions: the caller's pointers reach so far.
 impl Kept for Q8 {
     #[inline(always)]
-    unsafe fn products<I: Isa, const Q: usize>(
-        keys: *const u8,
-        x: [*const f32; Q],
-        dim: usize,
-    ) -> [I::Floats; Q] {
+    unsafe fn keys<I: Isa, S: Sink<I>>(keys: *const u8, dim: usize, sink: &mut S) {
         unsafe {
             let mut keys = keys;
-            let mut totals = [I::no_floats(); Q];
             for block in (0..dim).step_by(BLOCK) {
                 let scales = I::load_halves(keys);
                 keys = keys.add(SCALES_BYTES);
-                let mut sums = [I::no_floats(); Q];
                 for column in block..dim.min(block + BLOCK) {
                     let bytes = I::load_bytes(keys);
                     keys = keys.add(TILE);
-                    for (sum, x) in sums.iter_mut().zip(x) {
-                        *sum = I::fused_one(bytes, *x.add(column), *sum);
-                    }
-                }
-                for (total, sum) in totals.iter_mut().zip(sums) {
-                    *total = I::fused(sum, scales, *total);
+                    sink.take(column, I::fused(bytes, scales, I::no_floats()));
                 }
             }
-            totals
         }
     }
 
     #[inline(always)]
-    unsafe fn gather<I: Isa, const Q: usize>(
-        values: &Values,
-        weights: [*const f32; Q],
-        gathered: *mut f32,
-    ) {
+    unsafe fn values<I: Isa, S: Sink<I>>(values: &Values, column: usize, sink: &mut S) {
         let Values { start, page_tokens, place, count, stride } = *values;
         let scales_bytes = page_tokens.next_multiple_of(TILE) * 2;
-        // Weights times scales, 16 tokens at a time.
-        let mut scaled = [[0.0f32; TILE]; Q];
+        let mut scales = [0.0f32; TILE];
         unsafe {
-            let scales = start.add(page_tokens * stride);
+            let block_scales = start.add(page_tokens * stride + column / BLOCK * scales_bytes);
             for first in (0..count).step_by(TILE) {
-                let some = TILE.min(count - first);
-                for block in (0..stride).step_by(BLOCK) {
-                    let scales = scales.add(block / BLOCK * scales_bytes + 2 * (place + first));
-                    let scales = I::load_halves(scales);
-                    for (scaled, weights) in scaled.iter_mut().zip(weights) {
-                        let product = I::load_floats(weights.add(first));
-                        let product = I::fused(product, scales, I::no_floats());
-                        I::store_floats(scaled.as_mut_ptr(), product);
-                    }
-                    for column in (block..stride.min(block + BLOCK)).step_by(TILE) {
-                        let mut sums = load::<I, Q>(gathered.add(column), stride);
-                        let values = start.add((place + first) * stride + column);
-                        for index in 0..some {
-                            let bytes = I::load_bytes(values.add(index * stride));
-                            for (sum, scaled) in sums.iter_mut().zip(&scaled) {
-                                *sum = I::fused_one(bytes, *scaled.as_ptr().add(index), *sum);
-                            }
-                        }
-                        store::<I, Q>(sums, gathered.add(column), stride);
-                    }
+                let some = I::load_halves(block_scales.add(2 * (place + first)));
+                I::store_floats(scales.as_mut_ptr(), some);
+                for index in first..count.min(first + TILE) {
+                    let bytes = I::load_bytes(start.add((place + index) * stride + column));
+                    sink.take(index, I::times(bytes, scales[index - first]));
                 }
             }
-        }
-    }
-}
-
-/// 16 columns of what each query has gathered.
-#[inline(always)]
-unsafe fn load<I: Isa, const Q: usize>(gathered: *const f32, stride: usize) -> [I::Floats; Q] {
-    // SAFETY: the caller's.
-    unsafe {
-        let mut sums = [I::no_floats(); Q];
-        for (index, sum) in sums.iter_mut().enumerate() {
-            *sum = I::load_floats(gathered.add(index * stride));
-        }
-        sums
-    }
-}
-
-#[inline(always)]
-unsafe fn store<I: Isa, const Q: usize>(sums: [I::Floats; Q], to: *mut f32, stride: usize) {
-    // SAFETY: the caller's.
-    unsafe {
-        for (index, sum) in sums.into_iter().enumerate() {
-            I::store_floats(to.add(index * stride), sum);
         }
     }
 }

@@ -197,6 +197,20 @@ impl KvPages {
         self.head_dim.div_ceil(TILE) * TILE
     }
 
+    /// The tokens of a sequence that lie about one of them, at most `most`: whole pages, or a part
+    /// of a page that starts a tile. Where blocks begin does not depend on who asks.
+    pub(super) fn block(&self, token: usize, most: usize) -> Range<usize> {
+        if self.page_tokens < most {
+            let span = most / self.page_tokens * self.page_tokens;
+            let start = token - token % span;
+            return start..start + span;
+        }
+        let place = token % self.page_tokens;
+        let start = place - place % most;
+        let end = self.page_tokens.min(start + most);
+        token - place + start..token - place + end
+    }
+
     /// The first token of the tile of keys in which a sequence's token lies. A page starts a tile.
     pub(super) fn tile_start(&self, token: usize) -> usize {
         token - token % self.page_tokens % TILE

@@ -103,13 +103,14 @@ fn a_window_and_a_cap_equal_the_plain_twin() {
 #[test]
 fn a_row_has_the_same_bits_alone_and_among_others() {
     for number in [KvNumber::F16, KvNumber::Q8] {
-        same_bits(number);
+        for window in [0, 70, 5] {
+            same_bits(number, AttentionShape { window, ..shape(6, 2, 40) });
+        }
     }
 }
 
-fn same_bits(number: KvNumber) {
-    let shape = shape(6, 2, 40);
-    let (tokens, rows, row_len) = (70, 21, 6 * 40);
+fn same_bits(number: KvNumber, shape: AttentionShape) {
+    let (tokens, rows, row_len) = (150, 101, 6 * 40);
     let (kv, pages) = filled(number, shape, 16, tokens);
     let team = Team::new(2).expect("threads");
     let queries = noise(11, rows * row_len);
@@ -207,6 +208,39 @@ fn one_head(number: KvNumber, keys: &[f32], values: &[f32], query: f32) -> f32 {
     let span = AttentionSpan { rows: 0..1, first_visible: keys.len(), pages: &[0] };
     attend(&team, &kv, &[span], (&[query], &mut out), shape);
     out[0]
+}
+
+#[test]
+fn a_block_has_the_same_tokens_whoever_asks() {
+    for page_tokens in [1, 7, 16, 20, 64, 100, 256] {
+        let kv = KvPages::new(KvNumber::F16, (1, page_tokens), (1, 1)).expect("memory");
+        let mut end = 0;
+        while end < 700 {
+            let block = kv.block(end, 64);
+            assert!(block.start == end && (1..=64).contains(&block.len()), "{page_tokens}");
+            assert!(block.clone().all(|token| kv.block(token, 64) == block), "{page_tokens}");
+            assert!(block.start.is_multiple_of(page_tokens) || page_tokens > 64);
+            end = block.end;
+        }
+    }
+}
+
+#[test]
+fn powers_of_e_are_off_by_less_than_a_fifth_of_a_millionth() {
+    for step in 0..8700 {
+        let lanes: [f32; 16] = std::array::from_fn(|lane| (step * 16 + lane) as f32 / -1600.0);
+        // SAFETY: any machine has these instructions.
+        let got = unsafe { <Portable as Exp>::exp(lanes) };
+        for (got, x) in got.into_iter().zip(lanes) {
+            assert!((f64::from(got) / f64::from(x).exp() - 1.0).abs() < 2e-7, "e^{x} is {got}");
+        }
+    }
+    for (x, want) in [(f32::NEG_INFINITY, 0.0), (-87.1, 0.0), (-0.0, 1.0)] {
+        // SAFETY: as above.
+        assert_eq!(unsafe { <Portable as Exp>::exp([x; 16]) }, [want; 16]);
+    }
+    // SAFETY: as above.
+    assert!(unsafe { <Portable as Exp>::exp([f32::NAN; 16]) }.iter().all(|got| got.is_nan()));
 }
 
 #[test]

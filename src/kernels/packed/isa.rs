@@ -86,6 +86,12 @@ pub(crate) trait Isa {
     unsafe fn fused(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
     /// a·b + c for one `b`.
     unsafe fn fused_one(a: Self::Floats, b: f32, c: Self::Floats) -> Self::Floats;
+    /// a·b + c for one `b`: the number at an index behind a pointer.
+    #[inline(always)]
+    unsafe fn fused_at(a: Self::Floats, b: (*const f32, usize), c: Self::Floats) -> Self::Floats {
+        // SAFETY: the caller's.
+        unsafe { Self::fused_one(a, *b.0.add(b.1), c) }
+    }
     /// c − a·b, rounded once.
     unsafe fn fused_minus(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
 }

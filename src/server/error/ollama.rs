@@ -13,6 +13,7 @@ pub(super) fn text(error: &Error) -> String {
             Feature::Generate => format!("{model:?} does not support generate"),
             Feature::Thinking => format!("{model:?} does not support thinking"),
             Feature::Tools => format!("{} does not support tools", full_name(model)),
+            Feature::Insert => format!("{} does not support insert", full_name(model)),
         },
         Error::ContextFull { prompt_tokens, context_tokens, .. } => format!(
             "the prompt is longer than the context length currently available to the model; \

@@ -1,26 +1,36 @@
 //! `/api/create`: makes a model out of one that is there, or of files that were sent.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::stream;
 use hearth_gateway::dialect::ollama::check_parameters;
 use hearth_gateway::request::RequestId;
-use hearth_hub::{Base, Changes, Digest, ModelName, ProfileMessage};
+use hearth_hub::{Base, Changes, CreateStep, Digest, ModelName, ProfileMessage, Recipe};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
 
 use super::library::read;
 use crate::body::AnyBytes;
-use crate::error::{Failure, Result};
+use crate::error::{Dialect, Failure, Result};
 use crate::guard::Signed;
-use crate::models::on_library;
+use crate::ndjson;
 use crate::state::AppState;
 
 /// Most messages and licences of one model.
 const MAX_TEXTS: usize = 32;
+/// Time between two lines that tell how far quantising is.
+const LINE_INTERVAL: Duration = Duration::from_millis(100);
+/// Lines that may wait for the client.
+const WAITING_LINES: usize = 8;
+/// What Ollama calls the file that is being quantised, which has no digest yet.
+const NO_DIGEST: &str = "0000000000000000000";
 
 /// The body; what is not known is passed over, as in Ollama.
 #[derive(Debug, Default, Deserialize)]
@@ -38,6 +48,8 @@ struct Wanted {
     messages: Vec<ProfileMessage>,
     quantize: String,
     quantization: String,
+    renderer: String,
+    parser: String,
     stream: Option<bool>,
 }
 
@@ -47,7 +59,7 @@ pub(crate) async fn create(
     Extension(id): Extension<RequestId>,
     AnyBytes(body): AnyBytes,
 ) -> Result<Response> {
-    let wanted: Wanted = read(&state, body, id).await?;
+    let wanted: Wanted = read(&state, body, id.clone()).await?;
     let name = if wanted.model.is_empty() { &wanted.name } else { &wanted.model }.clone();
     if name.parse::<ModelName>().is_err() {
         return Err(Failure::invalid("invalid model name"));
@@ -62,22 +74,93 @@ pub(crate) async fn create(
         (_, false) => return Err(Failure::invalid("'from' and 'files' exclude each other")),
     };
     let is_streamed = wanted.stream.unwrap_or(true);
-    let changes = wanted.changes()?;
-    let keeps_template = changes.template.is_some();
-    let now = state.now();
-    on_library(&state, move |library| library.create(&name, &base, &changes, now)).await?;
+    let has_foreign_code = !(wanted.renderer.is_empty() && wanted.parser.is_empty());
+    let mut lines = begin(&state, name, Recipe { base, changes: wanted.changes()? });
+    let next = async |lines: &mut mpsc::Receiver<Result<Value>>| {
+        let ended = || Err(Failure::internal("the making of a model ended without a word"));
+        lines.recv().await.unwrap_or_else(ended)
+    };
+    // A failure before the first line has a status of its own.
+    let mut first = next(&mut lines).await?;
     if !is_streamed {
-        return Ok(axum::Json(json!({ "status": "success" })).into_response());
+        while first["status"] != "success" {
+            first = next(&mut lines).await?;
+        }
+        return Ok(axum::Json(first).into_response());
     }
-    let mut lines = String::new();
-    let template = "the template is kept but not run: this version renders the model's own";
-    for status in
-        keeps_template.then_some(template).into_iter().chain(["writing manifest", "success"])
-    {
-        lines += &format!("{}\n", json!({ "status": status }));
+    let mut before = vec![first];
+    if has_foreign_code {
+        let words = "renderer and parser have no effect: the chat template is used";
+        before.insert(0, json!({ "status": words }));
     }
-    let kind = HeaderValue::from_static("application/x-ndjson");
-    Ok(([(header::CONTENT_TYPE, kind)], lines).into_response())
+    let before: String = before.iter().map(|line| format!("{line}\n")).collect();
+    let lines = stream::unfold((Some(before), lines, id), async |(before, mut lines, id)| {
+        let text = match before {
+            Some(before) => before,
+            None => match lines.recv().await? {
+                Ok(line) => format!("{line}\n"),
+                Err(failure) => {
+                    let body = failure.body(Dialect::Ollama, &id.0);
+                    format!("{}\n", json!({ "error": body["error"] }))
+                }
+            },
+        };
+        Some((text, (None, lines, id)))
+    });
+    Ok(ndjson::answer(lines))
+}
+
+/// Starts the work; its lines end with success or a failure. It ends by itself, and at the next
+/// step when the client is gone.
+fn begin(state: &AppState, name: String, recipe: Recipe) -> mpsc::Receiver<Result<Value>> {
+    let (sender, lines) = mpsc::channel(WAITING_LINES);
+    let (library, now) = (Arc::clone(state.library()), state.now());
+    state.tasks().spawn_blocking(move || {
+        let mut told: Option<Instant> = None;
+        let mut on_step = |step: CreateStep| {
+            if sender.is_closed() {
+                return ControlFlow::Break(());
+            }
+            if let CreateStep::Quantizing { progress, .. } = &step {
+                let is_soon = told.is_some_and(|told| told.elapsed() < LINE_INTERVAL);
+                if is_soon && progress.done_bytes < progress.total_bytes {
+                    return ControlFlow::Continue(());
+                }
+                told = Some(Instant::now());
+                // A client that reads slowly misses some.
+                let _ = sender.try_send(Ok(line(step)));
+                return ControlFlow::Continue(());
+            }
+            match sender.blocking_send(Ok(line(step))) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        };
+        let made = library.create(&name, &recipe, now, &mut on_step);
+        let end = made.map(|_| json!({ "status": "success" })).map_err(Failure::from);
+        // Whoever is gone does not hear the end.
+        let _ = sender.blocking_send(end);
+    });
+    lines
+}
+
+/// A step in Ollama's words.
+fn line(step: CreateStep) -> Value {
+    match step {
+        CreateStep::Checked { is_gguf: true } => json!({ "status": "parsing GGUF" }),
+        CreateStep::Checked { is_gguf: false } => json!({ "status": "parsing safetensors" }),
+        CreateStep::Quantizing { from, to, progress } => json!({
+            "status": format!("quantizing {from} model to {to}"), "digest": NO_DIGEST,
+            "total": progress.total_bytes, "completed": progress.done_bytes,
+        }),
+        CreateStep::Layer { digest, is_new: true } => {
+            json!({ "status": format!("creating new layer {digest}") })
+        }
+        CreateStep::Layer { digest, is_new: false } => {
+            json!({ "status": format!("using existing layer {digest}") })
+        }
+        CreateStep::Naming => json!({ "status": "writing manifest" }),
+    }
 }
 
 fn digests(files: &BTreeMap<String, String>) -> Result<HashMap<String, Digest>> {
@@ -91,11 +174,8 @@ impl Wanted {
         if !self.adapters.is_empty() {
             return Err(Failure::invalid("adapters are not supported by this version of Hearth"));
         }
-        if !(self.quantize.is_empty() && self.quantization.is_empty()) {
-            let message = "quantization is not supported by this version of Hearth; \
-                           create the model from a file that is quantized already";
-            return Err(Failure::invalid(message));
-        }
+        let quantization = [self.quantize, self.quantization].into_iter().find(|q| !q.is_empty());
+        let quantization = quantization.map(|name| name.parse()).transpose()?;
         let parameters = self.parameters.unwrap_or_default();
         check_parameters(&parameters)?;
         let licenses = match self.license {
@@ -126,6 +206,7 @@ impl Wanted {
             parameters,
             messages: (!self.messages.is_empty()).then_some(self.messages),
             licenses,
+            quantization,
         })
     }
 }

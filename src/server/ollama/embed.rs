@@ -5,6 +5,7 @@ use std::time::Instant;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use hearth_gateway::Error as GatewayError;
 use hearth_gateway::caller::Caller;
 use hearth_gateway::dialect::ollama::{self, EmbedCall};
 use hearth_gateway::embedding::Embedded;
@@ -13,7 +14,7 @@ use hearth_gateway::request::RequestId;
 
 use super::answer::keep;
 use crate::body::{AnyBytes, parse, tell_ignored};
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::guard::Signed;
 use crate::state::AppState;
 
@@ -39,6 +40,16 @@ pub(crate) async fn embeddings(
     give(&state, &caller, call, started).await
 }
 
+/// A text that is too long is told in other words here than a prompt.
+fn by_route(error: GatewayError) -> Failure {
+    match error {
+        GatewayError::ContextFull { .. } => {
+            Failure::invalid("the input length exceeds the context length")
+        }
+        other => other.into(),
+    }
+}
+
 async fn give(
     state: &AppState,
     caller: &Caller,
@@ -52,7 +63,8 @@ async fn give(
     let embedded = match call.request.inputs.is_empty() {
         true => Embedded { vectors: Vec::new(), usage: Usage::default() },
         false => {
-            let embedded = state.gateway().embed(caller, call.request.clone()).await?;
+            let embedded = state.gateway().embed(caller, call.request.clone()).await;
+            let embedded = embedded.map_err(by_route)?;
             state.metrics().count_generation(&served, &embedded.usage);
             embedded
         }

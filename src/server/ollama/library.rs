@@ -71,7 +71,7 @@ pub(crate) async fn copy(
         )
     };
     let served = state.gateway().model(&caller, &source).map_err(absent)?;
-    on_library(&state, move |library| library.copy(&served.name, &destination)).await?;
+    on_library(&state, move |library| library.copy_over(&served.name, &destination)).await?;
     Ok(StatusCode::OK)
 }
 
@@ -97,11 +97,25 @@ pub(crate) async fn delete(
     Ok(StatusCode::OK)
 }
 
-/// Nothing leaves this machine.
-pub(crate) async fn push(AnyBytes(_body): AnyBytes) -> Failure {
-    Failure::new(
+/// Nothing leaves this machine: what a model carries may be private, and whoever pushes chooses
+/// where to. A request that is wrong in itself is told so first.
+pub(crate) async fn push(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+    Extension(id): Extension<RequestId>,
+    AnyBytes(body): AnyBytes,
+) -> Result<StatusCode> {
+    let named: Named = read(&state, body, id).await?;
+    if named.model().is_empty() {
+        return Err(Failure::invalid("model is required"));
+    }
+    if named.model().parse::<ModelName>().is_err() {
+        return Err(Failure::invalid("invalid model name"));
+    }
+    state.gateway().model(&caller, named.model())?;
+    Err(Failure::new(
         StatusCode::NOT_IMPLEMENTED,
         "not_supported",
         "this server does not push models to registries; export the model and carry the file",
-    )
+    ))
 }

@@ -133,9 +133,14 @@ fn told(error: PullError) -> String {
     if let PullError::NotFound(_) = error {
         return "pull model manifest: file does not exist".to_owned();
     }
+    let words = match &error {
+        PullError::Denied { .. } => "unauthorized: access denied: ",
+        PullError::Unreachable { .. } => "max retries exceeded: ",
+        _ => "",
+    };
     let failure = Failure::from(error);
     if let Some(detail) = &failure.detail {
         tracing::warn!(%detail, "a pull failed on this machine");
     }
-    failure.message
+    format!("{words}{}", failure.message)
 }

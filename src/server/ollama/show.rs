@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::extract::State;
 use hearth_gateway::request::RequestId;
 use hearth_hub::Profile;
+use hearth_hub::modelfile::quoted;
 use serde_json::{Map, Value, json};
 
 use super::library::{Named, read};
@@ -30,18 +31,24 @@ pub(crate) async fn show(
     let entry = state.library().find(&served.name)?;
     let (name, is_verbose) = (entry.name.clone(), named.verbose);
     let read = move |library: &hearth_hub::Library| {
-        Ok((library.profile(&name)?, library.file_facts(&name, is_verbose)?))
+        let (profile, facts) = (library.profile(&name)?, library.file_facts(&name, is_verbose)?);
+        let own = facts.chat_template.clone();
+        let beside = profile.template.clone();
+        let template = match profile.is_asked_by_code && own.is_some() {
+            true => own,
+            false => library.chosen_template(own, beside),
+        };
+        Ok((profile, facts, template))
     };
-    let (profile, facts) = on_library(&state, read).await?;
+    let (profile, facts, template) = on_library(&state, read).await?;
     let tensors = facts
         .tensors
         .into_iter()
         .map(|(name, kind, shape)| json!({ "name": name, "type": kind, "shape": shape }));
-    let template = facts.chat_template.or(profile.template.clone()).unwrap_or_default();
     let mut shown = json!({
         "modelfile": modelfile(named.model(), &profile),
         "parameters": parameter_lines(&profile.parameters, ""),
-        "template": template,
+        "template": template.unwrap_or_default(),
         "details": details(&entry),
         "model_info": facts.metadata,
         "tensors": tensors.collect::<Vec<_>>(),
@@ -71,9 +78,10 @@ fn parameter_lines(parameters: &Map<String, Value>, start: &str) -> String {
             }
             let name = format!("{start}{name}");
             // Writing to a text does not fail.
-            let _ = match start.is_empty() {
-                true => write!(lines, "{name:<30} {value}"),
-                false => write!(lines, "{name} {value}"),
+            let _ = match value.as_str() {
+                _ if start.is_empty() => write!(lines, "{name:<30} {value}"),
+                Some(text) => write!(lines, "{name} {}", quoted(text)),
+                None => write!(lines, "{name} {value}"),
             };
         }
     }

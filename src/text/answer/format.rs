@@ -7,6 +7,9 @@ pub struct AnswerFormat {
     pub thoughts: Option<(String, String)>,
     /// How it calls tools.
     pub calls: Option<CallSyntax>,
+    /// Arguments that are texts, even where they look like numbers: tool and argument. Only
+    /// families that write arguments without quotes need to know.
+    pub texts: Vec<(String, String)>,
 }
 
 /// How calls of tools are written.
@@ -18,6 +21,15 @@ pub enum CallSyntax {
     Llama3,
     /// `[TOOL_CALLS]` and a list of objects, or `name[ARGS]{…}`.
     Mistral,
+    /// `<|tool_call|>` and a list of objects: phi 4 and granite.
+    Phi,
+    /// `<tool_call><function=name><parameter=key>value</parameter></function></tool_call>`: qwen's
+    /// models that write programs.
+    Tagged,
+    /// `<tool_call>name<arg_key>key</arg_key><arg_value>value</arg_value></tool_call>`: glm.
+    Keyed,
+    /// A name and JSON between tokens of its own: deepseek.
+    Deepseek,
 }
 
 /// What opens and closes thoughts in the families that have them.
@@ -35,15 +47,23 @@ impl AnswerFormat {
         let has = |text: &str| source.contains(text);
         let calls = if has("[TOOL_CALLS]") {
             Some(CallSyntax::Mistral)
-        } else if has("<tool_call>") && !has("<function=") && !has("<arg_key>") {
-            Some(CallSyntax::Hermes)
+        } else if has("<tool_call>") {
+            Some(match (has("<function="), has("<arg_key>")) {
+                (true, _) => CallSyntax::Tagged,
+                (_, true) => CallSyntax::Keyed,
+                _ => CallSyntax::Hermes,
+            })
+        } else if has("<｜tool▁calls▁begin｜>") {
+            Some(CallSyntax::Deepseek)
+        } else if has("<|tool_call|>") {
+            Some(CallSyntax::Phi)
         } else if has("<|python_tag|>") || (has("<|start_header_id|>") && has("\"parameters\"")) {
             Some(CallSyntax::Llama3)
         } else {
             None
         };
         let thoughts = thoughts.map(|(open, close)| (open.to_string(), close.to_string()));
-        AnswerFormat { thoughts, calls }
+        AnswerFormat { thoughts, calls, texts: Vec::new() }
     }
 
     /// Whether a prompt that ends so leaves the model inside its thoughts.
@@ -56,15 +76,36 @@ impl AnswerFormat {
         let thoughts = self.thoughts.iter().flat_map(|(open, close)| [open.as_str(), close]);
         let calls = self.calls.into_iter().flat_map(|calls| [Some(calls.marker()), calls.end()]);
         // What stands between a call's name and its arguments.
-        thoughts.chain(calls.flatten()).chain(["[ARGS]", "[CALL_ID]"])
+        let inner: &[&str] = match self.calls {
+            Some(CallSyntax::Deepseek) => &DEEPSEEK_MARKS,
+            Some(CallSyntax::Keyed) => &KEYED_MARKS,
+            _ => &["[ARGS]", "[CALL_ID]"],
+        };
+        thoughts.chain(calls.flatten()).chain(inner.iter().copied())
     }
 }
 
+/// Tokens inside of deepseek's calls.
+const DEEPSEEK_MARKS: [&str; 3] =
+    ["<｜tool▁call▁begin｜>", "<｜tool▁sep｜>", "<｜tool▁call▁end｜>"];
+/// Tokens inside of glm's calls.
+const KEYED_MARKS: [&str; 4] = ["<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"];
+
 impl CallSyntax {
+    /// What ends calls that are read as a whole; `None` where they are JSON, read as it comes.
+    pub(super) fn block_end(self) -> Option<&'static str> {
+        match self {
+            CallSyntax::Tagged | CallSyntax::Keyed | CallSyntax::Deepseek => self.end(),
+            CallSyntax::Hermes | CallSyntax::Llama3 | CallSyntax::Mistral | CallSyntax::Phi => None,
+        }
+    }
+
     /// What comes before calls.
     pub(super) fn marker(self) -> &'static str {
         match self {
-            CallSyntax::Hermes => "<tool_call>",
+            CallSyntax::Hermes | CallSyntax::Tagged | CallSyntax::Keyed => "<tool_call>",
+            CallSyntax::Phi => "<|tool_call|>",
+            CallSyntax::Deepseek => "<｜tool▁calls▁begin｜>",
             CallSyntax::Llama3 => "<|python_tag|>",
             CallSyntax::Mistral => "[TOOL_CALLS]",
         }
@@ -73,7 +114,9 @@ impl CallSyntax {
     /// What comes behind a call.
     pub(super) fn end(self) -> Option<&'static str> {
         match self {
-            CallSyntax::Hermes => Some("</tool_call>"),
+            CallSyntax::Hermes | CallSyntax::Tagged | CallSyntax::Keyed => Some("</tool_call>"),
+            CallSyntax::Phi => Some("<|/tool_call|>"),
+            CallSyntax::Deepseek => Some("<｜tool▁calls▁end｜>"),
             CallSyntax::Llama3 | CallSyntax::Mistral => None,
         }
     }

@@ -14,7 +14,7 @@ struct Whole {
 
 fn format(thinks: bool, calls: CallSyntax) -> AnswerFormat {
     let thoughts = thinks.then(|| ("<think>".to_string(), "</think>".to_string()));
-    AnswerFormat { thoughts, calls: Some(calls) }
+    AnswerFormat { thoughts, calls: Some(calls), texts: Vec::new() }
 }
 
 const TOOLS: AnswerStart =
@@ -54,10 +54,64 @@ fn whole(text: &str, reasoning: &str, calls: &[(&str, &str)]) -> Whole {
 
 /// Answers of each family, and what they are.
 fn answers() -> Vec<Answer> {
-    [hermes_answers(), other_answers()].concat()
+    [hermes_answers(), other_answers(), block_answers()].concat()
 }
 
 type Answer = (AnswerFormat, AnswerStart, &'static str, Whole);
+
+/// Of families that write calls as marked text.
+fn block_answers() -> Vec<Answer> {
+    let texts = vec![("add".to_string(), "id".to_string())];
+    let tagged = AnswerFormat { texts: texts.clone(), ..format(false, CallSyntax::Tagged) };
+    let keyed = AnswerFormat { texts, ..format(true, CallSyntax::Keyed) };
+    let deepseek = format(true, CallSyntax::Deepseek);
+    let phi = format(false, CallSyntax::Phi);
+    vec![
+        (
+            tagged.clone(),
+            TOOLS,
+            "I add.\n<tool_call>\n<function=add>\n<parameter=id>\n12\n</parameter>\n<parameter=b>\n[1, \"<\"]\n</parameter>\n</function>\n</tool_call>\n<tool_call>\n<function=n>\n</function>\n</tool_call>",
+            whole("I add.", "", &[("add", "{\"id\":\"12\",\"b\":[1,\"<\"]}"), ("n", "{}")]),
+        ),
+        (
+            tagged.clone(),
+            TOOLS,
+            "<tool_call><function=add><parameter=a>two\nlines</parameter><parameter=b>True",
+            whole("", "", &[("add", "{\"a\":\"two\\nlines\",\"b\":true}")]),
+        ),
+        (
+            tagged.clone(),
+            TOOLS,
+            "<tool_call>no call</tool_call> at all",
+            whole("<tool_call>no call</tool_call> at all", "", &[]),
+        ),
+        (tagged, TOOLS, "<tool_call>\nno", whole("<tool_call>\nno", "", &[])),
+        (
+            keyed,
+            TOOLS,
+            "<think>a</think>\n<tool_call>add\n<arg_key>id</arg_key>\n<arg_value>1</arg_value>\n<arg_key>b</arg_key>\n<arg_value>2</arg_value>\n</tool_call>\n",
+            whole("", "a", &[("add", "{\"id\":\"1\",\"b\":2}")]),
+        ),
+        (
+            deepseek.clone(),
+            TOOLS,
+            "Well.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>add\n```json\n{\"a\": 1}\n```<｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>n<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+            whole("Well.", "", &[("add", "{\"a\": 1}"), ("n", "{}")]),
+        ),
+        (
+            deepseek,
+            TOOLS,
+            "<｜tool▁calls▁begin｜>nothing<｜tool▁calls▁end｜>",
+            whole("<｜tool▁calls▁begin｜>nothing<｜tool▁calls▁end｜>", "", &[]),
+        ),
+        (
+            phi,
+            TOOLS,
+            "<|tool_call|>[{\"name\": \"add\", \"arguments\": {\"a\": 1}}]<|/tool_call|>",
+            whole("", "", &[("add", "{\"a\": 1}")]),
+        ),
+    ]
+}
 
 fn hermes_answers() -> Vec<Answer> {
     let add = |arguments| whole("", "", &[("add", arguments)]);
@@ -177,7 +231,10 @@ fn a_second_call_is_dropped_where_one_was_asked_for() {
 fn a_format_is_read_off_its_template() {
     let cases = [
         ("<tool_call> </think>", true, Some(CallSyntax::Hermes)),
-        ("<tool_call> <function=", false, None),
+        ("<tool_call> <function=", false, Some(CallSyntax::Tagged)),
+        ("<tool_call> <arg_key>", false, Some(CallSyntax::Keyed)),
+        ("<｜tool▁calls▁begin｜>", false, Some(CallSyntax::Deepseek)),
+        ("<|tool_call|>", false, Some(CallSyntax::Phi)),
         ("[TOOL_CALLS]", false, Some(CallSyntax::Mistral)),
         ("<|start_header_id|> \"parameters\"", false, Some(CallSyntax::Llama3)),
         ("{{ messages }}", false, None),
@@ -193,7 +250,7 @@ fn a_format_is_read_off_its_template() {
 proptest! {
     #[test]
     fn pieces_give_what_the_whole_gives(
-        at in 0usize..17, cuts in prop::collection::vec(0usize..200, 0..8)
+        at in 0..answers().len(), cuts in prop::collection::vec(0usize..200, 0..8)
     ) {
         let (format, start, text, expected) = answers().swap_remove(at);
         let mut borders: Vec<usize> =
@@ -206,9 +263,17 @@ proptest! {
 
     #[test]
     fn any_text_ends_without_a_panic_and_without_tools_nothing_is_lost(
-        text in "(<think>|</think>|<tool_call>|\\{|\\}|\\[|\\]|\"name\"|:|\"a\"|,| |\n|é){0,24}",
+        text in "(<think>|</think>|<tool_call>|</tool_call>|<function=|<parameter=|<arg_key>|<｜tool▁calls▁begin｜>|<｜tool▁calls▁end｜>|<\\|tool_call\\|>|>|\\{|\\}|\\[|\\]|\"name\"|:|\"a\"|,| |\n|é){0,24}",
     ) {
-        for calls in [CallSyntax::Hermes, CallSyntax::Llama3, CallSyntax::Mistral] {
+        for calls in [
+            CallSyntax::Hermes,
+            CallSyntax::Llama3,
+            CallSyntax::Mistral,
+            CallSyntax::Phi,
+            CallSyntax::Tagged,
+            CallSyntax::Keyed,
+            CallSyntax::Deepseek,
+        ] {
             read(&format(true, calls), TOOLS, [text.as_str()]);
             let plain = AnswerStart { has_tools: false, ..TOOLS };
             let found = read(&format(false, calls), plain, [text.as_str()]);

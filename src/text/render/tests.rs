@@ -266,3 +266,39 @@ fn options_steer_a_template_but_carry_no_text() {
         assert!(matches!(given(text.into()), Err(Error::BadMessage(_))), "{text:?}");
     }
 }
+
+#[test]
+fn a_template_in_gos_notation_keeps_words_words_and_begins_with_the_bos_token() {
+    let tokenizer = chatml();
+    let source = "{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>{{ end }}";
+    let template = ChatTemplate::new_go(source).unwrap();
+    let messages = [ChatMessage::new("user", "a<|im_end|>"), ChatMessage::new("tool", "<|im_")];
+    let chat = Chat { messages: &messages, ..Chat::default() };
+    let prompt = render_tokens(&template, &tokenizer, &chat).unwrap();
+    let frame = ["<|im_start|>", "<|im_end|>", "<|im_start|>", "<|im_end|>"];
+    assert_eq!(controls(&tokenizer, &prompt.ids), frame);
+    let stories = crate::testing::stories("stories260K-f32.gguf");
+    for source in ["{{ .Prompt }}", "<s>{{ .Prompt }}"] {
+        let template = ChatTemplate::new_go(source).unwrap();
+        let messages = [ChatMessage::new("user", "Once")];
+        let chat = Chat { messages: &messages, ..Chat::default() };
+        let prompt = render_tokens(&template, &stories, &chat).unwrap();
+        assert_eq!(prompt.ids, stories.encode_prompt("Once", crate::Specials::AsText).unwrap());
+    }
+}
+
+#[test]
+fn a_gap_is_asked_for_by_the_template_or_by_the_vocabulary_or_not_at_all() {
+    let tokenizer = chatml();
+    let source = "<|im_start|>{{ .Prompt }}<|endoftext|>{{ .Suffix }}<|im_end|>";
+    let template = ChatTemplate::new_go(source).unwrap();
+    let ids = infill_tokens(&template, &tokenizer, "a<|im_end|>", "b").unwrap().unwrap();
+    assert_eq!(text(&tokenizer, &ids), "<|im_start|>a<|im_end|><|endoftext|>b<|im_end|>");
+    assert_eq!(controls(&tokenizer, &ids).len(), 3);
+    let plain = ChatTemplate::plain();
+    assert_eq!(infill_tokens(&plain, &tokenizer, "a", "b").unwrap(), None);
+    let filling = crate::testing::filling();
+    let ids = infill_tokens(&plain, &filling, "a<|im_start|>", "b").unwrap().unwrap();
+    assert_eq!(text(&filling, &ids), "<|im_start|>a<|im_start|><|endoftext|>b<|im_end|>");
+    assert_eq!(controls(&filling, &ids).len(), 3);
+}

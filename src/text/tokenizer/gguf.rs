@@ -16,6 +16,7 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use crate::error::{Error, Result};
 use crate::tokenizer::added::{AddedToken, AddedTokens};
 use crate::tokenizer::byte_level;
+use crate::tokenizer::infill::Infill;
 use crate::tokenizer::pairs::{PairModel, PairParts};
 use crate::tokenizer::scored::{Piece, SPACE_MARK, ScoredModel};
 use crate::tokenizer::unigram::UnigramModel;
@@ -93,11 +94,22 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer> {
     ends.stop_ids.extend(id(metadata, "eot", tokens.len())?);
     ends.stop_ids.extend(id(metadata, "eom", tokens.len())?);
     ends.settle(&mut tokens);
+    let added = AddedTokens::new(vocabulary.added_tokens(&tokens))?;
+    let said = |names: &[&str]| first(metadata, names, tokens.len());
+    let infill = Infill::find(
+        [
+            said(&["fim_pre", "prefix"])?,
+            said(&["fim_suf", "suffix"])?,
+            said(&["fim_mid", "middle"])?,
+        ],
+        &added,
+    );
     Ok(Tokenizer {
         model,
-        added: AddedTokens::new(vocabulary.added_tokens(&tokens))?,
+        added,
         tokens,
         ends,
+        infill,
         chat_template: metadata.str("tokenizer.chat_template")?.map(str::to_string),
         grammars: OnceLock::new(),
     })

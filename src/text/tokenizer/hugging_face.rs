@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::tokenizer::added::{AddedToken, AddedTokens};
 use crate::tokenizer::byte_level;
 use crate::tokenizer::gguf::byte_value;
+use crate::tokenizer::infill::Infill;
 use crate::tokenizer::pairs::{PairModel, PairParts};
 use crate::tokenizer::scored::SPACE_MARK;
 use crate::tokenizer::unigram::UnigramModel;
@@ -136,6 +137,7 @@ pub(super) fn build(texts: &HuggingFaceTexts) -> Result<Tokenizer> {
     let added = AddedTokens::new(added.collect())?;
     let control: HashSet<String> = added.control_texts().map(str::to_string).collect();
     Ok(Tokenizer {
+        infill: Infill::find([None; 3], &added),
         added,
         tokens,
         ends,

@@ -21,7 +21,7 @@ pub(super) fn parse(fields: &mut Fields, ignored: &mut Vec<String>) -> Result<An
 }
 
 fn parse_tools(fields: &mut Fields) -> Result<Option<Tools>> {
-    let list = parse_each(fields.take("tools"), "name", parse_tool)?;
+    let list = parse_each("tools", fields.take("tools"), "name", parse_tool)?;
     let chosen = fields.take("tool_choice").unwrap_or_default();
     let is_parallel = chosen["disable_parallel_tool_use"] != true;
     let wrong = |what: &str| Err(Error::invalid("tool_choice", format!("tool_choice: {what}")));

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::messages::{parse_messages, refuse_images};
 use super::shared::{Shared, model, parse_body};
-use super::{Call, Shape, Task, full_name};
+use super::{Call, Shape, Task};
 use crate::dialect::fields::Fields;
 use crate::dialect::tools;
 use crate::error::{Error, Result};
@@ -58,14 +58,8 @@ pub fn parse_generate(body: &[u8], id: RequestId) -> Result<Call> {
         let message = "raw mode does not support template, system, or context";
         return Err(Error::invalid("raw", message));
     }
-    if !template.is_empty() {
-        let message = "a template in the request is not supported by this version of Hearth; \
-                       leave it out, or render the prompt yourself and send it with \"raw\"";
-        return Err(Error::invalid("template", message));
-    }
-    if !suffix.is_empty() {
-        let message = format!("{} does not support insert", full_name(&model));
-        return Err(Error::invalid("suffix", message));
+    if is_raw && !suffix.is_empty() {
+        return Err(Error::invalid("raw", "raw mode does not support suffix"));
     }
     let shared = Shared::parse(model, &mut fields)?;
     if prompt.is_empty() {
@@ -73,12 +67,16 @@ pub fn parse_generate(body: &[u8], id: RequestId) -> Result<Call> {
     }
     let input = if is_raw {
         Input::Text(prompt)
+    } else if !suffix.is_empty() {
+        Input::Infill { prompt, suffix }
     } else {
         let system = (!system.is_empty()).then(|| Message::text(Role::System, system));
         let user = Message::text(Role::User, prompt);
         Input::Chat(system.into_iter().chain([user]).collect())
     };
-    let mut call = shared.generate(Shape::Generate, id, input, AnswerRules::default());
+    let template = (!template.is_empty()).then_some(template);
+    let rules = AnswerRules { template, ..AnswerRules::default() };
+    let mut call = shared.generate(Shape::Generate, id, input, rules);
     if let Task::Generate(request) = &mut call.task {
         request.window.before = before;
         request.window.tells_context = !is_raw;

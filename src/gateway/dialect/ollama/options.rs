@@ -139,11 +139,8 @@ fn count(name: &str, value: &Value, least: u32) -> Result<u32> {
 
 /// −1 and −2 are as many as fit.
 fn max_tokens(name: &str, value: &Value) -> Result<Option<u32>> {
-    match whole(name, value)? {
-        0 => Err(Error::invalid(name, format!("option {name:?} must not be 0"))),
-        number if number < 0 => Ok(None),
-        number => Ok(Some(u32::try_from(number).unwrap_or(u32::MAX))),
-    }
+    let number = whole(name, value)?;
+    Ok((number >= 0).then(|| u32::try_from(number).unwrap_or(u32::MAX)))
 }
 
 fn number(name: &str, value: &Value, least: f32, most: f32) -> Result<f32> {

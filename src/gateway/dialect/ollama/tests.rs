@@ -127,7 +127,7 @@ fn refusals_have_the_words_that_clients_look_for() {
             json!({ "raw": true, "system": "s" }),
             "raw mode does not support template, system, or context",
         ),
-        (json!({ "suffix": "s" }), "registry.ollama.ai/library/m:latest does not support insert"),
+        (json!({ "suffix": "s", "raw": true }), "raw mode does not support suffix"),
         (json!({ "context": ["a"] }), "context must be a list of token ids"),
     ] {
         assert_eq!(generate(change.clone()).unwrap_err().to_string(), wanted, "{change}");
@@ -136,6 +136,14 @@ fn refusals_have_the_words_that_clients_look_for() {
     let empty = parse_chat(b" ", RequestId("r".into())).unwrap_err();
     assert_eq!(empty.to_string(), "missing request body");
     assert!(chat(json!({ "template": 1, "template2": [], "unknown": {} })).is_ok());
+}
+
+#[test]
+fn a_suffix_makes_a_gap_and_a_template_goes_along() {
+    let call = generate(json!({ "prompt": "a", "suffix": "b", "template": "{{ .Suffix }}" }));
+    let request = request(call.unwrap());
+    assert_eq!(request.input, Input::Infill { prompt: "a".into(), suffix: "b".into() });
+    assert_eq!(request.rules.template.as_deref(), Some("{{ .Suffix }}"));
 }
 
 #[test]

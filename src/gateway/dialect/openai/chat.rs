@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::fields::{Fields, must};
 use super::message::parse_message;
-use super::{Call, Tier, rules};
+use super::{Call, CallForm, Tier, functions, rules};
 use crate::error::{Error, Result};
 use crate::request::{
     GenerateRequest, Input, MAX_LOGPROBS, MAX_MESSAGES, Message, RequestId, Sampling, Window,
@@ -14,10 +14,9 @@ use crate::request::{
 pub fn parse_chat(body: &[u8], id: RequestId) -> Result<Call> {
     let mut fields = Fields::parse(body)?;
     let model = fields.model()?;
-    fields.refuse("functions", |value| value.as_array().is_some_and(Vec::is_empty))?;
     fields.refuse("modalities", |value| *value == serde_json::json!(["text"]))?;
-    fields.refuse("audio", |_| false)?;
-    fields.refuse("web_search_options", |_| false)?;
+    let calls = functions::call_form(&fields);
+    let ignored = ignored(&fields, calls);
     let rules = rules::parse(&mut fields)?;
     let messages = parse_messages(fields.take("messages"))?;
     let tier = fields.tier()?;
@@ -27,9 +26,9 @@ pub fn parse_chat(body: &[u8], id: RequestId) -> Result<Call> {
         input: Input::Chat(messages),
         priority: tier.map_or_else(Default::default, Tier::priority),
         sampling: fields.sampling()?,
-        max_tokens: match fields.count("max_completion_tokens", 1)? {
+        max_tokens: match fields.count("max_completion_tokens", 0)? {
             Some(tokens) => Some(tokens),
-            None => fields.count("max_tokens", 1)?,
+            None => fields.count("max_tokens", 0)?,
         },
         stop: fields.stops()?,
         choices: fields.choices()?,
@@ -39,7 +38,22 @@ pub fn parse_chat(body: &[u8], id: RequestId) -> Result<Call> {
         window: Window::default(),
         fallback: Sampling::default(),
     };
-    Ok(Call { requests: vec![request], stream: fields.stream()?, tier })
+    Ok(Call { requests: vec![request], stream: fields.stream()?, tier, calls, ignored })
+}
+
+/// Fields of OpenAI's that are known and change nothing here: an answer without a sound, a search or
+/// a guess of its text is still the answer to the messages.
+fn ignored(fields: &Fields, calls: CallForm) -> Vec<String> {
+    let unused = ["audio", "moderation", "prediction", "store", "verbosity", "web_search_options"];
+    let asks = |name: &&str| fields.get(name).is_some_and(|value| *value != Value::Bool(false));
+    let mut names: Vec<&str> = unused.into_iter().filter(asks).collect();
+    if calls == CallForm::Tools {
+        names.extend(["functions", "function_call"].iter().filter(|name| asks(name)));
+    }
+    if fields.has_idle_bias() {
+        names.push("logit_bias");
+    }
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// `logprobs` asks for them, `top_logprobs` says how many alternatives.
@@ -67,5 +81,11 @@ fn parse_messages(value: Option<Value>) -> Result<Vec<Message>> {
         let message = format!("'messages' may have at most {MAX_MESSAGES} entries.");
         return Err(Error::invalid("messages", message));
     }
-    messages.into_iter().enumerate().map(|(index, value)| parse_message(index, value)).collect()
+    let mut parsed: Vec<Message> = Vec::with_capacity(messages.len());
+    for (index, value) in messages.into_iter().enumerate() {
+        let mut message = parse_message(index, value)?;
+        functions::answer_call(&mut message, &parsed);
+        parsed.push(message);
+    }
+    Ok(parsed)
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::print::{Shape, print_usage, reason_name};
-use super::{Heading, logprobs};
+use super::{CallForm, Heading, logprobs};
 use crate::event::{Aside, Event, FinishReason, TokenLogprob, Usage};
 use crate::request::ToolCall;
 
@@ -72,7 +72,7 @@ impl Collector {
             .choices
             .iter()
             .enumerate()
-            .map(|(index, choice)| choice.print(self.shape, index, self.has_logprobs))
+            .map(|(index, choice)| self.print(index, choice))
             .collect();
         let mut answer = json!({
             "id": self.heading.id,
@@ -86,6 +86,29 @@ impl Collector {
             answer["service_tier"] = tier.name().into();
         }
         answer
+    }
+
+    fn print(&self, index: usize, choice: &Choice) -> Value {
+        let logprobs = match self.has_logprobs {
+            true => logprobs::print(self.shape, &choice.tokens, &mut 0),
+            false => Value::Null,
+        };
+        let calls = self.heading.calls;
+        let reason = choice.reason.map(|reason| reason_name(reason, calls));
+        match self.shape {
+            Shape::Chat => json!({
+                "index": index,
+                "message": choice.message(calls),
+                "logprobs": logprobs,
+                "finish_reason": reason,
+            }),
+            Shape::Text => json!({
+                "index": index,
+                "text": choice.text,
+                "logprobs": logprobs,
+                "finish_reason": reason,
+            }),
+        }
     }
 }
 
@@ -106,39 +129,21 @@ impl Choice {
 
     /// The `message` of a chat: fields that have nothing to say are left out, but for the content,
     /// which is null beside calls alone.
-    fn message(&self) -> Value {
+    fn message(&self, form: CallForm) -> Value {
         let content = (!self.text.is_empty() || self.calls.is_empty()).then_some(&self.text);
         let mut message = json!({ "role": "assistant", "content": content, "refusal": null });
         if !self.reasoning.is_empty() {
             message["reasoning_content"] = self.reasoning.as_str().into();
         }
-        if !self.calls.is_empty() {
-            let print = |call: &ToolCall| {
-                let function = json!({ "name": call.name, "arguments": call.arguments });
-                json!({ "id": call.id, "type": "function", "function": function })
-            };
-            message["tool_calls"] = self.calls.iter().map(print).collect();
+        let function = |call: &ToolCall| json!({ "name": call.name, "arguments": call.arguments });
+        match (form, self.calls.first()) {
+            (_, None) => {}
+            (CallForm::Function, Some(call)) => message["function_call"] = function(call),
+            (CallForm::Tools, Some(_)) => {
+                let print = |call: &ToolCall| json!({ "id": call.id, "type": "function", "function": function(call) });
+                message["tool_calls"] = self.calls.iter().map(print).collect();
+            }
         }
         message
-    }
-
-    fn print(&self, shape: Shape, index: usize, has_logprobs: bool) -> Value {
-        let logprobs =
-            if has_logprobs { logprobs::print(shape, &self.tokens, &mut 0) } else { Value::Null };
-        let reason = self.reason.map(reason_name);
-        match shape {
-            Shape::Chat => json!({
-                "index": index,
-                "message": self.message(),
-                "logprobs": logprobs,
-                "finish_reason": reason,
-            }),
-            Shape::Text => json!({
-                "index": index,
-                "text": self.text,
-                "logprobs": logprobs,
-                "finish_reason": reason,
-            }),
-        }
     }
 }

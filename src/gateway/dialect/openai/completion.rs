@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::fields::{Fields, must};
-use super::{Call, Tier, rules};
+use super::{Call, CallForm, Tier, rules};
 use crate::error::{Error, Result};
 use crate::request::{AnswerRules, GenerateRequest, Input, RequestId, Sampling, Window};
 
@@ -20,7 +20,7 @@ const MAX_COMPLETION_LOGPROBS: i64 = 20;
 pub fn parse_completion(body: &[u8], id: RequestId) -> Result<Call> {
     let mut fields = Fields::parse(body)?;
     let model = fields.model()?;
-    fields.refuse("suffix", |value| value == "")?;
+    let suffix = fields.text("suffix")?.filter(|suffix| !suffix.is_empty()).map(str::to_owned);
     let choices = fields.choices()?;
     // `best_of` asks for more answers than are returned; equal to `n` it asks for nothing.
     if fields.whole("best_of", 1..=20)?.is_some_and(|best_of| best_of != i64::from(choices)) {
@@ -40,7 +40,7 @@ pub fn parse_completion(body: &[u8], id: RequestId) -> Result<Call> {
         input: Input::Text(String::new()),
         priority: tier.map_or_else(Default::default, Tier::priority),
         sampling: fields.sampling()?,
-        max_tokens: Some(fields.count("max_tokens", 1)?.unwrap_or(DEFAULT_MAX_TOKENS)),
+        max_tokens: Some(fields.count("max_tokens", 0)?.unwrap_or(DEFAULT_MAX_TOKENS)),
         stop: fields.stops()?,
         choices,
         logprobs: logprobs.and_then(|top| u8::try_from(top).ok()),
@@ -55,7 +55,11 @@ pub fn parse_completion(body: &[u8], id: RequestId) -> Result<Call> {
             format!("'n' times the entries of 'prompt' may be at most {MAX_ANSWERS} answers.");
         return Err(Error::invalid("n", message));
     }
-    let requests = prompts
+    let prompts = match suffix {
+        Some(suffix) => prompts.into_iter().map(|prompt| before(prompt, &suffix)).collect(),
+        None => Ok(prompts),
+    };
+    let requests = prompts?
         .into_iter()
         .enumerate()
         .map(|(index, input)| {
@@ -67,7 +71,16 @@ pub fn parse_completion(body: &[u8], id: RequestId) -> Result<Call> {
             request
         })
         .collect();
-    Ok(Call { requests, stream: fields.stream()?, tier })
+    let ignored = fields.has_idle_bias().then(|| "logit_bias".to_owned()).into_iter().collect();
+    Ok(Call { requests, stream: fields.stream()?, tier, calls: CallForm::default(), ignored })
+}
+
+/// A prompt that a suffix comes behind.
+fn before(prompt: Input, suffix: &str) -> Result<Input> {
+    match prompt {
+        Input::Text(prompt) => Ok(Input::Infill { prompt, suffix: suffix.to_owned() }),
+        _ => Err(Error::invalid("suffix", "'suffix' goes with a prompt of text, not of tokens.")),
+    }
 }
 
 /// A text, a list of texts, a list of token ids, or a list of those.

@@ -89,14 +89,21 @@ impl Fields {
             Some(Value::Object(biases)) if biases.len() <= MAX_BIASES => biases,
             Some(_) => return Err(wrong()),
         };
-        biases
-            .iter()
-            .map(|(id, bias)| {
-                let id = id.parse().map_err(|_| wrong())?;
-                let bias = bias.as_f64().filter(|bias| bias.abs() <= 100.0).ok_or_else(wrong)?;
-                Ok((id, bias as f32))
-            })
-            .collect()
+        let mut parsed = Vec::with_capacity(biases.len());
+        for (id, bias) in biases {
+            let bias = bias.as_f64().filter(|bias| bias.abs() <= 100.0).ok_or_else(wrong)?;
+            // A bias of nothing changes nothing, whatever it is for.
+            if bias != 0.0 {
+                parsed.push((id.parse().map_err(|_| wrong())?, bias as f32));
+            }
+        }
+        Ok(parsed)
+    }
+
+    /// Whether a bias of nothing is for something that is no token.
+    pub(super) fn has_idle_bias(&self) -> bool {
+        let biases = self.get("logit_bias").and_then(Value::as_object);
+        biases.is_some_and(|biases| biases.keys().any(|id| id.parse::<u32>().is_err()))
     }
 
     /// `stream` and `stream_options`.

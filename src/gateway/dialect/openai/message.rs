@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::fields::{Fields, must};
+use super::functions;
 use crate::error::{Error, Result};
 use crate::request::{MAX_CALLS, Message, Part, Role, ToolCall};
 
@@ -12,19 +13,14 @@ pub(super) fn parse_message(index: usize, value: Value) -> Result<Message> {
         return Err(Error::invalid(&path(""), must(&path(""), "an object")));
     };
     let fields = Fields::of(members);
-    let roles = "one of system, developer, user, assistant, tool";
+    let roles = "one of system, developer, user, assistant, tool, function";
     let role = match fields.get("role").and_then(Value::as_str) {
         Some("system" | "developer") => Role::System,
         Some("user") => Role::User,
         Some("assistant") => Role::Assistant,
-        Some("tool") => Role::Tool,
+        Some("tool" | "function") => Role::Tool,
         _ => return Err(Error::invalid(&path(".role"), must(&path(".role"), roles))),
     };
-    if fields.get("function_call").is_some() {
-        let name = path(".function_call");
-        let message = format!("'{name}' is not supported by this version of Hearth.");
-        return Err(Error::invalid(&name, message));
-    }
     let text = |field: &str| match fields.get(field) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
@@ -33,12 +29,16 @@ pub(super) fn parse_message(index: usize, value: Value) -> Result<Message> {
             Err(Error::invalid(&path, must(&path, "a string")))
         }
     };
-    let calls = match fields.get("tool_calls") {
-        Some(value) => parse_calls(&path(".tool_calls"), value)?,
-        None => Vec::new(),
+    let (name, calls) = match (fields.get("tool_calls"), fields.get("function_call")) {
+        (None, Some(value)) => {
+            let name = ".function_call";
+            (name, vec![functions::parse_call(index, &path(name), value)?])
+        }
+        (Some(value), _) => (".tool_calls", parse_calls(&path(".tool_calls"), value)?),
+        (None, None) => (".tool_calls", Vec::new()),
     };
     if role != Role::Assistant && !calls.is_empty() {
-        let path = path(".tool_calls");
+        let path = path(name);
         return Err(Error::invalid(&path, format!("'{path}' may only be the assistant's.")));
     }
     // The second name is what some clients and servers write.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::{Heading, StreamOptions, logprobs};
+use super::{CallForm, Heading, StreamOptions, logprobs};
 use crate::event::{Aside, Event, FinishReason, TokenLogprob, Usage};
 
 /// Which of the two routes an answer belongs to.
@@ -46,20 +46,23 @@ impl Printer {
             Event::Aside { choice, aside, tokens } => {
                 let mut payloads = self.begin(*choice);
                 if self.shape == Shape::Chat {
-                    payloads.push(self.delta(*choice, &print_aside(aside), tokens));
+                    payloads.push(self.delta(
+                        *choice,
+                        &print_aside(aside, self.heading.calls),
+                        tokens,
+                    ));
                 }
                 payloads
             }
             Event::Finished { choice, reason } => {
                 let mut payloads = self.begin(*choice);
+                let reason = reason_name(*reason, self.heading.calls);
                 let choice = match self.shape {
                     Shape::Chat => json!({
-                        "index": choice, "delta": {}, "logprobs": null,
-                        "finish_reason": reason_name(*reason),
+                        "index": choice, "delta": {}, "logprobs": null, "finish_reason": reason,
                     }),
                     Shape::Text => json!({
-                        "index": choice, "text": "", "logprobs": null,
-                        "finish_reason": reason_name(*reason),
+                        "index": choice, "text": "", "logprobs": null, "finish_reason": reason,
                     }),
                 };
                 payloads.push(self.chunk(vec![choice], None));
@@ -154,28 +157,36 @@ pub(super) fn print_usage(usage: &Usage) -> Value {
         "completion_tokens": usage.completion_tokens,
         "total_tokens": u64::from(usage.prompt_tokens) + u64::from(usage.completion_tokens),
         "prompt_tokens_details": { "cached_tokens": usage.cached_tokens },
+        "completion_tokens_details": { "reasoning_tokens": usage.reasoning_tokens },
     })
 }
 
 /// The `delta` of what a choice thinks or calls.
-fn print_aside(aside: &Aside) -> Value {
-    match aside {
-        Aside::Reasoning(text) => json!({ "reasoning_content": text }),
-        Aside::CallStart { index, id, name } => json!({ "tool_calls": [{
+fn print_aside(aside: &Aside, calls: CallForm) -> Value {
+    match (aside, calls) {
+        (Aside::Reasoning(text), _) => json!({ "reasoning_content": text }),
+        (Aside::CallStart { name, .. }, CallForm::Function) => {
+            json!({ "function_call": { "name": name, "arguments": "" } })
+        }
+        (Aside::CallArguments { text, .. }, CallForm::Function) => {
+            json!({ "function_call": { "arguments": text } })
+        }
+        (Aside::CallStart { index, id, name }, CallForm::Tools) => json!({ "tool_calls": [{
             "index": index, "id": id, "type": "function",
             "function": { "name": name, "arguments": "" },
         }] }),
-        Aside::CallArguments { index, text } => json!({ "tool_calls": [{
+        (Aside::CallArguments { index, text }, CallForm::Tools) => json!({ "tool_calls": [{
             "index": index, "function": { "arguments": text },
         }] }),
     }
 }
 
 /// `finish_reason`.
-pub(super) fn reason_name(reason: FinishReason) -> &'static str {
-    match reason {
-        FinishReason::Stop | FinishReason::StopText(_) => "stop",
-        FinishReason::Length => "length",
-        FinishReason::ToolCalls => "tool_calls",
+pub(super) fn reason_name(reason: FinishReason, calls: CallForm) -> &'static str {
+    match (reason, calls) {
+        (FinishReason::Stop | FinishReason::StopText(_), _) => "stop",
+        (FinishReason::Length, _) => "length",
+        (FinishReason::ToolCalls, CallForm::Tools) => "tool_calls",
+        (FinishReason::ToolCalls, CallForm::Function) => "function_call",
     }
 }

@@ -6,15 +6,19 @@
 use serde_json::{Map, Value};
 
 use super::fields::{Fields, must};
+use super::functions;
 use crate::dialect::tools;
 use crate::error::{Error, Result};
 use crate::request::{
-    AnswerFormat, AnswerRules, MAX_TEMPLATE_OPTIONS, Thinking, Tool, ToolChoice, Tools,
+    AnswerFormat, AnswerRules, Effort, MAX_TEMPLATE_OPTIONS, Thinking, Tool, ToolChoice, Tools,
 };
 
 /// All rules of a chat.
 pub(super) fn parse(fields: &mut Fields) -> Result<AnswerRules> {
-    let tools = parse_tools(fields)?;
+    let tools = match parse_tools(fields)? {
+        Some(tools) => Some(tools),
+        None => functions::parse(fields)?,
+    };
     let format = match (response_format(fields)?, guided(fields)?) {
         (Some(_), Some(_)) => {
             let message = "'response_format' and the 'guided_' fields exclude each other.";
@@ -29,7 +33,29 @@ pub(super) fn parse(fields: &mut Fields) -> Result<AnswerRules> {
         return Err(Error::invalid("response_format", message));
     }
     let template_options = template_options(fields)?;
-    Ok(AnswerRules { tools, format, template_options, thinking: Thinking::AsModel })
+    let thinking = thinking(fields)?;
+    Ok(AnswerRules { tools, format, template_options, thinking, ..AnswerRules::default() })
+}
+
+/// `reasoning_effort`, or `reasoning.effort` as others write it. A model that does not think answers
+/// all the same.
+fn thinking(fields: &Fields) -> Result<Thinking> {
+    let nested = fields.get("reasoning").map(|reasoning| &reasoning["effort"]);
+    let nested = nested.filter(|effort| !effort.is_null());
+    let Some(effort) = fields.get("reasoning_effort").or(nested) else {
+        return Ok(Thinking::AsModel);
+    };
+    match effort.as_str() {
+        Some("none") => Ok(Thinking::Off),
+        Some("minimal" | "low") => Ok(Thinking::IfAble(Some(Effort::Low))),
+        Some("medium") => Ok(Thinking::IfAble(Some(Effort::Medium))),
+        Some("high") => Ok(Thinking::IfAble(Some(Effort::High))),
+        Some("xhigh" | "ultra" | "max") => Ok(Thinking::IfAble(Some(Effort::Max))),
+        _ => {
+            let what = "one of none, minimal, low, medium, high, xhigh";
+            Err(Error::invalid("reasoning_effort", must("reasoning_effort", what)))
+        }
+    }
 }
 
 fn parse_tools(fields: &mut Fields) -> Result<Option<Tools>> {

@@ -26,7 +26,8 @@ fn tool(name: &str) -> Value {
 }
 
 fn heading() -> Heading {
-    Heading { id: "id".into(), model: "m".into(), created: 1, tier: None }
+    let (id, model, calls) = ("id".into(), "m".into(), CallForm::Tools);
+    Heading { id, model, created: 1, tier: None, calls }
 }
 
 fn token(text: &str, bytes: &[u8]) -> TokenLogprob {
@@ -203,7 +204,6 @@ fn each_wrong_field_that_rules_an_answer_is_refused_by_its_name() {
         (json!({ "guided_choice": [] }), "guided_choice"),
         (json!({ "guided_json": "{" }), "guided_json"),
         (json!({ "chat_template_kwargs": { "a": "text" } }), "chat_template_kwargs"),
-        (json!({ "functions": [{}] }), "functions"),
     ] {
         refused(&change, param);
     }
@@ -284,7 +284,7 @@ fn a_call_asks_for_so_many_answers_over_all_its_prompts() {
 #[test]
 fn what_completions_cannot_do_is_refused() {
     for change in [
-        json!({ "suffix": "x" }),
+        json!({ "suffix": 1 }),
         json!({ "best_of": 3 }),
         json!({ "echo": true, "logprobs": 1 }),
         json!({ "logprobs": 21 }),
@@ -292,6 +292,10 @@ fn what_completions_cannot_do_is_refused() {
         assert!(completion(change.clone()).is_err(), "{change}");
     }
     completion(json!({ "suffix": "", "best_of": 2, "n": 2 })).unwrap();
+    let call = completion(json!({ "prompt": ["a", "b"], "suffix": "c" })).unwrap();
+    let gap = Input::Infill { prompt: "b".into(), suffix: "c".into() };
+    assert_eq!(call.requests[1].input, gap);
+    assert!(completion(json!({ "prompt": [1, 2], "suffix": "c" })).is_err());
 }
 
 #[test]
@@ -384,6 +388,9 @@ fn text_logprobs_name_broken_characters_by_their_bytes_and_count_offsets() {
     assert_eq!(logprobs["top_logprobs"][1], json!({ "bytes:\\xe4": -0.5 }));
 }
 
+mod functions;
+mod harmless;
+
 mod rules {
     use super::*;
     use crate::event::Aside;
@@ -454,7 +461,7 @@ mod rules {
         assert_eq!(format(json!({ "response_format": { "type": "text" } })), None);
     }
 
-    fn asides() -> Vec<Event> {
+    pub(super) fn asides() -> Vec<Event> {
         let aside = |aside| Event::Aside { choice: 0, aside, tokens: Vec::new() };
         let arguments = |text: &str| Aside::CallArguments { index: 0, text: text.into() };
         vec![

@@ -16,8 +16,6 @@ pub struct Printer {
     items: Vec<Item>,
     reason: Option<FinishReason>,
     usage: Option<Usage>,
-    /// Pieces of thought: each stands for the one token that completed it.
-    thoughts: u64,
     /// Number of the next event.
     sequence: u64,
 }
@@ -26,7 +24,7 @@ impl Printer {
     /// A printer for one answer.
     pub fn new(heading: Heading) -> Printer {
         let (items, reason, usage) = (Vec::new(), None, None);
-        Printer { heading, items, reason, usage, thoughts: 0, sequence: 0 }
+        Printer { heading, items, reason, usage, sequence: 0 }
     }
 
     /// The events that this one adds to the stream.
@@ -101,7 +99,7 @@ impl Printer {
             "model": self.heading.model,
             "output": self.items.iter().map(Item::print).collect::<Vec<_>>(),
             "store": false,
-            "usage": self.usage.map_or(Value::Null, |usage| print_usage(&usage, self.thoughts)),
+            "usage": self.usage.as_ref().map_or(Value::Null, print_usage),
         });
         if let Some(members) = answer.as_object_mut() {
             members.extend(self.heading.echoed.clone());
@@ -132,7 +130,6 @@ impl Printer {
     }
 
     fn think(&mut self, text: &str, events: &mut Vec<Named>) {
-        self.thoughts += 1;
         let last = self.items.last();
         if !matches!(last, Some(Item { content: Content::Reasoning(_), is_done: false, .. })) {
             self.close(events);
@@ -202,12 +199,12 @@ impl Printer {
     }
 }
 
-fn print_usage(usage: &Usage, thoughts: u64) -> Value {
+fn print_usage(usage: &Usage) -> Value {
     json!({
         "input_tokens": usage.prompt_tokens,
         "input_tokens_details": { "cached_tokens": usage.cached_tokens },
         "output_tokens": usage.completion_tokens,
-        "output_tokens_details": { "reasoning_tokens": thoughts },
+        "output_tokens_details": { "reasoning_tokens": usage.reasoning_tokens },
         "total_tokens": u64::from(usage.prompt_tokens) + u64::from(usage.completion_tokens),
     })
 }

@@ -43,7 +43,12 @@ fn answer(reason: FinishReason) -> Vec<Event> {
         aside(call),
         aside(Aside::CallArguments { index: 0, text: "{}".into() }),
         Event::Finished { choice: 0, reason },
-        Event::Done(Usage { prompt_tokens: 9, completion_tokens: 4, ..Usage::default() }),
+        Event::Done(Usage {
+            prompt_tokens: 9,
+            completion_tokens: 4,
+            reasoning_tokens: 1,
+            ..Usage::default()
+        }),
     ]
 }
 

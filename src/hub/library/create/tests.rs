@@ -18,6 +18,17 @@ fn base(name: &str) -> Base {
     Base::Model(name.parse().unwrap())
 }
 
+fn create(
+    library: &Library,
+    name: &str,
+    base: &Base,
+    changes: &Changes,
+    now: i64,
+) -> Result<Entry> {
+    let recipe = Recipe { base: base.clone(), changes: changes.clone() };
+    library.create(name, &recipe, now, &mut |_| ControlFlow::Continue(()))
+}
+
 fn blobs(folder: &tempfile::TempDir) -> usize {
     fs::read_dir(folder.path().join("blobs")).unwrap().count()
 }
@@ -32,8 +43,9 @@ fn a_made_model_carries_its_texts_and_shares_its_weights() {
         messages: Some(vec![ProfileMessage { role: "user".into(), content: "hi".into() }]),
         licenses: vec!["MIT".into()],
         template: Some("{{ .Prompt }}".into()),
+        quantization: None,
     };
-    let made = library.create("mine", &base("guide"), &changes, 7).unwrap();
+    let made = create(&library, "mine", &base("guide"), &changes, 7).unwrap();
     assert_eq!(made.description.created_at, 7);
     let profile = library.profile(&made.name).unwrap();
     assert_eq!(profile.system.as_deref(), Some("Be kind."));
@@ -48,7 +60,7 @@ fn a_made_model_carries_its_texts_and_shares_its_weights() {
         licenses: vec!["BSD".into()],
         ..Changes::default()
     };
-    let child = library.create("child", &base("mine"), &again, 8).unwrap();
+    let child = create(&library, "child", &base("mine"), &again, 8).unwrap();
     let profile = library.profile(&child.name).unwrap();
     assert_eq!(profile.system.as_deref(), Some("Be brief."));
     assert_eq!(
@@ -56,6 +68,7 @@ fn a_made_model_carries_its_texts_and_shares_its_weights() {
         json!({ "temperature": 1, "stop": ["x"] }).as_object().unwrap().clone()
     );
     assert_eq!(profile.licenses, ["MIT", "BSD"]);
+    assert!(child.description.capabilities == made.description.capabilities);
     assert_eq!(profile.messages.len(), 1);
     let reopened = Library::open(folder.path(), &[("guide", STARTER)]).unwrap();
     assert_eq!(reopened.profile(&child.name).unwrap(), profile);
@@ -68,16 +81,16 @@ fn a_made_model_carries_its_texts_and_shares_its_weights() {
 fn a_model_that_is_made_again_replaces_itself_and_leaves_nothing_behind() {
     let (folder, library) = library();
     let with = |system: &str| Changes { system: Some(system.into()), ..Changes::default() };
-    library.create("mine", &base("guide"), &with("one"), 1).unwrap();
+    create(&library, "mine", &base("guide"), &with("one"), 1).unwrap();
     let count = blobs(&folder);
-    let entry = library.create("Mine:latest", &base("mine"), &with("two"), 2).unwrap();
+    let entry = create(&library, "Mine:latest", &base("mine"), &with("two"), 2).unwrap();
     assert_eq!(library.profile(&entry.name).unwrap().system.as_deref(), Some("two"));
     assert_eq!(blobs(&folder), count);
     assert!(matches!(
-        library.create("guide", &base("mine"), &with("x"), 3),
+        create(&library, "guide", &base("mine"), &with("x"), 3),
         Err(Error::Builtin(_))
     ));
-    assert!(matches!(library.create("x", &base("none"), &with("x"), 3), Err(Error::NotFound(_))));
+    assert!(matches!(create(&library, "x", &base("none"), &with("x"), 3), Err(Error::NotFound(_))));
     assert_eq!(blobs(&folder), count);
 }
 
@@ -94,22 +107,60 @@ fn files_that_were_sent_become_a_model_and_bad_ones_do_not() {
     let good = send(STARTER);
     assert!(library.has_blob(&good));
     let files = |name: &str, digest| Base::Files(HashMap::from([(name.to_owned(), digest)]));
-    let made = library.create("sent", &files("a.gguf", good), &Changes::default(), 1).unwrap();
+    let made = create(&library, "sent", &files("a.gguf", good), &Changes::default(), 1).unwrap();
     assert_eq!(made.description.model_format, "gguf");
     let facts = library.file_facts(&made.name, false).unwrap();
     assert!(facts.metadata.contains_key("general.architecture"));
     assert_eq!(facts.metadata["tokenizer.ggml.tokens"], json!([]));
     assert!(!facts.tensors.is_empty() && facts.chat_template.is_some());
     let bad = send(b"GGUF no");
-    assert!(library.create("bad", &files("a.gguf", bad), &Changes::default(), 1).is_err());
+    assert!(create(&library, "bad", &files("a.gguf", bad), &Changes::default(), 1).is_err());
     let absent = files("a.gguf", Digest::of(b"absent"));
     assert!(matches!(
-        library.create("bad", &absent, &Changes::default(), 1),
+        create(&library, "bad", &absent, &Changes::default(), 1),
         Err(Error::NoBlob(_))
     ));
     let two = HashMap::from([("../config.json".to_owned(), good), ("b".to_owned(), good)]);
-    let hostile = library.create("bad", &Base::Files(two), &Changes::default(), 1);
+    let hostile = create(&library, "bad", &Base::Files(two), &Changes::default(), 1);
     assert!(matches!(hostile, Err(Error::BadManifest(_))), "{hostile:?}");
     let left = fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(left, 3, "no folder is left behind");
+}
+
+#[test]
+fn the_parts_of_a_split_file_become_one_and_wrong_parts_nothing() {
+    let (folder, library) = library();
+    let send = |bytes: &[u8]| {
+        let mut file = library.new_blob().unwrap();
+        std::io::Write::write_all(&mut file, bytes).unwrap();
+        library.keep_blob(&Digest::of(bytes), file).unwrap();
+        Digest::of(bytes)
+    };
+    let parts = crate::merge::tests::split(STARTER, 2);
+    let digests: Vec<Digest> = parts.iter().map(|part| send(part)).collect();
+    let named = |names: [&str; 2]| {
+        Base::Files(names.map(str::to_owned).into_iter().zip(digests.clone()).collect())
+    };
+    let before = blobs(&folder);
+    let swapped = named(["m-00002-of-00002.gguf", "m-00001-of-00002.gguf"]);
+    let failed = create(&library, "parts", &swapped, &Changes::default(), 1);
+    assert!(matches!(failed, Err(Error::BadModel(_))), "{failed:?}");
+    assert_eq!(blobs(&folder), before);
+    let right = named(["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]);
+    let made = create(&library, "parts", &right, &Changes::default(), 1).unwrap();
+    let facts = library.file_facts(&made.name, false).unwrap();
+    assert!(facts.chat_template.is_some() && !facts.metadata.contains_key("split.count"));
+}
+
+#[test]
+fn a_model_that_ollama_asks_by_code_says_so() {
+    let (folder, library) = library();
+    let template = Changes { template: Some("{{ .Prompt }}".into()), ..Changes::default() };
+    let made = create(&library, "mine", &base("guide"), &template, 1).unwrap();
+    assert!(!library.profile(&made.name).unwrap().is_asked_by_code);
+    let manifest = library.manifest(&made.name).unwrap();
+    let config = folder.path().join("blobs").join(manifest.config.digest.file_name());
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replacen('{', r#"{"renderer":"qwen3.5","#, 1)).unwrap();
+    assert!(library.profile(&made.name).unwrap().is_asked_by_code);
 }
