@@ -12,6 +12,7 @@ use hearth_hub::{Library, Pulls};
 use hearth_server::{AppState, Gpu, MachineFacts, Rooms};
 use hearth_store::Store;
 
+use crate::catalogue_fit;
 use crate::config::Config;
 use crate::local::Local;
 use crate::local_workbench::LocalWorkbench;
@@ -58,6 +59,7 @@ impl App {
             pulls: pulls.clone(),
             store: store.clone(),
             clock,
+            judge: catalogue_fit::judge(&pool),
             machine: Arc::new(move || machine_facts(&pool)),
         };
         let state = AppState::new(rooms, config.server.clone());

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use crate::cli_launch::{Launch, Tool};
+pub use crate::cli_models::{Run, Search, Show, ShowPart};
+
 /// Hearth turns this machine into a private LLM platform.
 #[derive(Debug, Parser)]
 #[command(version, about, propagate_version = true, max_term_width = 100)]
@@ -52,6 +55,8 @@ pub enum Command {
     Models(Models),
     /// Measure what this machine can do with a model.
     Bench(Bench),
+    /// Point a coding tool at this server, or put its settings back.
+    Launch(Launch),
     /// Print every HTTP route and who may call it.
     Routes {
         /// As JSON.
@@ -158,6 +163,8 @@ pub enum Models {
         #[arg(long, value_name = "NAME")]
         cancel: Option<String>,
     },
+    /// Search well-known models, and see which of them this machine can run.
+    Search(Search),
     /// Make a model by the recipe of a Modelfile.
     Create {
         name: String,
@@ -169,19 +176,33 @@ pub enum Models {
         quantize: Option<String>,
     },
     /// List the library.
-    List,
+    #[command(alias = "ls")]
+    List {
+        /// Only models whose names begin so.
+        prefix: Option<String>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show one model.
-    Show { name: String },
-    /// Chat with a model in the terminal; without a prompt, line by line.
-    Run { name: String, prompt: Vec<String> },
+    Show(Show),
+    /// Ask a model, or talk with it in the terminal.
+    Run(Run),
     /// List the models that are loaded.
-    Ps,
+    Ps {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Unload a model once its running requests have ended.
     Stop { name: String },
     /// Give a model a second name.
     Cp { source: String, destination: String },
-    /// Remove a model and the files that no other model uses.
-    Rm { name: String },
+    /// Remove models and the files that no other model uses.
+    Rm {
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
 }
 
 /// What is measured, and how often.

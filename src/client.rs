@@ -80,6 +80,14 @@ impl Client {
         Ok(Client { transport: Transport::Remote { http, base }, token })
     }
 
+    /// The server's address, if commands go to one.
+    pub fn server_url(&self) -> Option<&str> {
+        match &self.transport {
+            Transport::Remote { base, .. } => Some(base),
+            Transport::InProcess { .. } => None,
+        }
+    }
+
     /// Whether commands go to a server, so that its loaded models can be seen.
     pub fn is_remote(&self) -> bool {
         matches!(self.transport, Transport::Remote { .. })
@@ -226,11 +234,13 @@ impl Client {
 /// The server's own words, if it said any.
 fn refusal(status: StatusCode, answer: &[u8]) -> anyhow::Error {
     let parsed: Option<Value> = serde_json::from_slice(answer).ok();
-    match parsed.as_ref().and_then(|answer| answer["error"]["message"].as_str()) {
+    let said = |answer: &'_ Value| {
+        let error = &answer["error"];
+        // Ollama's routes have a plain text there.
+        error["message"].as_str().or(error.as_str()).map(str::to_owned)
+    };
+    match parsed.as_ref().and_then(said) {
         Some(message) => anyhow!("{message}"),
-        None => match parsed.as_ref().and_then(|answer| answer["error"].as_str()) {
-            Some(message) => anyhow!("{message}"),
-            None => anyhow!("the server answered {status}"),
-        },
+        None => anyhow!("the server answered {status}"),
     }
 }

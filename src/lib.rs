@@ -6,10 +6,17 @@
 pub mod accounts_commands;
 pub mod app;
 pub mod bench_command;
+mod catalogue_fit;
 pub mod cli;
+mod cli_launch;
+mod cli_models;
 pub mod client;
 pub mod config;
 mod create_command;
+mod launch_command;
+mod launch_file;
+mod launch_tools;
+mod launch_yaml;
 mod legacy;
 pub mod local;
 mod local_events;
@@ -22,7 +29,14 @@ mod local_workbench;
 pub mod lock;
 mod logs;
 pub mod model_commands;
+mod run_answer;
+mod run_command;
+mod run_session;
+mod run_talk;
+mod search_command;
 pub mod serve;
+mod show_command;
+mod show_part;
 mod terminal;
 mod upkeep_commands;
 
@@ -50,8 +64,12 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<()> {
             accounts_commands::tokens(&Client::connect(&cli.target, &config).await?, command).await
         }
         Command::Bench(command) => bench_command::bench(&cli.target, &config, command).await,
+        Command::Launch(command) => {
+            launch_command::launch(&cli.target, &config, &command, environment).await
+        }
         Command::Models(command) => {
-            model_commands::models(&Client::connect(&cli.target, &config).await?, command).await
+            let client = Client::connect(&cli.target, &config).await?;
+            model_commands::models(&client, command, &config.data.dir).await
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `hearth models …`.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail, ensure};
 use axum::http::Method;
 use futures_util::StreamExt;
@@ -9,10 +11,11 @@ use serde_json::{Value, json};
 use crate::accounts_commands::{rows, text};
 use crate::cli::Models;
 use crate::client::Client;
-use crate::{create_command, terminal, upkeep_commands};
+use crate::{create_command, run_command, search_command, show_command, terminal, upkeep_commands};
 
-/// Runs one `hearth models` command.
-pub async fn models(client: &Client, command: Models) -> Result<()> {
+/// Runs one `hearth models` command. `directory` is the data directory, of which `run` keeps what
+/// was typed.
+pub async fn models(client: &Client, command: Models, directory: &Path) -> Result<()> {
     match command {
         Models::Import { path, name, ollama } => {
             upkeep_commands::import(client, path, name, ollama).await
@@ -27,18 +30,14 @@ pub async fn models(client: &Client, command: Models) -> Result<()> {
             terminal::line(&format!("cancelled the pull of {name}"))
         }
         Models::Pulls { cancel: None } => pulls(client).await,
+        Models::Search(command) => search_command::search(client, command).await,
+        Models::List { prefix, json } => list(client, prefix.as_deref(), json).await,
+        Models::Show(command) => show_command::show(client, command).await,
+        Models::Run(command) => run_command::run(client, command, directory).await,
+        Models::Ps { json } => show_command::ps(client, json).await,
         Models::Create { name, file, quantize } => {
             create_command::create(client, &name, file, quantize).await
         }
-        Models::List => {
-            let answer = client.call(Method::GET, "/hearth/models", None).await?;
-            let rows: Vec<_> = rows(&answer, "models").iter().map(model_row).collect();
-            let headings = ["NAME", "SIZE", "PARAMETERS", "KIND", "CONTEXT", "STATE"];
-            terminal::table(&headings, &rows)
-        }
-        Models::Show { name } => show(client, &name).await,
-        Models::Run { name, prompt } => run(client, &name, &prompt.join(" ")).await,
-        Models::Ps => ps(client).await,
         Models::Stop { name } => {
             let path = format!("/hearth/models/{}/unload", encode(&name));
             client.call(Method::POST, &path, None).await?;
@@ -49,16 +48,34 @@ pub async fn models(client: &Client, command: Models) -> Result<()> {
             client.call(Method::POST, "/hearth/models/copy", Some(body)).await?;
             terminal::line(&format!("copied {source} to {destination}"))
         }
-        Models::Rm { name } => {
-            let path = format!("/hearth/models/{}", encode(&name));
-            client.call(Method::DELETE, &path, None).await?;
-            terminal::line(&format!("removed {name}"))
+        Models::Rm { names } => {
+            for name in names {
+                let path = format!("/hearth/models/{}", encode(&name));
+                client.call(Method::DELETE, &path, None).await?;
+                terminal::line(&format!("removed {name}"))?;
+            }
+            Ok(())
         }
     }
 }
 
+/// The library, or what of it begins so.
+async fn list(client: &Client, prefix: Option<&str>, as_json: bool) -> Result<()> {
+    let mut answer = client.call(Method::GET, "/hearth/models", None).await?;
+    let prefix = prefix.unwrap_or_default().to_lowercase();
+    if let Some(models) = answer["models"].as_array_mut() {
+        models.retain(|model| text(model, "name").to_lowercase().starts_with(&prefix));
+    }
+    if as_json {
+        return terminal::line(&serde_json::to_string_pretty(&answer)?);
+    }
+    let rows: Vec<_> = rows(&answer, "models").iter().map(model_row).collect();
+    let headings = ["NAME", "SIZE", "PARAMETERS", "KIND", "CONTEXT", "STATE"];
+    terminal::table(&headings, &rows)
+}
+
 /// Brings a local model in, with a bar.
-pub(crate) async fn import(client: &Client, path: &std::path::Path, name: &str) -> Result<()> {
+pub(crate) async fn import(client: &Client, path: &Path, name: &str) -> Result<()> {
     // The server has a working directory of its own.
     let path = path
         .canonicalize()
@@ -90,7 +107,7 @@ pub(crate) async fn import(client: &Client, path: &std::path::Path, name: &str) 
 }
 
 /// Brings a model of elsewhere in, with a bar for each file.
-async fn pull(client: &Client, name: &str, detach: bool) -> Result<()> {
+pub(crate) async fn pull(client: &Client, name: &str, detach: bool) -> Result<()> {
     if detach {
         ensure!(client.is_remote(), "--detach needs a running server; start hearth serve");
         let body = json!({ "name": name, "detach": true });
@@ -160,92 +177,6 @@ async fn pulls(client: &Client) -> Result<()> {
     terminal::table(&["NAME", "STAGE", "FILE"], &rows)
 }
 
-async fn show(client: &Client, name: &str) -> Result<()> {
-    let answer = client.call(Method::GET, "/hearth/models", None).await?;
-    let model = rows(&answer, "models")
-        .iter()
-        .find(|model| text(model, "name").eq_ignore_ascii_case(name))
-        .with_context(|| format!("there is no model `{name}`; see hearth models list"))?;
-    let fields = model.as_object().into_iter().flatten();
-    let rows: Vec<_> = fields
-        .filter(|(_, value)| !value.is_null())
-        .map(|(key, value)| {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            vec![key.clone(), value]
-        })
-        .collect();
-    terminal::table(&["FIELD", "VALUE"], &rows)
-}
-
-async fn ps(client: &Client) -> Result<()> {
-    if !client.is_remote() {
-        return terminal::line("no server runs on this data directory, so no model is loaded");
-    }
-    let answer = client.call(Method::GET, "/hearth/machine", None).await?;
-    let rows: Vec<_> = rows(&answer, "models_loaded")
-        .iter()
-        .map(|model| {
-            vec![
-                text(model, "name"),
-                terminal::size(model["memory_bytes"].as_u64().unwrap_or(0)),
-                model["running"].to_string(),
-                model["waiting"].to_string(),
-                format!("{}/{}", model["kv_pages_used"], model["kv_pages_total"]),
-            ]
-        })
-        .collect();
-    terminal::table(&["NAME", "MEMORY", "RUNNING", "WAITING", "KV PAGES"], &rows)
-}
-
-/// Answers one prompt, or line by line until the input ends.
-async fn run(client: &Client, name: &str, prompt: &str) -> Result<()> {
-    let mut messages = Vec::new();
-    if !prompt.is_empty() {
-        return answer(client, name, &mut messages, prompt).await;
-    }
-    terminal::line(&format!("{name} listens; an empty line or Ctrl+D ends it"))?;
-    loop {
-        terminal::print(">>> ")?;
-        match terminal::read_line()?.filter(|line| !line.trim().is_empty()) {
-            Some(line) => answer(client, name, &mut messages, &line).await?,
-            None => return terminal::line(""),
-        }
-    }
-}
-
-/// Adds a question and its streamed answer to `messages`.
-async fn answer(
-    client: &Client,
-    name: &str,
-    messages: &mut Vec<Value>,
-    question: &str,
-) -> Result<()> {
-    messages.push(json!({ "role": "user", "content": question }));
-    let body = json!({ "model": name, "messages": messages, "stream": true });
-    let mut events = client.events("/v1/chat/completions", body).await?;
-    let mut said = String::new();
-    while let Some(event) = events.next().await {
-        let data = event?.data;
-        if data == "[DONE]" {
-            break;
-        }
-        let chunk: Value = serde_json::from_str(&data)?;
-        if let Some(message) = chunk["error"]["message"].as_str() {
-            bail!("{message}");
-        }
-        let piece = text(&chunk["choices"][0]["delta"], "content");
-        terminal::print(&printable(&piece))?;
-        said.push_str(&piece);
-    }
-    messages.push(json!({ "role": "assistant", "content": said }));
-    terminal::line("")
-}
-
-/// A model's words without the control characters that could command a terminal.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
-}
-
 fn model_row(model: &Value) -> Vec<String> {
     vec![
         text(model, "name"),
@@ -258,7 +189,7 @@ fn model_row(model: &Value) -> Vec<String> {
 }
 
 /// `260K`, `1.2B`.
-fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     match number {
         0..1_000 => number.to_string(),
         1_000..1_000_000 => format!("{}K", number / 1_000),
@@ -268,7 +199,7 @@ fn count(number: u64) -> String {
 }
 
 /// A name as one segment of a path.
-fn encode(name: &str) -> String {
+pub(crate) fn encode(name: &str) -> String {
     let mut encoded = String::new();
     for byte in name.bytes() {
         match byte {
@@ -288,10 +219,5 @@ mod tests {
     #[test]
     fn a_name_with_slashes_is_one_path_segment() {
         assert_eq!(encode("hf.co/a/b:q4"), "hf.co%2Fa%2Fb%3Aq4");
-    }
-
-    #[test]
-    fn model_words_cannot_command_a_terminal() {
-        assert_eq!(printable("a\u{1b}[2Jb\n"), "a[2Jb\n");
     }
 }

@@ -18,6 +18,31 @@ pub(crate) fn print(text: &str) -> Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot print")
 }
 
+/// Prints one line to standard error, for people beside what programs read.
+pub(crate) fn note(text: &str) -> Result<()> {
+    writeln!(io::stderr().lock(), "{text}").context("cannot print")
+}
+
+/// Words of a model or of strangers, in which whatever could command a terminal, or turn the
+/// reading order, is shown as a sign for it.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().filter_map(harmless).collect()
+}
+
+fn harmless(c: char) -> Option<char> {
+    match c {
+        '\n' | '\t' => Some(c),
+        // Part of a line's end in many texts; alone it would write over the line.
+        '\r' => None,
+        // Each has a picture.
+        '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)),
+        '\u{7f}' => Some('\u{2421}'),
+        '\u{80}'..='\u{9f}' => Some(char::REPLACEMENT_CHARACTER),
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => Some(char::REPLACEMENT_CHARACTER),
+        _ => Some(c),
+    }
+}
+
 /// Prints columns under their headings.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> Result<()> {
     let width = |column: usize| {
@@ -46,6 +71,11 @@ pub(crate) fn size(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", units[unit]) }
 }
 
+/// `5.2 GiB`, as memory is told.
+pub(crate) fn gib(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
+}
+
 /// One line of standard input without its end; `None` at the end of the input.
 pub(crate) fn read_line() -> Result<Option<String>> {
     let mut text = String::new();
@@ -72,6 +102,17 @@ pub(crate) fn password(from_stdin: bool) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn model_words_cannot_command_a_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb\r\n\tc"), "a\u{241b}[2Jb\n\tc");
+        // OSC 52 writes the clipboard; C1 has a one-byte CSI; the last turns the reading order.
+        let hostile = "\u{1b}]52;c;ZXZpbA==\u{7}\u{9b}2J\u{8}\u{7f}\u{202e}abc";
+        let shown = printable(hostile);
+        assert!(shown.chars().all(|c| !c.is_control()), "{shown:?}");
+        assert!(shown.contains("ZXZpbA==\u{2407}") && shown.ends_with("abc"), "{shown:?}");
+        assert!(!shown.contains('\u{202e}'));
+    }
 
     #[test]
     fn sizes_read_like_a_file_manager() {

@@ -7,11 +7,12 @@ mod device;
 mod host;
 
 use candle_core::{Result, Tensor};
-use hearth_formats::{ModelFile, ModelShape, TensorKind};
+use hearth_formats::{ModelFile, TensorKind};
 use hearth_kernels::{AttentionShape, KvNumber};
 
 use crate::batch::Batch;
 use crate::config::{EngineConfig, KvType};
+use crate::fit::Dimensions;
 
 pub(crate) use device::DeviceKv;
 pub(crate) use host::HostKv;
@@ -89,8 +90,16 @@ fn own_number(model: &ModelFile) -> KvNumber {
 
 /// Bytes of one token's keys and values in all layers: in host memory, on other devices.
 pub(crate) fn token_bytes(model: &ModelFile, config: &EngineConfig) -> (u64, u64) {
-    let ModelShape { layers, kv_heads, head_dim, .. } = model.shape;
-    let number = number(model, config.kv_type);
+    token_bytes_of(&Dimensions::of(&model.shape), number(model, config.kv_type), config)
+}
+
+/// The same where the cache in host memory keeps this kind of number.
+pub(crate) fn token_bytes_of(
+    shape: &Dimensions,
+    number: KvNumber,
+    config: &EngineConfig,
+) -> (u64, u64) {
+    let Dimensions { layers, kv_heads, head_dim, .. } = *shape;
     // Of a whole page, which is filled up to whole registers.
     let page = (layers * number.page_bytes(config.page_tokens, (kv_heads, head_dim))) as u64;
     let on_device = (2 * layers * kv_heads * head_dim * 4) as u64;

@@ -9,6 +9,7 @@ use nvml_wrapper::Nvml;
 use serde::{Deserialize, Serialize};
 use sysinfo::{MemoryRefreshKind, System};
 
+use crate::placement::DeviceChoice;
 use control_group::GroupLimits;
 
 /// The machine's resources at one moment.
@@ -19,6 +20,19 @@ pub struct Facts {
     pub memory_bytes: u64,
     pub memory_free_bytes: u64,
     pub gpus: Vec<Gpu>,
+}
+
+impl Facts {
+    /// Free memory of one device.
+    pub(crate) fn free_on(&self, device: DeviceChoice) -> u64 {
+        match device {
+            DeviceChoice::Cpu | DeviceChoice::Metal => self.memory_free_bytes,
+            DeviceChoice::Cuda(index) => {
+                let gpu = self.gpus.iter().find(|gpu| gpu.index == index);
+                gpu.map_or(0, |gpu| gpu.memory_free_bytes)
+            }
+        }
+    }
 }
 
 /// One GPU at one moment.

@@ -4,6 +4,7 @@ use hearth_formats::{ModelFile, TensorLocation, TokenizerSource};
 
 use crate::config::{DevicePreference, EngineConfig};
 use crate::error::{Error, Result};
+use crate::fit::Dimensions;
 use crate::kv;
 use crate::machine::Facts;
 use crate::weights;
@@ -63,43 +64,68 @@ impl Backends {
     }
 }
 
+/// What a model's tensors and tokenizer take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Parts {
+    pub(crate) host_bytes: u64,
+    pub(crate) gpu_bytes: u64,
+    /// The largest tensor.
+    pub(crate) largest_bytes: u64,
+    /// What reading takes beside the weights, at the most.
+    pub(crate) host_reading_bytes: u64,
+    pub(crate) vocabulary_bytes: u64,
+    pub(crate) host_token_bytes: u64,
+    pub(crate) gpu_token_bytes: u64,
+}
+
 impl Need {
     /// Reckons from a checked file's tensors.
     pub(crate) fn of(model: &ModelFile, config: &EngineConfig) -> Need {
-        let shape = &model.shape;
         let sum = |bytes: fn(&TensorLocation) -> u64| model.tensors.values().map(bytes).sum();
         let most = |bytes: fn(&TensorLocation) -> u64| model.tensors.values().map(bytes).max();
-        let largest = most(|tensor| tensor.bytes).unwrap_or(0);
-        let host_reading = most(weights::host_reading_bytes).unwrap_or(0);
-        let (host_token, gpu_token) = kv::token_bytes(model, config);
-        // Live at once, per row: residual, normed and attended rows, projections, gate, up, both.
-        let mut row =
-            4 * shape.dim + 3 * shape.query_dim() + 3 * shape.kv_dim() + 4 * shape.ffn_dim;
-        // Rows of one expert are gathered, and what all of a row's experts answered is kept.
-        if let Some(experts) = shape.decoder.experts {
-            row += (1 + experts.used) * shape.dim + 2 * experts.count;
-        }
-        let rows = 4 * (config.budget_tokens * row) as u64;
-        if shape.encoder.is_some() {
-            return Need::of_encoder(model, config, largest);
-        }
-        let logits = 3 * 4 * (config.max_sequences * shape.vocab) as u64;
+        let (host_token_bytes, gpu_token_bytes) = kv::token_bytes(model, config);
+        let parts = Parts {
+            host_bytes: sum(weights::host_bytes),
+            gpu_bytes: sum(weights::gpu_bytes),
+            largest_bytes: most(|tensor| tensor.bytes).unwrap_or(0),
+            host_reading_bytes: most(weights::host_reading_bytes).unwrap_or(0),
+            vocabulary_bytes: vocabulary_bytes(model),
+            host_token_bytes,
+            gpu_token_bytes,
+        };
+        Need::reckon(&Dimensions::of(&model.shape), &parts, config)
+    }
+
+    /// The same of a model whose file need not be there.
+    pub(crate) fn reckon(shape: &Dimensions, parts: &Parts, config: &EngineConfig) -> Need {
         let own_context = shape.context_tokens as u64;
         let context_tokens = match u64::from(config.context_tokens) {
             0 => own_context,
             limit => limit.min(own_context),
         };
+        if shape.is_encoder {
+            return Need::of_encoder(shape, parts, context_tokens, config);
+        }
+        // Live at once, per row: residual, normed and attended rows, projections, gate, up, both.
+        let mut row =
+            4 * shape.dim + 3 * shape.query_dim() + 3 * shape.kv_dim() + 4 * shape.ffn_dim;
+        // Rows of one expert are gathered, and what all of a row's experts answered is kept.
+        if let Some((count, used)) = shape.experts {
+            row += (1 + used) * shape.dim + 2 * count;
+        }
+        let rows = 4 * (config.budget_tokens * row) as u64;
+        let logits = 3 * 4 * (config.max_sequences * shape.vocab) as u64;
         Need {
             on_host: Footprint {
-                weights_bytes: sum(weights::host_bytes),
-                workspace_bytes: rows + logits + host_reading + vocabulary_bytes(model),
-                kv_token_bytes: host_token,
+                weights_bytes: parts.host_bytes,
+                workspace_bytes: rows + logits + parts.host_reading_bytes + parts.vocabulary_bytes,
+                kv_token_bytes: parts.host_token_bytes,
             },
             on_gpu: Footprint {
-                weights_bytes: sum(weights::gpu_bytes),
+                weights_bytes: parts.gpu_bytes,
                 // Twice: a product is computed by output and then turned.
-                workspace_bytes: 2 * rows + logits + largest,
-                kv_token_bytes: gpu_token,
+                workspace_bytes: 2 * rows + logits + parts.largest_bytes,
+                kv_token_bytes: parts.gpu_token_bytes,
             },
             context_tokens,
         }
@@ -108,14 +134,12 @@ impl Need {
 
 impl Need {
     /// An encoder keeps nothing between batches.
-    fn of_encoder(model: &ModelFile, config: &EngineConfig, largest: u64) -> Need {
-        let shape = &model.shape;
-        let sum = |bytes: fn(&TensorLocation) -> u64| model.tensors.values().map(bytes).sum();
-        let context = shape.context_tokens as u64;
-        let context_tokens = match u64::from(config.context_tokens) {
-            0 => context,
-            limit => limit.min(context),
-        };
+    fn of_encoder(
+        shape: &Dimensions,
+        parts: &Parts,
+        context_tokens: u64,
+        config: &EngineConfig,
+    ) -> Need {
         let rows = context_tokens.max(config.budget_tokens as u64);
         // Live at once, per row: residual, projections, attended rows, sums; both sides of GELU.
         let row = (8 * shape.dim + 3 * shape.ffn_dim) as u64;
@@ -123,15 +147,15 @@ impl Need {
         let packed = 2 * context_tokens * (shape.heads * shape.head_dim) as u64;
         // candle has all scores of a text at once: as they are, scaled, and their softmax.
         let scores = 3 * shape.heads as u64 * context_tokens * context_tokens;
-        let workspace = |attention| 2 * 4 * rows * row + 4 * attention + largest;
+        let workspace = |attention| 2 * 4 * rows * row + 4 * attention + parts.largest_bytes;
         let footprint = |weights_bytes, workspace_bytes| Footprint {
             weights_bytes,
             workspace_bytes,
             kv_token_bytes: 0,
         };
         Need {
-            on_host: footprint(sum(weights::host_bytes), workspace(packed)),
-            on_gpu: footprint(sum(weights::gpu_bytes), workspace(scores)),
+            on_host: footprint(parts.host_bytes, workspace(packed)),
+            on_gpu: footprint(parts.gpu_bytes, workspace(scores)),
             context_tokens,
         }
     }
@@ -151,7 +175,7 @@ impl Need {
         }
     }
 
-    fn on(&self, device: DeviceChoice) -> Footprint {
+    pub(crate) fn on(&self, device: DeviceChoice) -> Footprint {
         match device {
             DeviceChoice::Cpu => self.on_host,
             DeviceChoice::Cuda(_) | DeviceChoice::Metal => self.on_gpu,
@@ -159,11 +183,13 @@ impl Need {
     }
 }
 
+/// A token of the tokenizer, and a merge.
+pub(crate) const TOKEN_BYTES: u64 = 160;
+pub(crate) const MERGE_BYTES: u64 = 230;
+
 /// What the tokenizer takes, as measured with the vocabularies of llama-3 and qwen2: 80 and 56 MiB
 /// with 280 and 151 thousand merges.
 fn vocabulary_bytes(model: &ModelFile) -> u64 {
-    const TOKEN_BYTES: u64 = 160;
-    const MERGE_BYTES: u64 = 230;
     match &model.tokenizer {
         TokenizerSource::Gguf(metadata) => {
             let merges = metadata.strings("tokenizer.ggml.merges").ok().flatten();
@@ -182,6 +208,30 @@ pub(crate) fn place(
     config: &EngineConfig,
     backends: Backends,
 ) -> Result<Placement> {
+    let options = options(facts, config, backends);
+    let fitting = options.iter().find_map(|&(device, free)| {
+        fit(need, device, usable_bytes(free, config), config).map(|fit| (device, fit))
+    });
+    let Some((device, pages)) = fitting else {
+        let (device, free) = freest(facts, config, backends);
+        let need_bytes = least_bytes(need, device, config);
+        return Err(Error::TooBig { need_bytes, free_bytes: usable_bytes(free, config) });
+    };
+    let tokens = pages * config.page_tokens as u64;
+    Ok(Placement {
+        device,
+        // A model that keeps no keys and values has none.
+        pages: if need.on(device).kv_token_bytes == 0 { 0 } else { pages as usize },
+        // Bounded by formats far below u32.
+        context_tokens: need.context_tokens.min(tokens) as u32,
+        memory_bytes: need.on(device).weights_bytes
+            + need.on(device).workspace_bytes
+            + tokens * need.on(device).kv_token_bytes,
+    })
+}
+
+/// Where a model may run and what is free there, in the order in which it is tried.
+fn options(facts: &Facts, config: &EngineConfig, backends: Backends) -> Vec<(DeviceChoice, u64)> {
     let mut options: Vec<(DeviceChoice, u64)> = Vec::new();
     if config.device != DevicePreference::Cpu {
         if backends.cuda {
@@ -197,27 +247,22 @@ pub(crate) fn place(
     if config.device != DevicePreference::Gpu {
         options.push((DeviceChoice::Cpu, facts.memory_free_bytes));
     }
-    let usable = |free: u64| (free as f64 * config.memory_share) as u64;
-    let fitting = options.iter().find_map(|&(device, free)| {
-        fit(need, device, usable(free), config).map(|fit| (device, fit))
-    });
-    let Some((device, pages)) = fitting else {
-        let freest = options.iter().max_by_key(|&&(_, free)| free);
-        let (device, free) = freest.copied().unwrap_or((DeviceChoice::Cpu, 0));
-        let need_bytes = least_bytes(need, device, config);
-        return Err(Error::TooBig { need_bytes, free_bytes: usable(free) });
-    };
-    let tokens = pages * config.page_tokens as u64;
-    Ok(Placement {
-        device,
-        // A model that keeps no keys and values has none.
-        pages: if need.on(device).kv_token_bytes == 0 { 0 } else { pages as usize },
-        // Bounded by formats far below u32.
-        context_tokens: need.context_tokens.min(tokens) as u32,
-        memory_bytes: need.on(device).weights_bytes
-            + need.on(device).workspace_bytes
-            + tokens * need.on(device).kv_token_bytes,
-    })
+    options
+}
+
+/// Where most memory is free.
+pub(crate) fn freest(
+    facts: &Facts,
+    config: &EngineConfig,
+    backends: Backends,
+) -> (DeviceChoice, u64) {
+    let options = options(facts, config, backends);
+    options.into_iter().max_by_key(|&(_, free)| free).unwrap_or((DeviceChoice::Cpu, 0))
+}
+
+/// What models may take of so much free memory.
+pub(crate) fn usable_bytes(free: u64, config: &EngineConfig) -> u64 {
+    (free as f64 * config.memory_share) as u64
 }
 
 /// The pages a model gets in this much memory; `None` if it cannot even hold a short context.

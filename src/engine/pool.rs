@@ -1,5 +1,6 @@
 //! Keeps models loaded: loads each once, makes room, and lets idle ones go.
 
+mod free;
 mod keep;
 mod source;
 
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::EngineConfig;
 use crate::error::{Error, Result};
+use crate::fit::{Fit, Outline};
 use crate::handle::{Model, ModelInfo, ModelStats};
 use crate::loader;
 use crate::machine::{Facts, Machine};
@@ -199,6 +201,13 @@ impl Pool {
     pub fn facts(&self) -> Facts {
         self.shared.machine.facts()
     }
+
+    /// How each of these models would run here, if all others went that can.
+    pub fn fit(&self, outlines: &[Outline]) -> Vec<Fit> {
+        let Shared { config, backends, .. } = &*self.shared;
+        let facts = self.shared.facts_emptied();
+        outlines.iter().map(|outline| outline.fit(&facts, config, *backends)).collect()
+    }
 }
 
 impl Drop for Pool {
@@ -303,31 +312,6 @@ impl Shared {
         }
     }
 
-    /// The machine's resources without what models have or are about to take. Free memory alone
-    /// would not do: pages of a cache are the system's until they are first written.
-    fn facts_left(&self, state: &State) -> Facts {
-        let mut facts = self.machine.facts();
-        let taken = |wanted: fn(DeviceChoice) -> Option<usize>, index: Option<usize>| -> u64 {
-            let placements = state.slots.values().filter_map(Slot::placement);
-            let here = placements.filter(|(device, _)| wanted(*device) == index);
-            here.map(|(_, bytes)| bytes).sum()
-        };
-        let host = taken(gpu_of, None);
-        let promised = facts.memory_bytes.saturating_sub(host);
-        facts.memory_free_bytes = match self.machine.is_live() {
-            true => facts.memory_free_bytes.min(promised),
-            false => facts.memory_free_bytes.saturating_sub(host),
-        };
-        for gpu in &mut facts.gpus {
-            let used = taken(gpu_of, Some(gpu.index));
-            gpu.memory_free_bytes = match self.machine.is_live() {
-                true => gpu.memory_free_bytes.min(gpu.memory_bytes.saturating_sub(used)),
-                false => gpu.memory_free_bytes.saturating_sub(used),
-            };
-        }
-        facts
-    }
-
     fn sweep_until_closed(&self) {
         let mut state = self.lock();
         while !state.is_closed {
@@ -391,13 +375,6 @@ impl Slot {
             }
             Slot::Loaded { model, .. } => Some((model.info().device, model.info().memory_bytes)),
         }
-    }
-}
-
-fn gpu_of(device: DeviceChoice) -> Option<usize> {
-    match device {
-        DeviceChoice::Cuda(index) => Some(index),
-        DeviceChoice::Cpu | DeviceChoice::Metal => None,
     }
 }
 

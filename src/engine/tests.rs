@@ -4,6 +4,7 @@ mod answers;
 mod batching;
 mod caches;
 mod failures;
+mod fit;
 mod footprint;
 mod grammars;
 mod kinds;

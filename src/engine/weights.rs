@@ -256,6 +256,11 @@ pub(crate) fn host_reading_bytes(location: &TensorLocation) -> u64 {
     }
 }
 
+/// The same by the bytes of the widest row.
+pub(crate) fn host_pieces_bytes(row_bytes: u64) -> u64 {
+    packed::pieces_bytes(row_bytes)
+}
+
 /// Bytes that a tensor takes on a GPU.
 pub(crate) fn gpu_bytes(location: &TensorLocation) -> u64 {
     match location.kind {

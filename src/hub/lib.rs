@@ -6,6 +6,7 @@
 //! nothing of users.
 
 mod archive;
+pub mod catalogue;
 pub mod config;
 pub mod digest;
 pub mod error;
@@ -21,6 +22,7 @@ mod quantize;
 mod sweep;
 mod workbench;
 
+pub use catalogue::Catalogue;
 pub use config::HubConfig;
 pub use digest::Digest;
 pub use error::{Error, Result};

@@ -33,5 +33,6 @@ mod web;
 
 pub use config::ServerConfig;
 pub use listener::serve;
+pub use models::Judge;
 pub use routes::{Access, Route, list, router};
-pub use state::{AppState, Gpu, MachineFacts, Rooms};
+pub use state::{AppState, Fit, Gpu, MachineFacts, Rooms, Verdict};

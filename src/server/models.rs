@@ -1,5 +1,6 @@
 //! `/hearth/models…`: what the machine can run, and what admins do with it.
 
+mod catalogue;
 mod import;
 mod pull;
 mod upkeep;
@@ -19,6 +20,8 @@ use crate::error::{Failure, Result};
 use crate::guard::Signed;
 use crate::state::AppState;
 
+pub use catalogue::Judge;
+pub(crate) use catalogue::search;
 pub(crate) use import::{Import, import};
 pub(crate) use pull::{Pull, cancel as cancel_pull, list as pulls, pull};
 pub(crate) use upkeep::{Archive, Share, Verify, collect, export, import_archive, share, verify};

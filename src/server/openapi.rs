@@ -88,6 +88,16 @@ fn document() -> OpenApi {
         .build()
 }
 
+/// What may stand behind the question mark; all of it may be left out.
+fn queries(route: &Route) -> &'static [&'static str] {
+    match (route.method, route.path) {
+        ("GET", "/hearth/models/catalogue") => &["q", "offset", "limit"],
+        ("GET", "/hearth/chats") => &["before", "limit"],
+        ("GET", "/hearth/tokens") => &["all"],
+        _ => &[],
+    }
+}
+
 fn operation(route: &Route, body: Option<&Body>) -> (HttpMethod, OperationBuilder) {
     let method = match route.method {
         "POST" => HttpMethod::Post,
@@ -111,6 +121,10 @@ fn operation(route: &Route, body: Option<&Body>) -> (HttpMethod, OperationBuilde
             .name(name.trim_end_matches('}'))
             .parameter_in(ParameterIn::Path)
             .required(Required::True);
+        operation = operation.parameter(parameter);
+    }
+    for name in queries(route) {
+        let parameter = ParameterBuilder::new().name(*name).parameter_in(ParameterIn::Query);
         operation = operation.parameter(parameter);
     }
     if let Some(body) = body {

@@ -147,6 +147,7 @@ fn hearth_models() -> Vec<Entry> {
         route(GET, User, "/hearth/models", "List models with their facts", models::list),
         route(POST, Operator, "/hearth/models/import", "Import local files", models::import),
         route(POST, Admin, "/hearth/models/pull", "Get a model from elsewhere", models::pull),
+        route(GET, Admin, "/hearth/models/catalogue", "Search known models", models::search),
         route(GET, Admin, "/hearth/models/pulls", "List pulls that have not ended", models::pulls),
         route(DELETE, Admin, "/hearth/models/pulls/{name}", "Cancel a pull", models::cancel_pull),
         route(POST, Admin, "/hearth/models/verify", "Hash model files anew", models::verify),

@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 
 use crate::config::ServerConfig;
 use crate::metrics::Metrics;
+use crate::models::Judge;
 
 /// Large bodies that are parsed at once: each takes a thread and several times its own memory.
 pub(crate) const LARGE_BODIES: usize = 4;
@@ -38,6 +39,35 @@ pub struct Rooms {
     pub clock: Clock,
     /// Measures the machine; may block for some milliseconds.
     pub machine: Arc<dyn Fn() -> MachineFacts + Send + Sync>,
+    /// Tells how models of the catalogue would run here.
+    pub judge: Arc<Judge>,
+}
+
+/// How a model would fit on this machine.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Fit {
+    /// In a word.
+    pub verdict: Verdict,
+    /// `cpu`, `gpu0`, `metal`: where it would run, or where most memory is free.
+    pub device: String,
+    /// Weights, workspace and the keys and values of one text of that context.
+    pub need_bytes: u64,
+    /// What models may take there.
+    pub free_bytes: u64,
+    /// The longest text; 0 if the model is too large.
+    pub context_tokens: u32,
+}
+
+/// Whether a model fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// As on an empty machine.
+    Fits,
+    /// With a shorter context.
+    FitsShorter,
+    /// Not at all.
+    TooLarge,
 }
 
 /// What the machine has and what of it is free.
@@ -127,6 +157,10 @@ impl AppState {
 
     pub(crate) fn machine(&self) -> Arc<dyn Fn() -> MachineFacts + Send + Sync> {
         Arc::clone(&self.inner.rooms.machine)
+    }
+
+    pub(crate) fn judge(&self) -> Arc<Judge> {
+        Arc::clone(&self.inner.rooms.judge)
     }
 
     pub(crate) fn config(&self) -> &ServerConfig {

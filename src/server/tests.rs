@@ -1,6 +1,7 @@
 //! Stories of requests: the real rooms on a real store, and a backend that says what it is told.
 
 mod anthropic_stories;
+mod catalogue_stories;
 mod chat_stories;
 mod doors;
 mod ollama_stories;
@@ -19,13 +20,14 @@ use hearth_gateway::backend::Backend;
 use hearth_gateway::caller::Caller;
 use hearth_gateway::clock::Clock;
 use hearth_gateway::{Gateway, GatewayConfig};
+use hearth_hub::catalogue::Variant;
 use hearth_hub::{HubConfig, Library, Pulls};
 use hearth_store::{Store, UserRole};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::{AppState, MachineFacts, Rooms, ServerConfig, router};
+use crate::{AppState, Fit, MachineFacts, Rooms, ServerConfig, Verdict, router};
 use scripted::Scripted;
 
 const PASSWORD: &str = "correct horse";
@@ -38,6 +40,19 @@ struct Fixture {
     accounts: Accounts,
     store: Store,
     dir: tempfile::TempDir,
+}
+
+/// A machine of 8 GB on which files are all that counts.
+fn judged(variant: &Variant) -> Fit {
+    let free_bytes = 8_000_000_000;
+    let is_small = variant.file_bytes <= free_bytes;
+    Fit {
+        verdict: if is_small { Verdict::Fits } else { Verdict::TooLarge },
+        device: "cpu".to_owned(),
+        need_bytes: variant.file_bytes,
+        free_bytes,
+        context_tokens: if is_small { 4096 } else { 0 },
+    }
 }
 
 /// An answer, read whole.
@@ -83,6 +98,7 @@ impl Fixture {
             store: store.clone(),
             clock,
             machine: Arc::new(|| MachineFacts { cores: 2, ..MachineFacts::default() }),
+            judge: Arc::new(|variants| variants.iter().map(|variant| judged(variant)).collect()),
         };
         let state = AppState::new(rooms, config);
         let router = router(state.clone());

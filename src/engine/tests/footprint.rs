@@ -55,7 +55,7 @@ fn metadata() -> Vec<(String, Value)> {
 }
 
 /// Writes the model; layers share their weights, which a loader does not know.
-fn write(path: &Path) {
+pub(super) fn write(path: &Path) {
     let matrix = |rows: usize, columns: usize, seed: u64| {
         let numbers = noise(seed, rows * columns).into_iter().map(|number| number * 0.05);
         let numbers: Vec<f32> = numbers.collect();

@@ -47,8 +47,12 @@ pub(super) fn bytes(location: &TensorLocation) -> u64 {
 /// Bytes of the pieces that are read at once.
 pub(super) fn reading_bytes(location: &TensorLocation) -> u64 {
     let rows = location.shape.first().copied().unwrap_or(0).max(1);
-    let tile = location.bytes / rows * TILE_ROWS as u64;
-    team().size() as u64 * tile.max(PIECE_BYTES as u64).min(location.bytes)
+    pieces_bytes(location.bytes / rows).min(team().size() as u64 * location.bytes)
+}
+
+/// The same of a matrix without an end, by the bytes of a row.
+pub(super) fn pieces_bytes(row_bytes: u64) -> u64 {
+    team().size() as u64 * (row_bytes * TILE_ROWS as u64).max(PIECE_BYTES as u64)
 }
 
 /// Reads matrices of one form, each whole tiles, one after the other; or a single one of any form.

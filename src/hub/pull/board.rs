@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::queue::Queue;
 use super::{PullError, PullEvent, PullProgress, PullRequest, PullResult, PullStage};
+use crate::catalogue::Catalogue;
 use crate::library::Entry;
 use crate::name::ModelName;
 
@@ -100,7 +101,7 @@ impl Pulls {
     /// Begins a pull, or joins the one that runs for this model. A model that is in the library
     /// is compared with the registry and brought up to date.
     pub async fn start(&self, request: PullRequest) -> PullResult<PullWatch> {
-        let name: ModelName = request.name.parse()?;
+        let name = named(&request.name)?;
         let watch = self.join_or_begin(&name, request.is_detached)?;
         if request.is_detached {
             let (queue, inner) = (self.inner.queue.clone(), Arc::clone(&self.inner));
@@ -116,14 +117,14 @@ impl Pulls {
 
     /// A watch on the pull of this model, if one runs or waits.
     pub fn subscribe(&self, name: &str) -> Option<PullWatch> {
-        let name: ModelName = name.parse().ok()?;
+        let name = named(name).ok()?;
         lock(&self.inner.jobs).get(&name).map(PullWatch::of)
     }
 
     /// Ends a pull for everybody who watches it; `false` if there is none. What was fetched is
     /// kept for the next time.
     pub fn cancel(&self, name: &str) -> bool {
-        let Ok(name) = name.parse::<ModelName>() else { return false };
+        let Ok(name) = named(name) else { return false };
         let jobs = lock(&self.inner.jobs);
         let job = jobs.get(&name);
         job.inspect(|job| job.cancelled.cancel()).is_some()
@@ -180,6 +181,12 @@ impl Pulls {
         self.inner.tasks.spawn(run(Arc::clone(&self.inner), job));
         Ok(watch)
     }
+}
+
+/// The model that is asked for: an alias of the catalogue means the model that has it.
+fn named(text: &str) -> crate::Result<ModelName> {
+    let name: ModelName = text.parse()?;
+    Ok(Catalogue::built_in().find(&name).map_or(name, |variant| variant.name.clone()))
 }
 
 /// A job from its place in the queue to its end.

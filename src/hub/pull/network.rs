@@ -15,6 +15,7 @@ use super::http::{Ask, host_of};
 use super::hugging_face::{self, FolderFile, Found, Source};
 use super::registry;
 use super::{PullError, PullProgress, PullResult, PullStage};
+use crate::catalogue::Catalogue;
 use crate::config::HubConfig;
 use crate::digest::Digest;
 use crate::import::{POOLING_FILE, write_blob};
@@ -72,15 +73,17 @@ impl Work for Network {
 impl Network {
     async fn pull_model(&self, name: &ModelName, report: Report) -> PullResult<Entry> {
         self.library.check_replaceable(name)?;
-        if !self.config.allows(name.host()) {
-            return Err(PullError::RegistryNotAllowed(name.host().to_owned()));
+        // A model of the catalogue may come from elsewhere than its name says.
+        let from = Catalogue::built_in().find(name).map_or(name, |variant| &variant.source);
+        if !self.config.allows(from.host()) {
+            return Err(PullError::RegistryNotAllowed(from.host().to_owned()));
         }
         report.tell(PullProgress::stage(PullStage::Manifest));
-        if hugging_face::is_host(name.host()) {
-            let found = hugging_face::find(&self.fetcher, &self.config, name).await?;
+        if hugging_face::is_host(from.host()) {
+            let found = hugging_face::find(&self.fetcher, &self.config, from).await?;
             return self.pull_found(name, report, found).await;
         }
-        let listed = registry::list(&self.fetcher, &self.config, name).await?;
+        let listed = registry::list(&self.fetcher, &self.config, from).await?;
         let running = self.begin(name, report, &listed.files, 0).await?;
         running.fetch(&listed.files).await?;
         self.finish(running, listed.bytes, listed.files).await

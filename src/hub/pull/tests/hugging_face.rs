@@ -13,10 +13,18 @@ fn put_repository(
     revision: Option<&str>,
     files: &[(&str, Vec<u8>)],
 ) {
+    put_named("Org/Repo", (server, commit, revision), files);
+}
+
+fn put_named(
+    repository: &str,
+    (server, commit, revision): (&Server, &str, Option<&str>),
+    files: &[(&str, Vec<u8>)],
+) {
     let siblings: Vec<_> = files
         .iter()
         .map(|(path, bytes)| {
-            server.put(&format!("/Org/Repo/resolve/{commit}/{path}"), bytes.clone());
+            server.put(&format!("/{repository}/resolve/{commit}/{path}"), bytes.clone());
             let hex = Digest::of(bytes).to_string().replace("sha256:", "");
             let lfs = json!({ "sha256": hex, "size": bytes.len(), "pointerSize": 134 });
             let is_lfs = path.ends_with(".gguf") || path.ends_with(".safetensors");
@@ -24,13 +32,13 @@ fn put_repository(
             json!({ "rfilename": path, "size": bytes.len(), "lfs": lfs })
         })
         .collect();
-    let info = json!({ "_id": "1", "id": "Org/Repo", "sha": commit, "siblings": siblings });
+    let info = json!({ "_id": "1", "id": repository, "sha": commit, "siblings": siblings });
     let path = match revision {
-        Some(revision) => format!("/api/models/Org/Repo/revision/{revision}"),
-        None => "/api/models/Org/Repo".to_owned(),
+        Some(revision) => format!("/api/models/{repository}/revision/{revision}"),
+        None => format!("/api/models/{repository}"),
     };
     server.put(&path, info.to_string());
-    server.put(&format!("/api/models/Org/Repo/revision/{commit}"), info.to_string());
+    server.put(&format!("/api/models/{repository}/revision/{commit}"), info.to_string());
 }
 
 #[tokio::test]
@@ -57,6 +65,21 @@ async fn a_tag_chooses_one_file_of_a_repository() {
     let failed = fixture.pull("hf.co/Org/Repo:Q4_K_M").await.unwrap_err();
     let text = failed.to_string();
     assert!(text.contains("stories-F32.gguf, stories-Q8_0.gguf"), "{text}");
+}
+
+#[tokio::test]
+async fn a_model_of_the_catalogue_keeps_its_name_wherever_it_comes_from() {
+    let fixture = Fixture::new().await;
+    let files = [("gemma-3-4b-it-Q4_K_M.gguf", real_model("stories260K-q8_0.gguf"))];
+    put_named("ggml-org/gemma-3-4b-it-GGUF", (&fixture.server, COMMIT, None), &files);
+    let entry = fixture.pull("Gemma3:4B").await.unwrap();
+    assert_eq!(entry.name.to_string(), "gemma3:4b");
+    // By its alias it is the same model.
+    let again = fixture.pull("gemma3").await.unwrap();
+    assert_eq!((again.name.to_string(), again.digest), ("gemma3:4b".to_owned(), entry.digest));
+    // Its card's source is checked as any other.
+    let failed = fixture.pull("gemma3:12b").await;
+    assert!(matches!(failed, Err(PullError::NotFound(_))), "{failed:?}");
 }
 
 #[tokio::test]

@@ -1,13 +1,16 @@
 // Every request this page makes. Nothing else calls fetch.
 import { ApiError, errorFromFailure, errorFromResponse } from './error';
+import { readPull } from './pull';
 import { readTurn } from './turn';
 import type {
   ApiToken,
+  CatalogueCard,
   Chat,
   ChatSummary,
   Machine,
   Message,
   Model,
+  PullLine,
   Role,
   Status,
   TurnEvent,
@@ -108,6 +111,13 @@ export const api = {
     }),
   unloadModel: (name: string) =>
     call<{ model: Model }>('POST', `/hearth/models/${part(name)}/unload`),
+  catalogue: (words: string) =>
+    call<{ models: CatalogueCard[] }>('GET', `/hearth/models/catalogue?q=${part(words)}`),
+  startPull: (name: string) =>
+    call<{ name: string }>('POST', '/hearth/models/pull', { body: { name, detach: true } }),
+  pulls: () => call<{ pulls: { name: string }[] }>('GET', '/hearth/models/pulls'),
+  cancelPull: (name: string) => call<undefined>('DELETE', `/hearth/models/pulls/${part(name)}`),
+  watchPull,
   machine: () => call<Machine>('GET', '/hearth/machine'),
 
   chats: (before: string | null) =>
@@ -124,6 +134,19 @@ export const api = {
 
   turn,
 };
+
+/** Tells of a pull until it ends. It has no time limit, and leaving stops no detached pull. */
+async function* watchPull(name: string): AsyncGenerator<Extract<PullLine, { stage: string }>> {
+  try {
+    const request = init('POST', { name }, new AbortController().signal);
+    const response = await fetch('/hearth/models/pull', request);
+    if (!response.ok) await refuse(response);
+    if (!response.body) throw new ApiError('bad_answer', 'The answer has no body.');
+    yield* readPull(response.body);
+  } catch (failure) {
+    throw errorFromFailure(failure);
+  }
+}
 
 /** Starts a turn. It has no time limit: aborting `signal` is how it is stopped. */
 async function* turn(

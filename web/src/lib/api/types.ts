@@ -48,6 +48,48 @@ export interface Model {
   created_at: number;
 }
 
+export interface Fit {
+  verdict: 'fits' | 'fits_shorter' | 'too_large';
+  /** `cpu`, `gpu0`, `metal`. */
+  device: string;
+  need_bytes: number;
+  free_bytes: number;
+  context_tokens: number;
+}
+
+export interface CatalogueVariant {
+  name: string;
+  source: string;
+  license: string;
+  parameters: number;
+  file_bytes: number;
+  quantization: string;
+  context_tokens: number;
+  installed: boolean;
+  fit: Fit;
+}
+
+/** A family of well-known models. */
+export interface CatalogueCard {
+  name: string;
+  title: string;
+  about: string;
+  maker: string;
+  capabilities: string[];
+  variants: CatalogueVariant[];
+}
+
+/** A line of a pull: how far it is, or one of the two ends. */
+export type PullLine =
+  | {
+      stage: 'waiting' | 'manifest' | 'fetching' | 'verifying' | 'writing';
+      digest: string | null;
+      total: number;
+      completed: number;
+    }
+  | { model: Model }
+  | { error: MessageError };
+
 export interface Chat {
   id: string;
   title: string;

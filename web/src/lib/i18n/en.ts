@@ -248,6 +248,35 @@ export const en = {
   'models.noChat': 'Text only',
   'models.empty': 'Only the built-in guide is here so far.',
 
+  'catalogue.title': 'Get a model',
+  'catalogue.search': 'Search known models',
+  'catalogue.hint':
+    'Words such as code, thinking or google; or a whole name such as hf.co/org/model:Q4_K_M.',
+  'catalogue.found': '{count} found',
+  'catalogue.none':
+    'The catalogue has nothing of that. Write a whole name, as in hf.co/org/model:Q4_K_M, to pull any other model.',
+  'catalogue.more': 'Show {count} more',
+  'catalogue.pull': 'Pull',
+  'catalogue.pulling': 'Pulling',
+  'catalogue.pullNamed': 'Pull {name}',
+  'catalogue.installed': 'In the library',
+  'catalogue.fits': 'Fits this machine',
+  'catalogue.fits_shorter': 'Fits with {count} tokens of context',
+  'catalogue.too_large': 'Too large for this machine',
+  'catalogue.numbers': 'Needs {need}, {free} free ({device})',
+  'catalogue.cpu': 'main memory',
+  'pull.list': 'Running pulls',
+  'pull.progress': 'Progress of {name}',
+  'pull.waiting': 'Waiting for other pulls',
+  'pull.manifest': 'Asking the registry',
+  'pull.verifying': 'Checking the files',
+  'pull.writing': 'Adding it to the library',
+  'pull.bytes': '{done} of {total}',
+  'pull.speed': '{size}/s',
+  'pull.remaining': '{time} left',
+  'pull.cancel': 'Cancel',
+  'pull.dismiss': 'Put away',
+
   'shortcuts.title': 'Keyboard shortcuts',
   'shortcuts.newChat': 'New chat',
   'shortcuts.search': 'Search chats',
@@ -289,6 +318,17 @@ export const en = {
   'error.chat_full': 'This chat is as long as it may get. Start a new one.',
   'error.busy': 'The server is busy. Try again in a moment.',
   'error.context_full': 'The chat has outgrown the model’s context. Start a new chat.',
+  'error.registry_not_allowed':
+    'Models are not pulled from there. An administrator may add the registry to hub.registries in the settings.',
+  'error.private_address':
+    'That address lies in a private network. An administrator may add it to hub.private_hosts in the settings.',
+  'error.registry_denied':
+    'The registry refuses access. A model that is not open to all needs a token in the settings.',
+  'error.bad_registry': 'The registry answered in a way that makes no sense. Try again later.',
+  'error.digest_mismatch': 'What arrived is not what was announced, and was deleted. Pull again.',
+  'error.registry_unreachable':
+    'The registry cannot be reached. Check the server’s network, then try again; what has come is kept.',
+  'error.disk_full': 'The disk has no room for the model. Delete another one first.',
   'error.turn_running': 'An answer is still running in this chat. Wait for it or stop it.',
 } as const;
 

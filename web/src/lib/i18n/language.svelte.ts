@@ -11,7 +11,13 @@ const loaders: Record<LanguageCode, () => Promise<Words>> = {
 };
 
 /** Refusals whose own sentence names figures or fields that a translation would lose. */
-const telling = new Set(['model_too_big', 'context_full', 'invalid_request', 'bad_model']);
+const telling = new Set([
+  'model_too_big',
+  'context_full',
+  'invalid_request',
+  'bad_model',
+  'disk_full',
+]);
 
 class Language {
   code = $state<LanguageCode>('en');
