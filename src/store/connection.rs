@@ -37,6 +37,17 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Runs a job in a transaction of its own, before the writing thread has begun.
+pub(crate) fn in_transaction<T>(
+    connection: &Connection,
+    job: impl FnOnce(&Connection) -> Result<T>,
+) -> Result<T> {
+    let transaction = connection.unchecked_transaction()?;
+    let done = job(&transaction)?;
+    transaction.commit()?;
+    Ok(done)
+}
+
 fn check_version() -> Result<()> {
     if rusqlite::version_number() < MIN_SQLITE_VERSION {
         return Err(Error::OldSqlite { found: rusqlite::version() });

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use rusqlite::ErrorCode;
 
+use crate::ledger::Shortage;
+
 /// Result of this room.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -41,6 +43,18 @@ pub enum Error {
         /// Most text.
         mebibytes: i64,
     },
+    /// There is less than a request needs.
+    #[error("{}", short(.0))]
+    Short(Box<Shortage>),
+    /// A request of this id has reserved or was settled before.
+    #[error("a request with this id exists already")]
+    RequestTaken,
+    /// A sum of money is beyond all limits.
+    #[error("this is more money than one wallet can hold (a billion dollars)")]
+    TooMuchMoney,
+    /// The ledger would not add up; nothing was changed.
+    #[error("the ledger does not add up: {0}")]
+    Unbalanced(String),
     /// The queue of writes or reads was full for the whole time that a caller may wait.
     #[error("the database is busy")]
     Busy,
@@ -116,4 +130,9 @@ impl Error {
         matches!(self, Error::Sql(rusqlite::Error::SqliteFailure(failure, _))
             if failure.extended_code == code)
     }
+}
+
+fn short(shortage: &Shortage) -> String {
+    let Shortage { holder, unit, left, needed, .. } = shortage;
+    format!("{} of the {} are short: {left} left, {needed} needed", unit.as_str(), holder.kind())
 }

@@ -8,9 +8,13 @@ mod api_tokens;
 mod chats;
 mod connection;
 mod error;
+mod groups;
+mod ledger;
 mod messages;
 mod migrations;
+mod money;
 mod page;
+mod prices;
 mod readers;
 mod sessions;
 mod settings;
@@ -24,11 +28,18 @@ mod writer;
 pub use api_tokens::{ApiToken, ApiTokenId, ApiTokens, NewApiToken};
 pub use chats::{BadCursor, Chat, ChatChange, ChatCursor, ChatId, Chats, NewChat};
 pub use error::{Error, Result};
+pub use groups::{Group, GroupId, Groups};
+pub use ledger::{
+    Amounts, Budget, Calendar, Grant, Holder, Ledger, LedgerReport, NewBudget, Period, Reservation,
+    Settled, Shortage, Span, Unit, Wallet,
+};
 pub use messages::{
     Message, MessageEnd, MessageError, MessageId, MessageRole, MessageStatus, MessageUsage,
     Messages, NewMessage, TurnStart,
 };
+pub use money::MicroDollars;
 pub use page::MAX_PAGE;
+pub use prices::{Price, Prices};
 pub use sessions::{NewSession, Session, SessionHash, Sessions};
 pub use settings::Settings;
 pub use store::Store;

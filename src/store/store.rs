@@ -9,7 +9,10 @@ use crate::api_tokens::ApiTokens;
 use crate::chats::Chats;
 use crate::connection;
 use crate::error::{Error, Result};
+use crate::groups::Groups;
+use crate::ledger::{self, Ledger};
 use crate::messages::Messages;
+use crate::prices::Prices;
 use crate::readers::Readers;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
@@ -41,6 +44,10 @@ impl Store {
     pub fn open(data_dir: &Path) -> Result<Store> {
         let path = data_dir.join(FILE_NAME);
         let writing = connection::open_writer(&path)?;
+        let released = connection::in_transaction(&writing, ledger::release_all)?;
+        if released > 0 {
+            tracing::info!(ledger.holds = released, "gave back what unfinished requests held");
+        }
         let readers = Readers::open(&path)?;
         let writer = Writer::start(writing)
             .map_err(|error| Error::Open { path, reason: error.to_string() })?;
@@ -75,6 +82,21 @@ impl Store {
     /// Questions about what requests used.
     pub fn usage(&self) -> UsageTable<'_> {
         UsageTable(self)
+    }
+
+    /// Questions about money and budgets.
+    pub fn ledger(&self) -> Ledger<'_> {
+        Ledger(self)
+    }
+
+    /// Questions about prices.
+    pub fn prices(&self) -> Prices<'_> {
+        Prices(self)
+    }
+
+    /// Questions about groups.
+    pub fn groups(&self) -> Groups<'_> {
+        Groups(self)
     }
 
     /// Settings that are changed while the server runs.

@@ -3,6 +3,9 @@
 mod accounts;
 mod chats;
 mod crash;
+mod ledger;
+mod ledger_crash;
+mod ledger_play;
 mod writing;
 
 use crate::{NewUser, Store, User, UserRole};

@@ -1,11 +1,14 @@
 //! Rows of what requests used: one per request, however it ended, and never a prompt.
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Row, named_params};
+use rusqlite::{Connection, Row, named_params};
 use serde::Serialize;
 
 use crate::api_tokens::ApiTokenId;
 use crate::error::Result;
+use crate::groups::GroupId;
+use crate::ledger::{self, Settled};
+use crate::money::MicroDollars;
 use crate::page;
 use crate::store::Store;
 use crate::users::UserId;
@@ -45,6 +48,9 @@ pub struct UsageRow {
     pub first_token_ms: u64,
     /// Time from the request to the end.
     pub total_ms: u64,
+    /// What it costs.
+    #[serde(rename = "cost_micros")]
+    pub cost: MicroDollars,
     /// How the request ended.
     pub outcome: Outcome,
     /// Unix seconds of the end.
@@ -69,43 +75,19 @@ pub struct UsageTotals {
     pub prompt_tokens: u64,
     /// Tokens of their answers.
     pub completion_tokens: u64,
+    /// What they cost, in micro-dollars.
+    pub cost_micros: u64,
 }
 
 /// Questions about usage.
 pub struct UsageTable<'a>(pub(crate) &'a Store);
 
 impl UsageTable<'_> {
-    /// Records a request; says whether it was not recorded before. The first record stays.
+    /// Records a request that reserved nothing; says whether it was not recorded before. The
+    /// first record stays.
     pub async fn record(&self, row: UsageRow) -> Result<bool> {
-        self.0
-            .write(move |connection| {
-                let added = connection
-                    .prepare_cached(
-                        "INSERT INTO usage (request_id, user_id, token_id, model, prompt_tokens,
-                             completion_tokens, cached_tokens, queue_ms, first_token_ms, total_ms,
-                             outcome, created_at)
-                         VALUES (:request_id, :user_id, :token_id, :model, :prompt_tokens,
-                             :completion_tokens, :cached_tokens, :queue_ms, :first_token_ms,
-                             :total_ms, :outcome, :created_at)
-                         ON CONFLICT (request_id) DO NOTHING",
-                    )?
-                    .execute(named_params! {
-                        ":request_id": row.request_id,
-                        ":user_id": row.user_id,
-                        ":token_id": row.token_id,
-                        ":model": row.model,
-                        ":prompt_tokens": row.prompt_tokens,
-                        ":completion_tokens": row.completion_tokens,
-                        ":cached_tokens": row.cached_tokens,
-                        ":queue_ms": row.queue_ms as i64,
-                        ":first_token_ms": row.first_token_ms as i64,
-                        ":total_ms": row.total_ms as i64,
-                        ":outcome": row.outcome,
-                        ":created_at": row.created_at,
-                    })?;
-                Ok(added == 1)
-            })
-            .await
+        let settled = self.0.write(move |connection| ledger::settle(connection, &row)).await?;
+        Ok(matches!(settled, Settled::Now { .. }))
     }
 
     /// The latest rows, the newest first.
@@ -131,7 +113,8 @@ impl UsageTable<'_> {
                 let totals = connection
                     .prepare_cached(
                         "SELECT count(*), coalesce(sum(prompt_tokens), 0),
-                             coalesce(sum(completion_tokens), 0)
+                             coalesce(sum(completion_tokens), 0),
+                             coalesce(sum(cost_micros), 0)
                          FROM usage WHERE (?1 IS NULL OR user_id = ?1) AND created_at >= ?2",
                     )?
                     .query_row((filter.user_id, filter.since), |row| {
@@ -139,12 +122,48 @@ impl UsageTable<'_> {
                             requests: row.get::<_, i64>(0)?.unsigned_abs(),
                             prompt_tokens: row.get::<_, i64>(1)?.unsigned_abs(),
                             completion_tokens: row.get::<_, i64>(2)?.unsigned_abs(),
+                            cost_micros: row.get::<_, i64>(3)?.unsigned_abs(),
                         })
                     })?;
                 Ok(totals)
             })
             .await
     }
+}
+
+/// Writes a row, for whoever does more in the same transaction; says whether it is new.
+pub(crate) fn insert(
+    connection: &Connection,
+    row: &UsageRow,
+    group: Option<GroupId>,
+) -> Result<bool> {
+    let added = connection
+        .prepare_cached(
+            "INSERT INTO usage (request_id, user_id, token_id, group_id, model, prompt_tokens,
+                 completion_tokens, cached_tokens, queue_ms, first_token_ms, total_ms,
+                 cost_micros, outcome, created_at)
+             VALUES (:request_id, :user_id, :token_id, :group_id, :model, :prompt_tokens,
+                 :completion_tokens, :cached_tokens, :queue_ms, :first_token_ms, :total_ms,
+                 :cost, :outcome, :created_at)
+             ON CONFLICT (request_id) DO NOTHING",
+        )?
+        .execute(named_params! {
+            ":request_id": row.request_id,
+            ":user_id": row.user_id,
+            ":token_id": row.token_id,
+            ":group_id": group,
+            ":model": row.model,
+            ":prompt_tokens": row.prompt_tokens,
+            ":completion_tokens": row.completion_tokens,
+            ":cached_tokens": row.cached_tokens,
+            ":queue_ms": row.queue_ms as i64,
+            ":first_token_ms": row.first_token_ms as i64,
+            ":total_ms": row.total_ms as i64,
+            ":cost": row.cost,
+            ":outcome": row.outcome,
+            ":created_at": row.created_at,
+        })?;
+    Ok(added == 1)
 }
 
 fn read_row(row: &Row<'_>) -> rusqlite::Result<UsageRow> {
@@ -159,6 +178,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<UsageRow> {
         queue_ms: row.get::<_, i64>("queue_ms")?.unsigned_abs(),
         first_token_ms: row.get::<_, i64>("first_token_ms")?.unsigned_abs(),
         total_ms: row.get::<_, i64>("total_ms")?.unsigned_abs(),
+        cost: row.get("cost_micros")?,
         outcome: row.get("outcome")?,
         created_at: row.get("created_at")?,
     })

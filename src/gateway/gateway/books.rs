@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hearth_store::{Outcome, Store, UsageRow};
+use hearth_store::{MicroDollars, Outcome, Store, UsageRow};
 
 use crate::caller::Caller;
 use crate::clock::Clock;
@@ -113,6 +113,8 @@ impl Books {
             queue_ms: usage.queue_ms,
             first_token_ms: usage.first_token_ms,
             total_ms: usage.total_ms,
+            // No request has a price yet.
+            cost: MicroDollars::ZERO,
             outcome,
             created_at: self.clock.now(),
         };

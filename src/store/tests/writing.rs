@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Fixture, new_user};
-use crate::{Error, Outcome, Store, UsageFilter, UsageRow, UserId, UserRole};
+use crate::{Error, MicroDollars, Outcome, Store, UsageFilter, UsageRow, UserId, UserRole};
 
 pub(super) fn usage(id: &str) -> UsageRow {
     UsageRow {
@@ -17,6 +17,7 @@ pub(super) fn usage(id: &str) -> UsageRow {
         queue_ms: 1,
         first_token_ms: 2,
         total_ms: 3,
+        cost: MicroDollars::ZERO,
         outcome: Outcome::Complete,
         created_at: 50,
     }

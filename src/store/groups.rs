@@ -1,0 +1,131 @@
+//! Rows of groups: people who share a wallet and budgets.
+
+use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{OptionalExtension, Row};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::store::Store;
+use crate::users::UserId;
+
+/// Most groups.
+const MAX_GROUPS: i64 = 10_000;
+
+/// Names a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GroupId(pub i64);
+
+/// A group of people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Group {
+    /// Never used again for another group.
+    pub id: GroupId,
+    /// Unique, whatever its case.
+    pub name: String,
+    /// Unix seconds.
+    pub created_at: i64,
+}
+
+/// Questions about groups.
+pub struct Groups<'a>(pub(crate) &'a Store);
+
+impl Groups<'_> {
+    /// Makes a group, or fails with [`Error::NameTaken`].
+    pub async fn create(&self, name: String, created_at: i64) -> Result<Group> {
+        self.0
+            .write(move |connection| {
+                let count: i64 = connection
+                    .prepare_cached("SELECT count(*) FROM groups")?
+                    .query_row([], |row| row.get(0))?;
+                if count >= MAX_GROUPS {
+                    return Err(Error::TooMany { what: "groups", limit: MAX_GROUPS as u64 });
+                }
+                let added = connection
+                    .prepare_cached(
+                        "INSERT INTO groups (name, name_key, created_at) VALUES (?1, ?2, ?3)
+                         RETURNING *",
+                    )?
+                    .query_row((&name, name.to_lowercase(), created_at), read_group);
+                added.map_err(|error| match Error::from(error) {
+                    error if error.is_unique_violation() => Error::NameTaken,
+                    error => error,
+                })
+            })
+            .await
+    }
+
+    /// All groups, in the order of their names.
+    pub async fn list(&self) -> Result<Vec<Group>> {
+        self.0
+            .read(|connection| {
+                let mut statement =
+                    connection.prepare_cached("SELECT * FROM groups ORDER BY name_key LIMIT ?1")?;
+                let groups: rusqlite::Result<Vec<Group>> =
+                    statement.query_map([MAX_GROUPS], read_group)?.collect();
+                Ok(groups?)
+            })
+            .await
+    }
+
+    /// The group with this name, whatever its case.
+    pub async fn by_name(&self, name: &str) -> Result<Option<Group>> {
+        let key = name.to_lowercase();
+        self.0
+            .read(move |connection| {
+                let found = connection
+                    .prepare_cached("SELECT * FROM groups WHERE name_key = ?1")?
+                    .query_row([key], read_group)
+                    .optional()?;
+                Ok(found)
+            })
+            .await
+    }
+
+    /// Puts a user into a group, or into none; fails with [`Error::NotFound`].
+    pub async fn put(&self, user: UserId, group: Option<GroupId>) -> Result<()> {
+        self.0
+            .write(move |connection| {
+                let changed = connection
+                    .prepare_cached("UPDATE users SET group_id = ?2 WHERE id = ?1")?
+                    .execute((user, group))
+                    .map_err(|error| match Error::from(error) {
+                        error if error.is_foreign_key_violation() => Error::NotFound,
+                        error => error,
+                    })?;
+                if changed == 1 { Ok(()) } else { Err(Error::NotFound) }
+            })
+            .await
+    }
+
+    /// The group that a user is in.
+    pub async fn of_user(&self, user: UserId) -> Result<Option<Group>> {
+        self.0
+            .read(move |connection| {
+                let found = connection
+                    .prepare_cached(
+                        "SELECT g.* FROM groups g JOIN users u ON u.group_id = g.id WHERE u.id = ?1",
+                    )?
+                    .query_row([user], read_group)
+                    .optional()?;
+                Ok(found)
+            })
+            .await
+    }
+}
+
+fn read_group(row: &Row<'_>) -> rusqlite::Result<Group> {
+    Ok(Group { id: row.get("id")?, name: row.get("name")?, created_at: row.get("created_at")? })
+}
+
+impl ToSql for GroupId {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        self.0.to_sql()
+    }
+}
+
+impl FromSql for GroupId {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<GroupId> {
+        i64::column_result(value).map(GroupId)
+    }
+}
