@@ -1,6 +1,6 @@
 //! How many tokens of prompts run beside sequences that write, so that these do not stall.
 //!
-//! It is told what steps took and keeps a step with prompts at about twice one without. What a
+//! It is told what steps took and keeps a step with prompts at less than twice one without. What a
 //! token adds depends on model, machine and contexts, so nothing is assumed: it is measured all
 //! the time. Integers only; who measures is `worker.rs`.
 
@@ -11,6 +11,10 @@ const LEAST_TOKENS: u64 = 1;
 const MEASURE_EVERY: u32 = 32;
 /// As soon as this many have gone by if the sequences that write are far more or far fewer.
 const MEASURE_SOON: u32 = 4;
+
+/// Hundredths of a step without prompts that prompts may add to it. Under 100, so that also the
+/// longest of a hundred steps is near twice a quiet one, on a machine that does other things too.
+const ADDED: u64 = 75;
 
 /// What steps have taken.
 #[derive(Debug, Default)]
@@ -58,7 +62,7 @@ impl Pace {
                 let smooth = if is_alike { (3 * self.quiet_us + took_us) / 4 } else { took_us };
                 (self.quiet_us, self.quiet_rows, self.mixed) = (smooth.max(1), rows, 0);
                 if self.chunk == 0 && self.token_ns > 0 {
-                    self.chunk = (self.quiet_us * 1000 / self.token_ns).max(LEAST_TOKENS);
+                    self.chunk = self.wanted().max(LEAST_TOKENS);
                 }
             }
             (_, tokens) => {
@@ -82,8 +86,12 @@ impl Pace {
             old => (7 * old + added_ns) / 8,
         };
         self.token_ns = self.token_ns.max(1);
-        let wanted = self.quiet_us * 1000 / self.token_ns;
-        self.chunk = wanted.clamp(LEAST_TOKENS, 2 * self.chunk);
+        self.chunk = self.wanted().clamp(LEAST_TOKENS, 2 * self.chunk);
+    }
+
+    /// Tokens of prompts that add what they may.
+    fn wanted(&self) -> u64 {
+        self.quiet_us * 10 * ADDED / self.token_ns
     }
 }
 
@@ -110,16 +118,16 @@ mod tests {
     }
 
     #[test]
-    fn a_step_with_prompts_comes_to_take_twice_one_without() {
+    fn a_step_with_prompts_comes_to_take_nearly_twice_one_without() {
         let mut pace = Pace::default();
         pace.note(Mix { writing: 0, prompt_tokens: 512 }, 2_600_000);
         let steps = run(&mut pace, 1, 200);
         let quiet = step_us(Mix { writing: 1, prompt_tokens: 0 });
         for (mix, us) in &steps {
-            assert!(*us * 10 <= quiet * 23, "{mix:?} took {us} us, without prompts {quiet} us");
+            assert!(*us * 10 <= quiet * 20, "{mix:?} took {us} us, without prompts {quiet} us");
         }
         let most = steps[150..].iter().map(|(_, us)| *us).max().unwrap_or(0);
-        assert!(most * 10 >= quiet * 17, "the room is used: {most} us of twice {quiet} us");
+        assert!(most * 10 >= quiet * 15, "the room is used: {most} us beside {quiet} us");
     }
 
     #[test]

@@ -148,13 +148,13 @@ fn a_long_prompt_does_not_stall_a_sequence_that_writes() {
     loop {
         let work = run(&mut scheduler);
         assert!(work.iter().any(|work| work.sequence.0 == 1), "it writes in every step");
-        assert!(step_us(&work) <= 75_000, "{work:?}: 2.5 times the 30 ms of a step alone");
+        assert!(step_us(&work) <= 60_000, "{work:?}: twice the 30 ms of a step alone");
         steps += 1;
         if work.iter().any(|work| work.sequence.0 == 2 && work.samples) {
             break;
         }
     }
-    assert!(steps < 1000, "the prompt goes on all the while: {steps} steps");
+    assert!(steps < 1100, "the prompt goes on all the while: {steps} steps");
     scheduler.remove(SequenceId(1));
     add(&mut scheduler, 3, 3, 4000);
     scheduler.remove(SequenceId(2));
