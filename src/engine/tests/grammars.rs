@@ -54,7 +54,10 @@ fn admits(schema: &Value, value: &Value) -> bool {
     };
     match schema["type"].as_str() {
         Some("boolean") => value.is_boolean(),
-        Some("integer") => value.as_i64().is_some_and(|number| within(number as f64)),
+        // -0 is a whole number, which `serde_json` keeps as a float.
+        Some("integer") => {
+            value.as_f64().is_some_and(|number| number.fract() == 0.0 && within(number))
+        }
         Some("number") => value.as_f64().is_some_and(within),
         Some("array") => value.as_array().is_some_and(|list| {
             let count = list.len() as u64;
