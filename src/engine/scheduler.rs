@@ -175,8 +175,11 @@ impl Scheduler {
         }
         let writing = self.grant_writing(self.limits.budget_tokens);
         let left = self.limits.budget_tokens - writing;
-        // Beside sequences that write no more than they can bear; alone as much as may be.
-        self.grant_prompts(if writing > 0 { left.min(self.pace.beside(writing)) } else { left });
+        // Beside sequences that write no more than they can bear, twice that where more wait to
+        // begin than write; alone as much as may be.
+        let crowd = if self.waiting.len() > writing { 2 } else { 1 };
+        let beside = self.pace.beside(writing).saturating_mul(crowd);
+        self.grant_prompts(if writing > 0 { left.min(beside) } else { left });
         let work = self.work();
         let tokens: usize = work.iter().map(|work| work.count).sum();
         // Who wrote may have had to give its place up for a prompt.

@@ -132,6 +132,29 @@ fn who_has_waited_long_is_as_urgent_as_those_that_come_now() {
 }
 
 #[test]
+fn many_who_wait_begin_sooner_and_one_prompt_alone_stalls_nobody() {
+    let most_us = |prompts: u64| {
+        let step_us =
+            |work: &[Work]| 25_000 + 5_000 * work.iter().map(|w| w.count as u64).sum::<u64>();
+        let limits = Limits { budget_tokens: 512, max_sequences: 2, ..LIMITS };
+        let mut scheduler = Scheduler::new(limits, 2000);
+        add(&mut scheduler, 1, 1, 3);
+        for _ in 0..10 {
+            let work = step(&mut scheduler);
+            scheduler.note_cost(step_us(&work));
+        }
+        (2..2 + prompts).for_each(|id| add(&mut scheduler, id, id, 400));
+        (0..60).fold(0, |most, _| {
+            let work = step(&mut scheduler);
+            scheduler.note_cost(step_us(&work));
+            most.max(step_us(&work))
+        })
+    };
+    assert!(most_us(1) <= 60_000, "{} us of 30,000 alone", most_us(1));
+    assert!((65_000..=90_000).contains(&most_us(8)), "{} us", most_us(8));
+}
+
+#[test]
 fn a_long_prompt_does_not_stall_a_sequence_that_writes() {
     // Reading the weights takes 30 ms, each token of a prompt 5 ms more.
     let step_us = |work: &[Work]| 25_000 + 5_000 * work.iter().map(|w| w.count as u64).sum::<u64>();
