@@ -14,6 +14,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use hearth_hub::Entry;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::web;
@@ -55,17 +56,30 @@ fn time_of(seconds: i64) -> String {
 }
 
 /// `details`, as lists and descriptions have it.
-fn details(entry: &Entry) -> Value {
-    let about = &entry.description;
-    json!({
-        "parent_model": "",
-        "format": about.model_format,
-        "family": about.model_family,
-        "families": [about.model_family],
-        "parameter_size": parameter_size(about.parameters),
-        "quantization_level": about.file_type,
-        "context_length": about.context_length,
-    })
+#[derive(Serialize)]
+struct Details<'a> {
+    parent_model: &'static str,
+    format: &'a str,
+    family: &'a str,
+    families: [&'a str; 1],
+    parameter_size: String,
+    quantization_level: &'a str,
+    context_length: u64,
+}
+
+impl<'a> Details<'a> {
+    fn of(entry: &'a Entry) -> Details<'a> {
+        let about = &entry.description;
+        Details {
+            parent_model: "",
+            format: &about.model_format,
+            family: &about.model_family,
+            families: [&about.model_family],
+            parameter_size: parameter_size(about.parameters),
+            quantization_level: &about.file_type,
+            context_length: about.context_length,
+        }
+    }
 }
 
 /// `7.6B`, `596.05M`, `260.03K`, as Ollama writes them.

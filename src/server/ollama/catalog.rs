@@ -3,12 +3,16 @@
 use std::collections::HashSet;
 
 use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use hearth_gateway::backend::Activity;
 use hearth_gateway::dialect::ollama::tagged_name;
 use hearth_hub::Entry;
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::time_of;
+use super::{Details, time_of};
+use crate::error::{Failure, Result};
 use crate::guard::Signed;
 use crate::state::AppState;
 
@@ -18,22 +22,17 @@ const FOREVER_S: i64 = 100 * 365 * 24 * 3600;
 pub(crate) async fn tags(
     State(state): State<AppState>,
     Signed(caller): Signed,
-) -> axum::Json<Value> {
+) -> Result<Response> {
     let served = state.gateway().models(&caller).into_iter();
     let served: HashSet<String> = served.map(|model| model.name).collect();
     let mut entries = state.library().list();
     entries.retain(|entry| served.contains(&entry.name.to_string()));
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.description.created_at));
-    let models: Vec<Value> = entries
-        .iter()
-        .map(|entry| {
-            let mut model = shape(entry);
-            model["modified_at"] = time_of(entry.description.created_at).into();
-            model["capabilities"] = entry.description.capabilities.clone().into();
-            model
-        })
-        .collect();
-    axum::Json(json!({ "models": models }))
+    let models: Vec<Tagged<'_>> = entries.iter().map(Tagged::new).collect();
+    // Printed here, for what is printed borrows from the entries.
+    let body = serde_json::to_vec(&Tags { models })
+        .map_err(|error| Failure::internal(format!("cannot print the models: {error}")))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 pub(crate) async fn running(
@@ -50,7 +49,7 @@ pub(crate) async fn running(
 }
 
 fn running_model(state: &AppState, model: &Activity) -> Option<Value> {
-    let mut shape = shape(&state.library().find(&model.model).ok()?);
+    let mut shape = json!(Shape::new(&state.library().find(&model.model).ok()?));
     let expires_s = match model.expires_in {
         Some(time) => i64::try_from(time.as_secs()).unwrap_or(FOREVER_S),
         None => FOREVER_S,
@@ -62,14 +61,51 @@ fn running_model(state: &AppState, model: &Activity) -> Option<Value> {
     Some(shape)
 }
 
+/// The answer to `/api/tags`. Hundreds of models are asked for again and again: no tree of values is
+/// built for them.
+#[derive(Serialize)]
+struct Tags<'a> {
+    models: Vec<Tagged<'a>>,
+}
+
+#[derive(Serialize)]
+struct Tagged<'a> {
+    #[serde(flatten)]
+    shape: Shape<'a>,
+    modified_at: String,
+    capabilities: &'a [String],
+}
+
 /// What both lists say of a model.
-fn shape(entry: &Entry) -> Value {
-    let name = tagged_name(&entry.name.to_string());
-    json!({
-        "name": name,
-        "model": name,
-        "size": entry.size_bytes,
-        "digest": entry.digest.hex(),
-        "details": super::details(entry),
-    })
+#[derive(Serialize)]
+struct Shape<'a> {
+    name: String,
+    model: String,
+    size: u64,
+    digest: String,
+    details: Details<'a>,
+}
+
+impl<'a> Tagged<'a> {
+    fn new(entry: &'a Entry) -> Tagged<'a> {
+        let about = &entry.description;
+        Tagged {
+            shape: Shape::new(entry),
+            modified_at: time_of(about.created_at),
+            capabilities: &about.capabilities,
+        }
+    }
+}
+
+impl<'a> Shape<'a> {
+    fn new(entry: &'a Entry) -> Shape<'a> {
+        let name = tagged_name(&entry.name.to_string());
+        Shape {
+            model: name.clone(),
+            name,
+            size: entry.size_bytes,
+            digest: entry.digest.hex(),
+            details: Details::of(entry),
+        }
+    }
 }

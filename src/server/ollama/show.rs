@@ -10,7 +10,7 @@ use hearth_hub::modelfile::quoted;
 use serde_json::{Map, Value, json};
 
 use super::library::{Named, read};
-use super::{details, time_of};
+use super::{Details, time_of};
 use crate::body::AnyBytes;
 use crate::error::{Failure, Result};
 use crate::guard::Signed;
@@ -49,7 +49,7 @@ pub(crate) async fn show(
         "modelfile": modelfile(named.model(), &profile),
         "parameters": parameter_lines(&profile.parameters, ""),
         "template": template.unwrap_or_default(),
-        "details": details(&entry),
+        "details": Details::of(&entry),
         "model_info": facts.metadata,
         "tensors": tensors.collect::<Vec<_>>(),
         "capabilities": entry.description.capabilities,
