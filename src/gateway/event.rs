@@ -1,13 +1,16 @@
 //! The one neutral event stream. Every backend produces it, every dialect prints it.
 
+use hearth_store::ChannelId;
 use tokio::sync::mpsc;
 
 use crate::error::Result;
 
-/// What happens to a request, in order: `Started`, then `Text`, `Aside` and `Finished` of each choice
+/// What happens to a request, in order: `Served` if a channel answers, `Started`, then `Text`, `Aside` and `Finished` of each choice
 /// (choices may interleave), then `Done` once. After an `Err` nothing follows.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// This channel answers; at most once, first. What is hosted here says nothing.
+    Served { channel: ChannelId },
     /// The prompt was accepted and queued; its exact length is known.
     Started { prompt_tokens: u32 },
     /// More text of one choice. Whole UTF-8 characters only; may be empty when only
@@ -73,6 +76,8 @@ pub struct Usage {
     pub queue_ms: u64,
     pub first_token_ms: u64,
     pub total_ms: u64,
+    /// Whether the tokens were counted here because the provider did not tell them.
+    pub is_estimated: bool,
     /// Tokens of the prompt that were left out because it did not fit; not in `prompt_tokens`.
     pub dropped_tokens: u32,
     /// Until the model was loaded; almost nothing if it was.

@@ -5,6 +5,7 @@
 //! absent one look the same. It knows no HTTP, no passwords in the clear and no policy.
 
 mod api_tokens;
+mod channels;
 mod chats;
 mod connection;
 mod error;
@@ -26,6 +27,7 @@ mod users;
 mod writer;
 
 pub use api_tokens::{ApiToken, ApiTokenId, ApiTokens, NewApiToken};
+pub use channels::ChannelId;
 pub use chats::{BadCursor, Chat, ChatChange, ChatCursor, ChatId, Chats, NewChat};
 pub use error::{Error, Result};
 pub use groups::{Group, GroupId, Groups};

@@ -50,7 +50,7 @@ impl Merge {
             let (index, event) = poll_fn(|context| self.poll(context)).await;
             let event = event.ok_or_else(broken)??;
             match event {
-                Event::Started { .. } => return Err(broken()),
+                Event::Started { .. } | Event::Served { .. } => return Err(broken()),
                 // Of several conversations none is the one to go on with.
                 Event::Context { .. } => {}
                 Event::Text { choice, text, tokens } => {
@@ -78,7 +78,12 @@ impl Merge {
     async fn start(&mut self) -> Result<u32> {
         let mut prompt_tokens: u32 = 0;
         for stream in self.streams.iter_mut().flatten() {
-            match stream.recv().await.ok_or_else(broken)?? {
+            let mut event = stream.recv().await.ok_or_else(broken)??;
+            if matches!(event, Event::Served { .. }) {
+                // Each request's own books know its channel.
+                event = stream.recv().await.ok_or_else(broken)??;
+            }
+            match event {
                 Event::Started { prompt_tokens: more } => {
                     prompt_tokens = prompt_tokens.saturating_add(more);
                 }
@@ -118,6 +123,7 @@ impl Merge {
         sum.first_token_ms = sum.first_token_ms.max(usage.first_token_ms);
         sum.total_ms = sum.total_ms.max(usage.total_ms);
         sum.dropped_tokens = sum.dropped_tokens.saturating_add(usage.dropped_tokens);
+        sum.is_estimated |= usage.is_estimated;
         sum.load_ns = sum.load_ns.max(usage.load_ns);
         sum.prompt_ns = sum.prompt_ns.max(usage.prompt_ns);
         sum.answer_ns = sum.answer_ns.max(usage.answer_ns);

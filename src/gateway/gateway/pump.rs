@@ -125,7 +125,10 @@ impl Tally {
                 let count = u32::try_from(tokens.len().max(1)).unwrap_or(u32::MAX);
                 self.usage.completion_tokens = self.usage.completion_tokens.saturating_add(count);
             }
-            Event::Finished { .. } | Event::Context { .. } | Event::Done(_) => {}
+            Event::Served { .. }
+            | Event::Finished { .. }
+            | Event::Context { .. }
+            | Event::Done(_) => {}
         }
     }
 }

@@ -125,7 +125,7 @@ impl Answer {
 
     fn take(&self, event: Event, said: &mut Said) -> Option<Frame> {
         match event {
-            Event::Started { .. } | Event::Context { .. } => None,
+            Event::Served { .. } | Event::Started { .. } | Event::Context { .. } => None,
             Event::Text { text, .. } if text.is_empty() => None,
             Event::Text { text, .. } => {
                 said.content.push_str(&text);

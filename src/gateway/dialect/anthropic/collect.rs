@@ -30,7 +30,7 @@ impl Collector {
     /// Takes the next event.
     pub fn push(&mut self, event: Event) {
         match event {
-            Event::Started { .. } | Event::Context { .. } => {}
+            Event::Served { .. } | Event::Started { .. } | Event::Context { .. } => {}
             Event::Text { text, .. } if text.is_empty() => {}
             Event::Text { text, .. } => match self.blocks.last_mut() {
                 Some(Block::Text(said)) => said.push_str(&text),

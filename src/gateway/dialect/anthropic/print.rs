@@ -57,7 +57,7 @@ impl Printer {
                 let delta = json!({ "type": "input_json_delta", "partial_json": text });
                 events.push(self.delta(delta));
             }
-            Event::Context { .. } => {}
+            Event::Served { .. } | Event::Context { .. } => {}
             Event::Finished { reason, .. } => {
                 self.close(&mut events);
                 self.reason = Some(*reason);

@@ -123,7 +123,7 @@ impl Printer {
                 self.reason = Some(reason);
                 piece.calls = self.whole_calls();
             }
-            Event::Done(_) => {}
+            Event::Served { .. } | Event::Done(_) => {}
         }
         piece
     }

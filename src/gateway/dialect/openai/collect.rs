@@ -36,7 +36,7 @@ impl Collector {
     /// Takes the next event.
     pub fn push(&mut self, event: Event) {
         match event {
-            Event::Started { .. } | Event::Context { .. } => {}
+            Event::Served { .. } | Event::Started { .. } | Event::Context { .. } => {}
             Event::Text { choice, text, tokens } => {
                 if let Some(choice) = self.choices.get_mut(usize::from(choice)) {
                     choice.text.push_str(&text);

@@ -37,7 +37,7 @@ impl Printer {
     /// The payloads that this event adds to the stream.
     pub fn payloads(&mut self, event: &Event) -> Vec<String> {
         match event {
-            Event::Started { .. } | Event::Context { .. } => Vec::new(),
+            Event::Served { .. } | Event::Started { .. } | Event::Context { .. } => Vec::new(),
             Event::Text { choice, text, tokens } => {
                 let mut payloads = self.begin(*choice);
                 payloads.push(self.piece(*choice, text, tokens));

@@ -54,7 +54,7 @@ impl Printer {
                 let data = self.of_last(json!({ "delta": text }));
                 events.push(self.numbered("response.function_call_arguments.delta", data));
             }
-            Event::Context { .. } => {}
+            Event::Served { .. } | Event::Context { .. } => {}
             Event::Finished { reason, .. } => {
                 self.close(&mut events);
                 self.reason = Some(reason);
