@@ -10,6 +10,7 @@ mod catalogue_fit;
 pub mod cli;
 mod cli_launch;
 mod cli_models;
+mod cli_people;
 pub mod client;
 pub mod config;
 mod create_command;
@@ -29,6 +30,7 @@ mod local_workbench;
 pub mod lock;
 mod logs;
 pub mod model_commands;
+pub mod people_commands;
 mod run_answer;
 mod run_command;
 mod run_session;
@@ -62,6 +64,18 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<()> {
         }
         Command::Tokens(command) => {
             accounts_commands::tokens(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Groups(command) => {
+            people_commands::groups(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Invites(command) => {
+            people_commands::invites(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Audit(command) => {
+            people_commands::audit(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Import(command) => {
+            people_commands::import(&Client::connect(&cli.target, &config).await?, command).await
         }
         Command::Bench(command) => bench_command::bench(&cli.target, &config, command).await,
         Command::Launch(command) => {

@@ -23,6 +23,7 @@ mod openai;
 mod openapi;
 mod ops;
 mod responses;
+mod revocable;
 mod routes;
 mod running;
 mod sse;

@@ -4,7 +4,9 @@ mod anthropic_stories;
 mod catalogue_stories;
 mod chat_stories;
 mod doors;
+mod matrix;
 mod ollama_stories;
+mod people_stories;
 mod scripted;
 mod wire;
 

@@ -5,15 +5,21 @@
 //! absent one look the same. It knows no HTTP, no passwords in the clear and no policy.
 
 mod api_tokens;
+mod audit;
 mod channels;
 mod chats;
 mod connection;
 mod error;
+mod factors;
 mod groups;
+mod identities;
+mod invites;
 mod ledger;
+mod limits;
 mod messages;
 mod migrations;
 mod money;
+mod new_api;
 mod page;
 mod prices;
 mod readers;
@@ -22,27 +28,38 @@ mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
+mod text_list;
 mod usage;
 mod users;
 mod writer;
 
-pub use api_tokens::{ApiToken, ApiTokenId, ApiTokens, NewApiToken};
+pub use api_tokens::{
+    ApiToken, ApiTokenChange, ApiTokenId, ApiTokens, FoundToken, NewApiToken, Rotation,
+};
+pub use audit::{Act, Audit, AuditFilter, AuditHash, AuditReport, AuditRow};
 pub use channels::ChannelId;
 pub use chats::{BadCursor, Chat, ChatChange, ChatCursor, ChatId, Chats, NewChat};
 pub use error::{Error, Result};
-pub use groups::{Group, GroupId, Groups};
+pub use factors::{Factor, Factors, Passkey, PasskeyRow};
+pub use groups::{Group, GroupChange, GroupId, Groups};
+pub use identities::{Identities, Identity};
+pub use invites::{Invite, InviteId, Invites, NewInvite};
 pub use ledger::{
     Amounts, Budget, Calendar, Grant, Holder, Ledger, LedgerReport, NewBudget, Period, Reservation,
     Settled, Shortage, Span, Unit, Wallet,
 };
+pub use limits::Limits;
 pub use messages::{
     Message, MessageEnd, MessageError, MessageId, MessageRole, MessageStatus, MessageUsage,
     Messages, NewMessage, TurnStart,
 };
 pub use money::MicroDollars;
+pub use new_api::{
+    Brought, BroughtCounts, BroughtToken, BroughtUser, NewApi, OldData, OldToken, OldUsage, OldUser,
+};
 pub use page::MAX_PAGE;
 pub use prices::{Price, Prices};
-pub use sessions::{NewSession, Session, SessionHash, Sessions};
+pub use sessions::{NewSession, Session, SessionHash, SessionOrigin, SessionRow, Sessions};
 pub use settings::Settings;
 pub use store::Store;
 pub use usage::{Outcome, UsageFilter, UsageRow, UsageTable, UsageTotals};
