@@ -95,13 +95,28 @@ pub(crate) async fn import(client: &Client, path: &Path, name: &str) -> Result<(
             "imported" => {
                 bar.finish_and_clear();
                 let row = model_row(&data["model"]);
-                return terminal::line(&format!("imported {name}: {}", row[1..5].join(", ")));
+                terminal::line(&format!("imported {name}: {}", row[1..5].join(", ")))?;
+                return note_template(client, name).await;
             }
             "failed" => bail!("{}", text(&data["error"], "message")),
             _ => {}
         }
     }
     bail!("the server ended the import without saying why; see its log")
+}
+
+/// Says so if nothing tells how a chat is put into words for a model that writes.
+async fn note_template(client: &Client, name: &str) -> Result<()> {
+    let about = client.call(Method::POST, "/api/show", Some(json!({ "model": name }))).await?;
+    let capabilities = about["capabilities"].as_array();
+    let writes = capabilities.is_some_and(|all| all.iter().any(|one| one == "completion"));
+    if writes && text(&about, "template").is_empty() {
+        terminal::note(&format!(
+            "{name} has no chat template, and its vocabulary tells none: chats are written as \
+             lines of `role: text`; hearth models create with TEMPLATE gives it one"
+        ))?;
+    }
+    Ok(())
 }
 
 /// Brings a model of elsewhere in, with a bar for each file.

@@ -27,4 +27,4 @@ pub use model_file::{
     TokenizerSource, Weights,
 };
 pub use tensor::TensorKind;
-pub use vocabulary::ChatFamily;
+pub use vocabulary::{ChatFamily, GAP_MARKS, fills_gaps};

@@ -1,11 +1,12 @@
 //! What a vocabulary gives away where nobody has written it down: how a chat is put into words for
-//! the model.
+//! the model, and whether it fills gaps in a text.
 //!
 //! A model without a chat template is one of two: trained to continue texts alone, or trained to
 //! chat and stripped of its template, as files from before 2024 are. It counts as the second only
 //! if its vocabulary has a family's marks *and* it ends its turns as that family does or is named
 //! so.
 
+use serde::Deserialize;
 use serde_json::Value as Json;
 
 use crate::gguf::Metadata;
@@ -111,6 +112,73 @@ const LLAMA2: &str = r"{% set ns = namespace(lead='') %}{% for message in messag
 const DEEPSEEK: &str = r"{{ bos_token }}{% for message in messages %}{% if message.role == 'system' %}{{ message.content }}{% elif message.role == 'assistant' %}{{ '<｜Assistant｜>' ~ message.content ~ eos_token }}{% else %}{{ '<｜User｜>' ~ message.content }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<｜Assistant｜>' }}{% endif %}";
 const VICUNA: &str = r"{{ bos_token }}{% for message in messages %}{% if message.role == 'system' %}{{ message.content ~ '\n\n' }}{% elif message.role == 'assistant' %}{{ 'ASSISTANT: ' ~ message.content ~ eos_token ~ '\n' }}{% else %}{{ 'USER: ' ~ message.content ~ '\n' }}{% endif %}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}";
 
+/// The control tokens that stand before the text in front of a gap, before the one behind it, and
+/// where the gap's text begins, in the families that do not name them in their metadata.
+pub const GAP_MARKS: [[&str; 3]; 6] = [
+    // qwen 2.5 and 3, codegemma
+    ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"],
+    // starcoder
+    ["<fim_prefix>", "<fim_suffix>", "<fim_middle>"],
+    // granite
+    ["<fim-prefix>", "<fim-suffix>", "<fim-middle>"],
+    // deepseek: begin, hole, end
+    ["<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"],
+    // codellama
+    ["▁<PRE>", "▁<SUF>", "▁<MID>"],
+    // glm
+    ["<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>"],
+];
+
+/// Names under which GGUF files have the three, newer and older.
+const GAP_KEYS: [[&str; 2]; 3] =
+    [["fim_pre", "prefix"], ["fim_suf", "suffix"], ["fim_mid", "middle"]];
+/// `LLAMA_TOKEN_TYPE_CONTROL`
+const CONTROL: i32 = 3;
+
+/// What is read of a `tokenizer.json` here.
+#[derive(Deserialize)]
+struct AddedTokens {
+    #[serde(default)]
+    added_tokens: Vec<AddedToken>,
+}
+
+#[derive(Deserialize)]
+struct AddedToken {
+    content: String,
+    #[serde(default)]
+    special: bool,
+}
+
+/// Whether the vocabulary has what a text with a gap is written with.
+pub fn fills_gaps(source: &TokenizerSource) -> bool {
+    let has_all = |has: &dyn Fn(&str) -> bool| {
+        GAP_MARKS.iter().any(|marks| marks.iter().all(|mark| has(mark)))
+    };
+    match source {
+        TokenizerSource::Gguf(metadata) => {
+            let named =
+                |name: &&str| metadata.get(&format!("tokenizer.ggml.{name}_token_id")).is_some();
+            let tokens =
+                metadata.strings("tokenizer.ggml.tokens").ok().flatten().unwrap_or_default();
+            let kinds =
+                metadata.i32s("tokenizer.ggml.token_type").ok().flatten().unwrap_or_default();
+            let marks: Vec<&str> = (tokens.iter().zip(kinds))
+                .filter(|(_, kind)| *kind == CONTROL)
+                .map(|(token, _)| token.as_str())
+                .collect();
+            GAP_KEYS.iter().all(|names| names.iter().any(|name| named(&name)))
+                || has_all(&|mark| marks.contains(&mark))
+        }
+        TokenizerSource::HuggingFace(texts) => {
+            let Ok(AddedTokens { added_tokens }) = serde_json::from_str(&texts.tokenizer) else {
+                return false;
+            };
+            let is_mark = |mark: &str, token: &AddedToken| token.special && token.content == mark;
+            has_all(&|mark| added_tokens.iter().any(|token| is_mark(mark, token)))
+        }
+    }
+}
+
 impl ChatFamily {
     /// The family of a model that has no template of its own; `None` where nothing points at one.
     pub fn of(source: &TokenizerSource) -> Option<ChatFamily> {
@@ -180,6 +248,26 @@ mod tests {
         );
         assert_eq!(named(&old, "</s>", "llama-2-7b-chat"), Some("llama2-chat"));
         assert_eq!(named(&old, "</s>", "tinyllama-1.1b-chat"), Some("zephyr"));
+    }
+
+    #[test]
+    fn marks_of_a_gap_count_where_they_are_control_tokens() {
+        let folder = |special: bool| {
+            let added: Vec<Json> = GAP_MARKS[0]
+                .iter()
+                .map(|mark| serde_json::json!({ "id": 1, "content": mark, "special": special }))
+                .collect();
+            let tokenizer = serde_json::json!({ "added_tokens": added, "model": {} }).to_string();
+            TokenizerSource::HuggingFace(HuggingFaceTexts { tokenizer, ..Default::default() })
+        };
+        assert!(fills_gaps(&folder(true)) && !fills_gaps(&folder(false)));
+        let mut metadata = Metadata::default();
+        for name in ["fim_pre", "suffix", "fim_mid"] {
+            assert!(!fills_gaps(&TokenizerSource::Gguf(metadata.clone())));
+            let key = format!("tokenizer.ggml.{name}_token_id");
+            metadata.insert(key, crate::gguf::Value::Unsigned(1)).unwrap();
+        }
+        assert!(fills_gaps(&TokenizerSource::Gguf(metadata)));
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::io::{Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use hearth_formats::{ChatFamily, FLAT_POOLING_FILE, ModelFile, TokenizerSource, Weights};
+use hearth_formats::{
+    ChatFamily, FLAT_POOLING_FILE, ModelFile, TokenizerSource, Weights, fills_gaps,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
@@ -238,18 +240,12 @@ fn capabilities(model: &ModelFile, template: Option<&str>) -> Vec<String> {
         return vec!["embedding".to_owned()];
     }
     let template = template.unwrap_or_default();
-    let fills = match &model.tokenizer {
-        TokenizerSource::Gguf(metadata) => ["fim_mid", "middle"]
-            .iter()
-            .any(|name| metadata.get(&format!("tokenizer.ggml.{name}_token_id")).is_some()),
-        TokenizerSource::HuggingFace(_) => false,
-    };
     let thinks = ["</think>", "[/THINK]", "</seed:think>", "<|END_THINKING|>"];
     let all = [
         ("completion", true),
         ("tools", template.contains("tools")),
         ("thinking", thinks.iter().any(|mark| template.contains(mark))),
-        ("insert", fills),
+        ("insert", fills_gaps(&model.tokenizer)),
     ];
     all.into_iter().filter(|(_, can)| *can).map(|(name, _)| name.to_owned()).collect()
 }
