@@ -122,6 +122,7 @@ async fn request(store: &Store, client: u64, number: usize) -> Result<(), Failur
         cost: dollars(COST)?,
         outcome: Outcome::Complete,
         created_at: 1_800_000_000,
+        ..UsageRow::default()
     };
     store.ledger().settle(row).await?;
     Ok(())
