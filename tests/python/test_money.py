@@ -10,6 +10,7 @@ import urllib.request
 import openai
 import pytest
 
+import conftest
 from conftest import BINARY, ROOT_TOKEN, Server, hearth
 
 MODEL = "hearth-guide"
@@ -130,3 +131,41 @@ def test_a_second_server_on_one_directory_refuses_to_start(shop):
 def dollars(micros):
     part = f"{micros % 1_000_000:06d}".rstrip("0")
     return f"${micros // 1_000_000}.{part:0<2}"
+
+
+def test_a_full_disk_takes_no_money_says_so_and_lets_free_chats_and_reading_go_on(
+        tmp_path, monkeypatch):
+    server = Server(tmp_path, INITIAL_ROOT_TOKEN=ROOT_TOKEN)
+    hearth(tmp_path, "models", "cp", MODEL, "gift")
+    hearth(tmp_path, "prices", "set", MODEL, "--output", "10")
+    hearth(tmp_path, "users", "add", "ann", "--role", "user", "--password-stdin",
+           input="correct horse battery\n")
+    token = hearth(tmp_path, "tokens", "create", "--user", "ann", "--quota", "100")
+    assert server.stop() == 0
+    # No file may grow beyond a megabyte: writing fails, and goes on failing.
+    wrapper = tmp_path.parent / f"{tmp_path.name}-wrapper"
+    wrapper.write_text(f"#!/bin/bash\ntrap '' XFSZ\nulimit -f 1024\nexec {BINARY} \"$@\"\n")
+    wrapper.chmod(0o755)
+    monkeypatch.setattr(conftest, "BINARY", str(wrapper))
+    server = Server(tmp_path, INITIAL_ROOT_TOKEN=ROOT_TOKEN)
+    client = server.client(token)
+    ask = lambda model: client.chat.completions.create(
+        model=model, messages=QUESTION, max_tokens=1)
+    paid = 0
+    with pytest.raises(openai.InternalServerError) as refused:
+        for _ in range(2000):
+            ask(MODEL)
+            paid += 1
+    assert refused.value.status_code == 503
+    assert paid > 0
+    assert "disk" in refused.value.message or "database" in refused.value.message
+    assert refused.value.response.headers["retry-after"]
+    assert ask("gift").choices[0].message.content
+    sums = json.loads(fetch(server, "/hearth/usage/summary?since=0", ROOT_TOKEN))
+    assert sums["spans"][0]["sums"][0]["requests"] <= paid
+    server.stop()
+    monkeypatch.undo()
+    assert "everything is as it should be" in hearth(tmp_path, "doctor")
+    listed = [row.split() for row in hearth(tmp_path, "quota", "list").splitlines()]
+    row = next(row for row in listed if row[0].startswith("token:"))
+    assert row[2] == "$0.00", "nothing stays held"

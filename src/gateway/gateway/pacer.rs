@@ -96,8 +96,8 @@ impl Drop for Pace {
     fn drop(&mut self) {
         let used = self.used_tokens.load(Ordering::Relaxed);
         let now_ms = self.pacer.now_ms();
-        let mut paces = self.pacer.lock();
-        paces.end(&self.terms.rules, &self.scopes, self.counted_tokens, used, now_ms);
+        let more = i64::from(used) - i64::from(self.counted_tokens);
+        self.pacer.lock().end(&self.terms.rules, &self.scopes, more, now_ms);
     }
 }
 

@@ -172,22 +172,14 @@ impl Paces {
         Ok(counted)
     }
 
-    /// Ends a call: what it used beyond what was counted at its begin is taken, what it did not use
+    /// Ends a call that used so many more tokens than were counted at its begin; what it did not use
     /// comes back.
-    pub fn end(
-        &mut self,
-        rules: &Rules,
-        scopes: &[Scope],
-        counted_tokens: u32,
-        used_tokens: u32,
-        now_ms: u64,
-    ) {
+    pub fn end(&mut self, rules: &Rules, scopes: &[Scope], more_tokens: i64, now_ms: u64) {
         for scope in scopes {
             let Some(used) = self.used.get_mut(scope) else { continue };
             used.concurrent = used.concurrent.saturating_sub(1);
             let limit = rules.limit(scope).and_then(|limit| limit.tokens_per_minute);
-            let more = i64::from(used_tokens) - i64::from(counted_tokens);
-            used.tokens.take(limit, more, now_ms);
+            used.tokens.take(limit, more_tokens, now_ms);
         }
     }
 

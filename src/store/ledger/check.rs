@@ -24,7 +24,7 @@ pub struct LedgerReport {
 /// Wallets whose four sums do not agree with each other, with their entries or with the holds.
 const WALLETS: &str = "
     WITH entries AS (
-        SELECT kind, holder_id, count(*) AS count, max(sequence) AS last,
+        SELECT kind, holder_id, count(DISTINCT sequence) AS count, max(sequence) AS last,
             sum(iif(entry IN ('grant', 'credit'), amount_micros, 0))
                 - sum(iif(entry = 'revoke', amount_micros, 0)) AS granted,
             sum(iif(entry IN ('charge', 'credit'), amount_micros, 0)) AS used

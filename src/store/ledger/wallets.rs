@@ -266,7 +266,7 @@ fn insert_entry(
     };
     let end = reference.floor_char_boundary(MAX_REFERENCE_BYTES);
     connection
-        .prepare_cached("INSERT INTO ledger_entries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+        .prepare_cached("INSERT INTO ledger_entries VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
         .execute(params![
             wallet.holder.kind(),
             wallet.holder.id(),

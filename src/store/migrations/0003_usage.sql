@@ -82,3 +82,25 @@ CREATE TABLE rate_limits (
     concurrent          INTEGER CHECK (concurrent > 0),
     PRIMARY KEY (kind, holder)
 ) STRICT, WITHOUT ROWID;
+
+-- Entries in the order in which they were made: all of them are written at one place, not at one
+-- for each wallet, which is most of what a busy ledger writes. Charges are found by their request.
+CREATE TABLE entries_in_order (
+    id               INTEGER PRIMARY KEY,
+    kind             TEXT    NOT NULL,
+    holder_id        INTEGER NOT NULL,
+    sequence         INTEGER NOT NULL,
+    entry            TEXT    NOT NULL CHECK (entry IN ('grant', 'revoke', 'charge', 'credit')),
+    amount_micros    INTEGER NOT NULL CHECK (amount_micros >= 0),
+    remaining_micros INTEGER NOT NULL CHECK (remaining_micros >= 0),
+    reference        TEXT    NOT NULL,
+    created_at       INTEGER NOT NULL
+) STRICT;
+INSERT INTO entries_in_order
+    SELECT NULL, kind, holder_id, sequence, entry, amount_micros, remaining_micros, reference,
+        created_at
+    FROM ledger_entries ORDER BY created_at, kind, holder_id, sequence;
+DROP TABLE ledger_entries;
+ALTER TABLE entries_in_order RENAME TO ledger_entries;
+CREATE INDEX ledger_entries_by_hand ON ledger_entries (kind, holder_id, sequence)
+    WHERE entry IN ('grant', 'revoke');

@@ -42,10 +42,10 @@ fn tokens_are_counted_by_what_was_used_in_the_end() {
     let mut paces = Paces::default();
     let scopes = paces.begin(&rules, vec![ann()], 500, 0).unwrap();
     assert_eq!(paces.begin(&rules, vec![ann()], 101, 0).unwrap_err().wait_ms, 100);
-    paces.end(&rules, &scopes, 500, 100, 0);
+    paces.end(&rules, &scopes, -400, 0);
     let scopes = paces.begin(&rules, vec![ann()], 500, 0).unwrap();
     // More than was known: the debt is paid before the next.
-    paces.end(&rules, &scopes, 500, 1_100, 0);
+    paces.end(&rules, &scopes, 600, 0);
     let refused = paces.begin(&rules, vec![ann()], 1, 0).unwrap_err();
     assert_eq!((refused.measure, refused.used, refused.wanted), (Measure::Tokens, 600, 1));
     assert_eq!(refused.wait_ms, 60_100);
@@ -71,7 +71,7 @@ fn so_many_run_at_once_and_an_end_makes_room() {
     paces.begin(&rules, vec![ann()], 0, 0).unwrap();
     let refused = paces.begin(&rules, vec![ann()], 0, 99_999).unwrap_err();
     assert_eq!(refused.measure, Measure::Concurrent);
-    paces.end(&rules, &first, 0, 0, 99_999);
+    paces.end(&rules, &first, 0, 99_999);
     paces.begin(&rules, vec![ann()], 0, 99_999).unwrap();
 }
 
@@ -117,7 +117,7 @@ fn memory_is_bounded_however_many_come() {
     let mut paces = Paces::default();
     for id in 0..200_000 {
         let scopes = paces.begin(&rules, vec![Scope::Token(ApiTokenId(id))], 0, 0).unwrap();
-        paces.end(&rules, &scopes, 0, 0, 0);
+        paces.end(&rules, &scopes, 0, 0);
         assert!(paces.holders() <= MAX_HOLDERS);
     }
 }
