@@ -11,7 +11,7 @@ import openai
 import pytest
 
 import conftest
-from conftest import BINARY, ROOT_TOKEN, Server, hearth
+from conftest import BINARY, MODELS, ROOT_TOKEN, Server, hearth
 
 MODEL = "hearth-guide"
 QUESTION = [{"role": "user", "content": "Hello"}]
@@ -136,7 +136,7 @@ def dollars(micros):
 def test_a_full_disk_takes_no_money_says_so_and_lets_free_chats_and_reading_go_on(
         tmp_path, monkeypatch):
     server = Server(tmp_path, INITIAL_ROOT_TOKEN=ROOT_TOKEN)
-    hearth(tmp_path, "models", "cp", MODEL, "gift")
+    hearth(tmp_path, "models", "import", str(MODELS / "stories260K-f32.gguf"), "--name", "gift")
     hearth(tmp_path, "prices", "set", MODEL, "--output", "10")
     hearth(tmp_path, "users", "add", "ann", "--role", "user", "--password-stdin",
            input="correct horse battery\n")
