@@ -37,15 +37,6 @@ pub struct Bounds {
     /// Models that its people may use; `prefix*` allows several, `*` all.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub models: Vec<String>,
-    /// Requests that may begin in a minute, of all its people together.
-    #[arg(long, value_name = "N")]
-    pub requests_per_minute: Option<u32>,
-    /// Tokens in a minute.
-    #[arg(long, value_name = "N")]
-    pub tokens_per_minute: Option<u32>,
-    /// Requests at the same time.
-    #[arg(long, value_name = "N")]
-    pub max_running: Option<u32>,
 }
 
 /// Commands about invites.

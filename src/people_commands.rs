@@ -21,7 +21,7 @@ pub async fn groups(client: &Client, command: Groups) -> Result<()> {
         Groups::List => {
             let answer = client.call(Method::GET, "/hearth/groups", None).await?;
             let rows: Vec<_> = rows(&answer, "groups").iter().map(group_row).collect();
-            terminal::table(&["NAME", "MODELS", "REQUESTS/MIN", "TOKENS/MIN", "RUNNING"], &rows)
+            terminal::table(&["NAME", "MODELS"], &rows)
         }
         Groups::Set { name, bounds } => {
             let path = group_path(client, &name).await?;
@@ -52,14 +52,6 @@ fn wishes(bounds: &Bounds) -> Value {
         let is_all = bounds.models == ["*"];
         body["models"] = if is_all { Value::Null } else { json!(bounds.models) };
     }
-    let limits = json!({
-        "requests_per_minute": bounds.requests_per_minute,
-        "tokens_per_minute": bounds.tokens_per_minute,
-        "max_running": bounds.max_running,
-    });
-    if limits.as_object().is_some_and(|limits| limits.values().any(|limit| !limit.is_null())) {
-        body["limits"] = limits;
-    }
     body
 }
 
@@ -77,14 +69,7 @@ fn group_row(group: &Value) -> Vec<String> {
         Some(models) => models.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
         None => "all".to_owned(),
     };
-    let limit = |key: &str| group[key].as_u64().map_or("-".to_owned(), |limit| limit.to_string());
-    vec![
-        text(group, "name"),
-        models,
-        limit("requests_per_minute"),
-        limit("tokens_per_minute"),
-        limit("max_running"),
-    ]
+    vec![text(group, "name"), models]
 }
 
 /// Runs one `hearth invites` command.

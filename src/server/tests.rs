@@ -5,6 +5,7 @@ mod catalogue_stories;
 mod chat_stories;
 mod doors;
 mod matrix;
+mod money_stories;
 mod ollama_stories;
 mod people_stories;
 mod scripted;

@@ -5,7 +5,6 @@ use rusqlite::{Connection, Row, named_params};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::limits::{self, Limits};
 use crate::page;
 use crate::store::Store;
 use crate::text_list::{TextList, to_json};
@@ -47,9 +46,6 @@ pub struct ApiToken {
     pub groups: Option<Vec<String>>,
     /// A disabled token does not work.
     pub disabled: bool,
-    /// How much it may ask for.
-    #[serde(flatten)]
-    pub limits: Limits,
     /// Until when the secret before the last rotation works too, in Unix seconds.
     pub old_expires_at: Option<i64>,
 }
@@ -69,8 +65,6 @@ pub struct ApiTokenChange {
     pub allow_ips: Option<Option<Vec<String>>>,
     /// As [`ApiToken::groups`].
     pub groups: Option<Option<Vec<String>>>,
-    /// New limits, all of them.
-    pub limits: Option<Limits>,
 }
 
 /// A new secret for an API token.
@@ -338,10 +332,7 @@ pub(crate) fn apply(
                  expires_at = iif(:set_expires, :expires, expires_at),
                  models = iif(:set_models, :models, models),
                  allow_ips = iif(:set_ips, :ips, allow_ips),
-                 groups = iif(:set_groups, :groups, groups),
-                 requests_per_minute = iif(:set_limits, :requests, requests_per_minute),
-                 tokens_per_minute = iif(:set_limits, :tokens, tokens_per_minute),
-                 max_running = iif(:set_limits, :running, max_running)
+                 groups = iif(:set_groups, :groups, groups)
              WHERE id = :id AND (:owner IS NULL OR user_id = :owner)",
         )?
         .execute(named_params! {
@@ -357,10 +348,6 @@ pub(crate) fn apply(
             ":ips": list(&change.allow_ips),
             ":set_groups": change.groups.is_some(),
             ":groups": list(&change.groups),
-            ":set_limits": change.limits.is_some(),
-            ":requests": change.limits.and_then(|limits| limits.requests_per_minute),
-            ":tokens": change.limits.and_then(|limits| limits.tokens_per_minute),
-            ":running": change.limits.and_then(|limits| limits.max_running),
         })?;
     if changed == 0 {
         return Err(Error::NotFound);
@@ -398,7 +385,6 @@ fn read_token(row: &Row<'_>) -> rusqlite::Result<ApiToken> {
         allow_ips: row.get::<_, Option<TextList>>("allow_ips")?.map(|list| list.0),
         groups: row.get::<_, Option<TextList>>("groups")?.map(|list| list.0),
         disabled: row.get("disabled")?,
-        limits: limits::read(row)?,
         old_expires_at: row.get("old_expires_at")?,
     })
 }

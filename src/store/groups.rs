@@ -5,7 +5,6 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::limits::{self, Limits};
 use crate::store::Store;
 use crate::text_list::{TextList, to_json};
 use crate::users::UserId;
@@ -27,9 +26,6 @@ pub struct Group {
     pub name: String,
     /// Names, or starts of names with `*`, of the models that its people may use; `None` is all.
     pub models: Option<Vec<String>>,
-    /// How much its people together may ask for.
-    #[serde(flatten)]
-    pub limits: Limits,
     /// Unix seconds.
     pub created_at: i64,
 }
@@ -41,8 +37,6 @@ pub struct GroupChange {
     pub name: Option<String>,
     /// Other models, or `Some(None)` for all.
     pub models: Option<Option<Vec<String>>>,
-    /// New limits, all of them.
-    pub limits: Option<Limits>,
 }
 
 /// Questions about groups.
@@ -184,20 +178,13 @@ fn apply(connection: &Connection, id: GroupId, change: &GroupChange) -> Result<G
         ":name_key": change.name.as_ref().map(|name| name.to_lowercase()),
         ":set_models": change.models.is_some(),
         ":models": models,
-        ":set_limits": change.limits.is_some(),
-        ":requests": change.limits.and_then(|limits| limits.requests_per_minute),
-        ":tokens": change.limits.and_then(|limits| limits.tokens_per_minute),
-        ":running": change.limits.and_then(|limits| limits.max_running),
     };
     let changed = connection
         .prepare_cached(
             "UPDATE groups SET
                  name = coalesce(:name, name),
                  name_key = coalesce(:name_key, name_key),
-                 models = iif(:set_models, :models, models),
-                 requests_per_minute = iif(:set_limits, :requests, requests_per_minute),
-                 tokens_per_minute = iif(:set_limits, :tokens, tokens_per_minute),
-                 max_running = iif(:set_limits, :running, max_running)
+                 models = iif(:set_models, :models, models)
              WHERE id = :id RETURNING *",
         )?
         .query_row(values, read_group)
@@ -218,7 +205,6 @@ fn read_group(row: &Row<'_>) -> rusqlite::Result<Group> {
         id: row.get("id")?,
         name: row.get("name")?,
         models: row.get::<_, Option<TextList>>("models")?.map(|list| list.0),
-        limits: limits::read(row)?,
         created_at: row.get("created_at")?,
     })
 }

@@ -12,16 +12,17 @@ mod connection;
 mod error;
 mod factors;
 mod groups;
+mod health;
 mod identities;
 mod invites;
 mod ledger;
-mod limits;
 mod messages;
 mod migrations;
 mod money;
 mod new_api;
 mod page;
 mod prices;
+mod rate_limits;
 mod readers;
 mod sessions;
 mod settings;
@@ -42,13 +43,13 @@ pub use chats::{BadCursor, Chat, ChatChange, ChatCursor, ChatId, Chats, NewChat}
 pub use error::{Error, Result};
 pub use factors::{Factor, Factors, Passkey, PasskeyRow};
 pub use groups::{Group, GroupChange, GroupId, Groups};
+pub use health::StoreReport;
 pub use identities::{Identities, Identity};
 pub use invites::{Invite, InviteId, Invites, NewInvite};
 pub use ledger::{
     Amounts, Budget, Calendar, Grant, Holder, Ledger, LedgerReport, NewBudget, Period, Reservation,
     Settled, Shortage, Span, Unit, Wallet,
 };
-pub use limits::Limits;
 pub use messages::{
     Message, MessageEnd, MessageError, MessageId, MessageRole, MessageStatus, MessageUsage,
     Messages, NewMessage, TurnStart,
@@ -58,9 +59,13 @@ pub use new_api::{
     Brought, BroughtCounts, BroughtToken, BroughtUser, NewApi, OldData, OldToken, OldUsage, OldUser,
 };
 pub use page::MAX_PAGE;
-pub use prices::{Price, Prices};
+pub use prices::{Price, PriceRow, Prices};
+pub use rate_limits::{LimitKind, RateLimit, RateLimitRow, RateLimits};
 pub use sessions::{NewSession, Session, SessionHash, SessionOrigin, SessionRow, Sessions};
 pub use settings::Settings;
 pub use store::Store;
-pub use usage::{Outcome, UsageFilter, UsageRow, UsageTable, UsageTotals};
+pub use usage::{
+    Dimension, ListedUsage, Outcome, Summary, UsageCursor, UsageFilter, UsageRow, UsageSum,
+    UsageTable, UsageTotals,
+};
 pub use users::{Credentials, NewUser, Theme, User, UserChange, UserId, UserRole, Users};

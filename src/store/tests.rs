@@ -8,6 +8,7 @@ mod ledger;
 mod ledger_crash;
 mod ledger_play;
 mod people;
+mod usage;
 mod writing;
 
 use crate::{NewUser, Store, User, UserRole};

@@ -5,7 +5,6 @@ mod types;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use crate::error::{Error, Result};
-use crate::limits;
 use crate::page;
 use crate::sessions::SessionHash;
 use crate::store::Store;
@@ -240,10 +239,7 @@ pub(crate) fn apply(connection: &Connection, id: UserId, change: &UserChange) ->
                  language = iif(:set_language, :language, language),
                  default_model = iif(:set_model, :model, default_model),
                  email = iif(:set_email, :email, email),
-                 group_id = iif(:set_group, :group, group_id),
-                 requests_per_minute = iif(:set_limits, :requests, requests_per_minute),
-                 tokens_per_minute = iif(:set_limits, :tokens, tokens_per_minute),
-                 max_running = iif(:set_limits, :running, max_running)
+                 group_id = iif(:set_group, :group, group_id)
              WHERE id = :id",
         )?
         .execute(named_params! {
@@ -262,10 +258,6 @@ pub(crate) fn apply(connection: &Connection, id: UserId, change: &UserChange) ->
             ":email": change.email.as_ref().and_then(Option::as_ref),
             ":set_group": change.group_id.is_some(),
             ":group": change.group_id.flatten(),
-            ":set_limits": change.limits.is_some(),
-            ":requests": change.limits.and_then(|limits| limits.requests_per_minute),
-            ":tokens": change.limits.and_then(|limits| limits.tokens_per_minute),
-            ":running": change.limits.and_then(|limits| limits.max_running),
         })
         .map_err(|error| match Error::from(error) {
             error if error.is_unique_violation() => Error::NameTaken,
@@ -324,7 +316,6 @@ fn read_user(row: &Row<'_>) -> rusqlite::Result<User> {
         group_id: row.get("group_id")?,
         group: row.get("group_name")?,
         group_models: row.get::<_, Option<TextList>>("group_models")?.map(|list| list.0),
-        limits: limits::read(row)?,
         created_at: row.get("created_at")?,
     })
 }

@@ -2,11 +2,10 @@
 
 use std::net::IpAddr;
 
-use hearth_store::{ApiToken, ApiTokenChange, ApiTokenId, Limits, NewApiToken, Rotation, User};
+use hearth_store::{ApiToken, ApiTokenChange, ApiTokenId, NewApiToken, Rotation, User};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use super::groups::check_limits;
 use super::secrets::{self, Secret, TOKEN_START};
 use super::{Accounts, names};
 use crate::caller::Caller;
@@ -36,8 +35,6 @@ pub struct NewToken {
     pub allow_ips: Option<Vec<String>>,
     /// Names of groups: it works only while its owner is in one of them; `None` is always.
     pub groups: Option<Vec<String>>,
-    /// How much it may ask for.
-    pub limits: Limits,
 }
 
 /// What is changed of an API token; `None` leaves it, `Some(None)` takes a bound away.
@@ -55,8 +52,6 @@ pub struct TokenChange {
     pub allow_ips: Option<Option<Vec<String>>>,
     /// As [`NewToken::groups`].
     pub groups: Option<Option<Vec<String>>>,
-    /// All three limits.
-    pub limits: Option<Limits>,
 }
 
 impl Accounts {
@@ -69,11 +64,7 @@ impl Accounts {
             return Err(Error::invalid("expires_at", "'expires_at' must be in the future."));
         }
         let more = self
-            .parse_change(TokenChange {
-                groups: Some(new.groups),
-                limits: Some(new.limits),
-                ..TokenChange::default()
-            })
+            .parse_change(TokenChange { groups: Some(new.groups), ..TokenChange::default() })
             .await?;
         let secret = secrets::new_token();
         let row = NewApiToken {
@@ -89,7 +80,6 @@ impl Accounts {
         let detail = json!({
             "prefix": row.prefix, "expires_at": row.expires_at, "models": row.models,
             "allow_ips": row.allow_ips, "groups": more.groups.clone().flatten(),
-            "limits": more.limits,
         });
         let target = format!("token {} of {}", row.name, owner.name);
         let store = self.acting(caller, "tokens.create", target, detail);
@@ -193,9 +183,6 @@ impl Accounts {
     }
 
     async fn parse_change(&self, change: TokenChange) -> Result<ApiTokenChange> {
-        if let Some(limits) = &change.limits {
-            check_limits(limits)?;
-        }
         if let Some(Some(groups)) = &change.groups {
             if groups.len() > MAX_ENTRIES {
                 return Err(Error::invalid("groups", "'groups' may have at most 100 entries."));
@@ -214,7 +201,6 @@ impl Accounts {
                 .map(|list| list.map(parse_networks).transpose())
                 .transpose()?,
             groups: change.groups,
-            limits: change.limits,
         })
     }
 }
@@ -235,7 +221,6 @@ fn changed(id: ApiTokenId, change: &ApiTokenChange) -> Value {
         ("models", change.models.as_ref().map(|list| json!(list))),
         ("allow_ips", change.allow_ips.as_ref().map(|list| json!(list))),
         ("groups", change.groups.as_ref().map(|list| json!(list))),
-        ("limits", change.limits.map(|limits| json!(limits))),
     ];
     for (name, value) in fields {
         if let Some(value) = value {

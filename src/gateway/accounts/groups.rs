@@ -1,6 +1,6 @@
-//! Groups of people: which models they may use and how much they may ask for.
+//! Groups of people, and which models they may use.
 
-use hearth_store::{Group, GroupChange, GroupId, Limits};
+use hearth_store::{Group, GroupChange, GroupId};
 use serde_json::json;
 
 use super::{Accounts, api_tokens, names};
@@ -14,8 +14,6 @@ pub struct GroupWishes {
     pub name: Option<String>,
     /// Models that its people may use, or `Some(None)` for all.
     pub models: Option<Option<Vec<String>>>,
-    /// All three limits.
-    pub limits: Option<Limits>,
 }
 
 impl Accounts {
@@ -71,32 +69,13 @@ impl Accounts {
 }
 
 fn parse(wishes: GroupWishes) -> Result<GroupChange> {
-    if let Some(limits) = &wishes.limits {
-        check_limits(limits)?;
-    }
     Ok(GroupChange {
         name: wishes.name.as_deref().map(names::parse).transpose()?,
         models: wishes
             .models
             .map(|models| models.map(api_tokens::parse_models).transpose())
             .transpose()?,
-        limits: wishes.limits,
     })
-}
-
-/// A limit of nothing is no limit but a way to disable, of which there is a better one.
-pub(super) fn check_limits(limits: &Limits) -> Result<()> {
-    let all = [
-        ("requests_per_minute", limits.requests_per_minute),
-        ("tokens_per_minute", limits.tokens_per_minute),
-        ("max_running", limits.max_running),
-    ];
-    match all.iter().find(|(_, limit)| *limit == Some(0)) {
-        Some((name, _)) => {
-            Err(Error::invalid(name, format!("'{name}' must be at least 1, or null for none.")))
-        }
-        None => Ok(()),
-    }
 }
 
 fn detail(change: &GroupChange) -> serde_json::Value {
@@ -106,9 +85,6 @@ fn detail(change: &GroupChange) -> serde_json::Value {
     }
     if let Some(models) = &change.models {
         detail["models"] = json!(models);
-    }
-    if let Some(limits) = &change.limits {
-        detail["limits"] = json!(limits);
     }
     detail
 }

@@ -1,9 +1,8 @@
 //! What admins do with users, and users with themselves.
 
-use hearth_store::{Limits, NewUser, Theme, User, UserChange, UserId, UserRole};
+use hearth_store::{NewUser, Theme, User, UserChange, UserId, UserRole};
 use serde_json::{Value, json};
 
-use super::groups::check_limits;
 use super::{Accounts, names, passwords};
 use crate::caller::{Caller, Via};
 use crate::error::{Error, Result};
@@ -41,8 +40,6 @@ pub struct AccountChange {
     pub email: Option<Option<String>>,
     /// Name of their group.
     pub group: Option<Option<String>>,
-    /// All three limits.
-    pub limits: Option<Limits>,
 }
 
 /// What users change of themselves; `None` leaves it, `Some(None)` goes back to the default.
@@ -216,9 +213,6 @@ impl Accounts {
     }
 
     async fn parse_account(&self, change: AccountChange, name: &str) -> Result<UserChange> {
-        if let Some(limits) = &change.limits {
-            check_limits(limits)?;
-        }
         let password = match change.password {
             None => None,
             Some(password) => {
@@ -238,7 +232,6 @@ impl Accounts {
             password,
             email: change.email.map(|email| email.map(parse_email).transpose()).transpose()?,
             group_id,
-            limits: change.limits,
             ..UserChange::default()
         })
     }
@@ -267,7 +260,6 @@ fn changed(change: &UserChange) -> Value {
         ("password", change.password.as_ref().map(|_| json!("***"))),
         ("email", change.email.as_ref().map(|email| json!(email))),
         ("group_id", change.group_id.map(|group| json!(group))),
-        ("limits", change.limits.map(|limits| json!(limits))),
     ];
     for (name, value) in fields {
         if let Some(value) = value {

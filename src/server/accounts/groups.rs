@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use hearth_gateway::accounts::GroupWishes;
-use hearth_store::{GroupId, Limits};
+use hearth_store::GroupId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -27,9 +27,6 @@ pub(crate) struct New {
     name: String,
     /// Models that its people may use; without it, all.
     models: Option<Vec<String>>,
-    /// `requests_per_minute`, `tokens_per_minute`, `max_running` of all its people together.
-    #[schema(value_type = Option<Object>)]
-    limits: Option<Limits>,
 }
 
 pub(crate) async fn create(
@@ -37,8 +34,7 @@ pub(crate) async fn create(
     Signed(caller): Signed,
     Json(body): Json<New>,
 ) -> Result<(StatusCode, axum::Json<Value>)> {
-    let wishes =
-        GroupWishes { name: Some(body.name), models: Some(body.models), limits: body.limits };
+    let wishes = GroupWishes { name: Some(body.name), models: Some(body.models) };
     let group = state.accounts().create_group(&caller, wishes).await?;
     Ok((StatusCode::CREATED, axum::Json(json!({ "group": group }))))
 }
@@ -52,9 +48,6 @@ pub(crate) struct Change {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<Vec<String>>)]
     models: Option<Option<Vec<String>>>,
-    /// All three limits; what is absent here is no limit.
-    #[schema(value_type = Option<Object>)]
-    limits: Option<Limits>,
 }
 
 pub(crate) async fn update(
@@ -63,7 +56,7 @@ pub(crate) async fn update(
     Path(id): Path<i64>,
     Json(body): Json<Change>,
 ) -> Result<axum::Json<Value>> {
-    let wishes = GroupWishes { name: body.name, models: body.models, limits: body.limits };
+    let wishes = GroupWishes { name: body.name, models: body.models };
     let group = state.accounts().update_group(&caller, GroupId(id), wishes).await?;
     Ok(axum::Json(json!({ "group": group })))
 }

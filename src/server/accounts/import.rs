@@ -30,5 +30,6 @@ pub(crate) async fn new_api(
     Json(body): Json<Import>,
 ) -> Result<axum::Json<Value>> {
     let report = state.accounts().import_new_api(&caller, body.path, body.dry_run).await?;
+    state.gateway().quota().refresh().await;
     Ok(axum::Json(json!(report)))
 }

@@ -3,7 +3,7 @@
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use hearth_gateway::accounts::{NewToken, TokenChange};
-use hearth_store::{ApiToken, ApiTokenId, Limits, MAX_PAGE};
+use hearth_store::{ApiToken, ApiTokenId, Grant, Holder, MAX_PAGE};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::body::{Json, present};
 use crate::error::{Failure, Result};
 use crate::guard::Signed;
+use crate::quota::wallets::dollars;
 use crate::state::AppState;
 
 /// Most API tokens that one answer lists.
@@ -57,9 +58,8 @@ pub(crate) struct New {
     allow_ips: Option<Vec<String>>,
     /// It works only while its owner is in one of these groups.
     groups: Option<Vec<String>>,
-    requests_per_minute: Option<u32>,
-    tokens_per_minute: Option<u32>,
-    max_running: Option<u32>,
+    /// Dollars that it may spend, as `12.50`; without it, as much as its owner.
+    quota_usd: Option<String>,
 }
 
 pub(crate) async fn create(
@@ -74,13 +74,18 @@ pub(crate) async fn create(
         models: body.models,
         allow_ips: body.allow_ips,
         groups: body.groups,
-        limits: Limits {
-            requests_per_minute: body.requests_per_minute,
-            tokens_per_minute: body.tokens_per_minute,
-            max_running: body.max_running,
-        },
     };
+    let quota = body.quota_usd.as_deref().map(dollars).transpose()?;
     let (token, secret) = state.accounts().create_token(&caller, new).await?;
+    if let Some(quota) = quota {
+        // Nobody knows the secret yet: until its wallet stands, nothing can be spent with it.
+        let (holder, grant) = (Holder::Token(token.id), Grant::Set(quota));
+        let granted = state.gateway().quota().grant(&caller, holder, grant, "with its token").await;
+        if let Err(error) = granted {
+            state.accounts().delete_token(&caller, token.id).await?;
+            return Err(error.into());
+        }
+    }
     let body = json!({ "token": token, "secret": secret.reveal() });
     Ok((StatusCode::CREATED, axum::Json(body)))
 }
@@ -103,9 +108,6 @@ pub(crate) struct Change {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<Vec<String>>)]
     groups: Option<Option<Vec<String>>>,
-    /// All three limits; what is absent here is no limit.
-    #[schema(value_type = Option<Object>)]
-    limits: Option<Limits>,
 }
 
 pub(crate) async fn update(
@@ -121,7 +123,6 @@ pub(crate) async fn update(
         models: body.models,
         allow_ips: body.allow_ips,
         groups: body.groups,
-        limits: body.limits,
     };
     let token = state.accounts().update_token(&caller, ApiTokenId(id), change).await?;
     Ok(axum::Json(json!({ "token": token })))

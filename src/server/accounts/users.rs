@@ -6,7 +6,7 @@ use axum::response::IntoResponse;
 use hearth_gateway::accounts::{AccountChange, NewAccount};
 use hearth_gateway::caller::Caller;
 use hearth_gateway::permission::ROLES;
-use hearth_store::{Limits, MAX_PAGE, User, UserId, UserRole};
+use hearth_store::{MAX_PAGE, User, UserId, UserRole};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -83,9 +83,6 @@ pub(crate) struct Change {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
     group: Option<Option<String>>,
-    /// All three limits; what is absent here is no limit.
-    #[schema(value_type = Option<Object>)]
-    limits: Option<Limits>,
 }
 
 pub(crate) async fn update(
@@ -101,7 +98,6 @@ pub(crate) async fn update(
         name: body.name,
         email: body.email,
         group: body.group,
-        limits: body.limits,
     };
     let user = state.accounts().update_user(&caller, UserId(id), change).await?;
     Ok(axum::Json(json!({ "user": user })))

@@ -144,9 +144,9 @@ async fn a_foreign_row_and_an_absent_one_are_the_same_404() {
     let bob = fixture.token("bob", UserRole::User).await;
     let bob = Knocker { what: "another user", rank: 1, token: Some(bob), cookie: None };
     for (root, id) in anns_rows(&fixture, ann).await {
-        let routes = crate::list().into_iter().filter(|route| {
-            route.path.starts_with(root) && route.path.contains("{id}")
-        });
+        let routes = crate::list()
+            .into_iter()
+            .filter(|route| route.path.starts_with(root) && route.path.contains("{id}"));
         for route in routes {
             let body = match (route.method, route.path) {
                 ("PATCH", "/hearth/chats/{id}") => Some(json!({ "title": "mine" })),
@@ -160,7 +160,11 @@ async fn a_foreign_row_and_an_absent_one_are_the_same_404() {
             for id in [id.as_str(), "999999"] {
                 let path = route.path.replace("{id}", id);
                 let answer = bob.knock(&fixture, route.method, &path, body.as_ref()).await;
-                answers.push((answer.status, answer.code(), answer.json()["error"]["message"].clone()));
+                answers.push((
+                    answer.status,
+                    answer.code(),
+                    answer.json()["error"]["message"].clone(),
+                ));
             }
             assert_eq!(answers[0].0, StatusCode::NOT_FOUND, "{} {}", route.method, route.path);
             assert_eq!(answers[0], answers[1], "{} {}", route.method, route.path);
@@ -226,10 +230,8 @@ async fn a_bad_credential_is_bad_whatever_header_and_dialect_it_comes_with() {
         let (first, old) = fixture.accounts.create_token(&operator, new.clone()).await.unwrap();
         fixture.accounts.rotate_token(&operator, first.id, 0).await.unwrap();
         let (second, ended) = fixture.accounts.create_token(&operator, new).await.unwrap();
-        let change = hearth_store::ApiTokenChange {
-            expires_at: Some(Some(1)),
-            ..Default::default()
-        };
+        let change =
+            hearth_store::ApiTokenChange { expires_at: Some(Some(1)), ..Default::default() };
         fixture.store.api_tokens().update(second.id, None, change).await.unwrap();
         (ended.reveal().to_owned(), old.reveal().to_owned())
     };

@@ -4,24 +4,14 @@ ALTER TABLE users ADD COLUMN is_owner INTEGER NOT NULL DEFAULT 0
 UPDATE users SET is_owner = 1
     WHERE id = (SELECT min(id) FROM users WHERE role = 'admin' AND NOT disabled);
 ALTER TABLE users ADD COLUMN email TEXT;
--- NULL is no limit. Whoever counts requests reads them here, on api_tokens and on groups.
-ALTER TABLE users ADD COLUMN requests_per_minute INTEGER CHECK (requests_per_minute > 0);
-ALTER TABLE users ADD COLUMN tokens_per_minute INTEGER CHECK (tokens_per_minute > 0);
-ALTER TABLE users ADD COLUMN max_running INTEGER CHECK (max_running > 0);
 
 -- models: a JSON list of names or starts of names with *, as on api_tokens; NULL allows all.
 ALTER TABLE groups ADD COLUMN models TEXT;
-ALTER TABLE groups ADD COLUMN requests_per_minute INTEGER CHECK (requests_per_minute > 0);
-ALTER TABLE groups ADD COLUMN tokens_per_minute INTEGER CHECK (tokens_per_minute > 0);
-ALTER TABLE groups ADD COLUMN max_running INTEGER CHECK (max_running > 0);
 
 -- groups: a JSON list of names; the token works only while its owner is in one of them.
 -- old_hash: the secret before the last rotation, good until old_expires_at.
 ALTER TABLE api_tokens ADD COLUMN disabled INTEGER NOT NULL DEFAULT 0 CHECK (disabled IN (0, 1));
 ALTER TABLE api_tokens ADD COLUMN groups TEXT;
-ALTER TABLE api_tokens ADD COLUMN requests_per_minute INTEGER CHECK (requests_per_minute > 0);
-ALTER TABLE api_tokens ADD COLUMN tokens_per_minute INTEGER CHECK (tokens_per_minute > 0);
-ALTER TABLE api_tokens ADD COLUMN max_running INTEGER CHECK (max_running > 0);
 ALTER TABLE api_tokens ADD COLUMN old_hash BLOB CHECK (length(old_hash) = 32);
 ALTER TABLE api_tokens ADD COLUMN old_expires_at INTEGER;
 CREATE UNIQUE INDEX api_tokens_by_old_hash ON api_tokens (old_hash) WHERE old_hash IS NOT NULL;

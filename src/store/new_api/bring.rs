@@ -61,13 +61,11 @@ pub(super) fn bring(connection: &Connection, all: &Brought, now: i64) -> Result<
             model: old.model.clone(),
             prompt_tokens: old.prompt_tokens,
             completion_tokens: old.completion_tokens,
-            cached_tokens: 0,
-            queue_ms: 0,
-            first_token_ms: 0,
             total_ms: old.total_ms,
             cost: old.cost,
             outcome: Outcome::Complete,
             created_at: old.created_at,
+            ..UsageRow::default()
         };
         let settled = settle(connection, &row)?;
         counts.usage += u64::from(matches!(settled, Settled::Now { .. }));

@@ -2,8 +2,8 @@
 
 use super::{Fixture, new_user};
 use crate::{
-    ApiTokenChange, Error, GroupChange, Limits, NewApiToken, NewInvite, NewSession, Rotation,
-    SessionHash, SessionOrigin, UserChange, UserRole,
+    ApiTokenChange, Error, GroupChange, NewApiToken, NewInvite, NewSession, Rotation, SessionHash,
+    SessionOrigin, UserChange, UserRole,
 };
 
 fn role(role: UserRole, by: Option<UserRole>) -> UserChange {
@@ -36,19 +36,14 @@ async fn the_first_admin_is_the_owner_and_admins_leave_owners_alone() {
 }
 
 #[tokio::test]
-async fn a_group_names_models_and_limits_and_its_end_leaves_its_people() {
+async fn a_group_names_models_and_its_end_leaves_its_people() {
     let it = Fixture::new();
     let user = it.user("ann", UserRole::User).await;
     let groups = it.store.groups();
     let group = groups.create("lab".to_owned(), 1).await.unwrap();
-    let limits = Limits { requests_per_minute: Some(3), ..Limits::default() };
-    let change = GroupChange {
-        models: Some(Some(vec!["qwen*".to_owned()])),
-        limits: Some(limits),
-        ..GroupChange::default()
-    };
+    let change =
+        GroupChange { models: Some(Some(vec!["qwen*".to_owned()])), ..GroupChange::default() };
     let group = groups.update(group.id, change).await.unwrap();
-    assert_eq!(group.limits, limits);
     groups.put(user.id, Some(group.id)).await.unwrap();
     let member = it.store.users().by_id(user.id).await.unwrap().unwrap();
     assert_eq!(member.group.as_deref(), Some("lab"));

@@ -4,7 +4,6 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use serde::{Deserialize, Serialize};
 
 use crate::groups::GroupId;
-use crate::limits::Limits;
 use crate::sessions::SessionHash;
 
 /// Names a user.
@@ -63,9 +62,6 @@ pub struct User {
     /// As [`crate::Group::models`] of that group.
     #[serde(skip)]
     pub group_models: Option<Vec<String>>,
-    /// How much they may ask for.
-    #[serde(flatten)]
-    pub limits: Limits,
     /// Unix seconds.
     pub created_at: i64,
 }
@@ -117,8 +113,6 @@ pub struct UserChange {
     pub email: Option<Option<String>>,
     /// A new group, or `Some(None)` for none.
     pub group_id: Option<Option<GroupId>>,
-    /// New limits, all of them.
-    pub limits: Option<Limits>,
 }
 
 impl UserRole {

@@ -123,12 +123,12 @@ async fn people_sign_in_with_old_passwords_and_old_keys_go_on_working() {
     assert_eq!(wallet.0.remaining.micros(), 3_000_000, "1.5 M units are 3 dollars");
     assert_eq!((wallet.1.remaining.micros(), wallet.1.is_unlimited), (500_000, false));
     let prices = it.store.prices().list().await.unwrap();
-    let gpt = prices.iter().find(|(model, _)| model == "gpt-4o").unwrap().1;
+    let price = |name: &str| prices.iter().find(|row| row.model == name).unwrap().price;
+    let gpt = price("gpt-4o");
     assert_eq!(gpt.input_micros_per_million.micros(), 2_500_000);
     assert_eq!(gpt.output_micros_per_million.micros(), 10_000_000);
     assert_eq!(gpt.cached_micros_per_million.micros(), 1_250_000);
-    let image = prices.iter().find(|(model, _)| model == "dall-e-3").unwrap().1;
-    assert_eq!(image.call_micros.micros(), 40_000);
+    assert_eq!(price("dall-e-3").call_micros.micros(), 40_000);
     let check = it.store.ledger().check().await.unwrap();
     assert_eq!(check.problems, Vec::<String>::new());
 }
