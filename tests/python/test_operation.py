@@ -89,7 +89,7 @@ def test_routes_say_who_may_call_them(tmp_path):
     by_path = {(route["method"], route["path"]): route["access"] for route in routes}
     assert by_path["POST", "/v1/chat/completions"] == "user"
     assert by_path["GET", "/healthz"] == "anyone"
-    assert all(who in {"anyone", "user", "admin", "operator"} for who in by_path.values())
+    assert all(who in {"anyone", "user", "person", "admin", "operator"} for who in by_path.values())
 
 
 def test_secrets_and_database_are_for_the_owner_alone(server):

@@ -114,7 +114,7 @@ test('the last administrator stays one', async () => {
   await page.getByLabel(`Role of ${admin.name}`).selectOption('user');
   await page.getByText('This is the last administrator.').waitFor();
   await page.reload();
-  assert.equal(await page.getByLabel(`Role of ${admin.name}`).inputValue(), 'admin');
+  assert.equal(await page.getByLabel(`Role of ${admin.name}`).inputValue(), 'owner');
 });
 
 test('the guide is loaded, unloaded and cannot be deleted', async () => {
