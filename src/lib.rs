@@ -10,9 +10,11 @@ mod catalogue_fit;
 pub mod cli;
 mod cli_launch;
 mod cli_models;
+mod cli_money;
 pub mod client;
 pub mod config;
 mod create_command;
+mod doctor_command;
 mod launch_command;
 mod launch_file;
 mod launch_json;
@@ -30,6 +32,7 @@ mod local_workbench;
 pub mod lock;
 mod logs;
 pub mod model_commands;
+mod quota_commands;
 mod run_answer;
 mod run_command;
 mod run_session;
@@ -71,6 +74,18 @@ async fn run_command(cli: Cli, environment: &Environment) -> Result<()> {
         }
         Command::Tokens(command) => {
             accounts_commands::tokens(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Quota(command) => {
+            quota_commands::quota(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Prices(command) => {
+            quota_commands::prices(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Doctor => {
+            let client = Client::connect(&cli.target, &config).await?;
+            // The files of a remote server are not here.
+            let data = cli.target.server.is_none().then_some(config.data.dir.as_path());
+            doctor_command::doctor(&client, data).await
         }
         Command::Bench(command) => bench_command::bench(&cli.target, &config, command).await,
         Command::Launch(command) => {
