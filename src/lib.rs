@@ -17,6 +17,7 @@ mod create_command;
 mod doctor_command;
 mod launch_command;
 mod launch_file;
+mod launch_json;
 mod launch_tools;
 mod launch_yaml;
 mod legacy;
@@ -36,6 +37,7 @@ mod run_answer;
 mod run_command;
 mod run_session;
 mod run_talk;
+mod run_wrap;
 mod search_command;
 pub mod serve;
 mod show_command;
@@ -49,8 +51,15 @@ use crate::client::Client;
 use crate::config::{Config, Environment, Overrides};
 use anyhow::Result;
 
-/// Runs one command line.
+/// Runs one command line. Whoever reads its output may have enough before its end, as `head` does.
 pub async fn run(cli: Cli, environment: &Environment) -> Result<()> {
+    match run_command(cli, environment).await {
+        Err(error) if error.is::<terminal::ReaderGone>() => Ok(()),
+        outcome => outcome,
+    }
+}
+
+async fn run_command(cli: Cli, environment: &Environment) -> Result<()> {
     let listen = match &cli.command {
         Command::Serve { listen } => *listen,
         _ => None,

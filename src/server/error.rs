@@ -314,6 +314,11 @@ impl From<HubError> for Failure {
             HubError::NoBlob(_) => failure(StatusCode::BAD_REQUEST, "no_blob"),
             HubError::BadArchive(_) => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_archive"),
             HubError::Cancelled => failure(StatusCode::CONFLICT, "cancelled"),
+            HubError::Io { source, .. } if is_full(source) => {
+                let message = "The disk is full; make room and try again.";
+                let failure = Failure::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", message);
+                Failure { detail: Some(error.to_string()), ..failure }
+            }
             HubError::BadManifest(_) | HubError::Network(_) | HubError::Io { .. } => {
                 Failure::internal(error.to_string())
             }
@@ -348,6 +353,12 @@ impl From<PullError> for Failure {
             E::Local(detail) => Failure::internal(detail),
         }
     }
+}
+
+/// Whether a file could not be written for want of room.
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// With a capital letter and a full stop.

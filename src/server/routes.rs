@@ -114,6 +114,7 @@ fn ollama_api() -> Vec<Entry> {
     vec![
         route(GET, Anyone, "/", "The web app, or a sign of life", ollama::root),
         route(GET, Anyone, "/api/version", "The version of Ollama's API", ollama::version),
+        route(GET, User, "/api/status", "Whether Ollama's cloud is on offer", ollama::status),
         route(GET, User, "/api/tags", "List models", ollama::tags),
         route(GET, User, "/api/ps", "List loaded models", ollama::running),
         route(POST, User, "/api/chat", "Answer a chat", ollama::chat),
