@@ -31,6 +31,7 @@ use secrets::Keys;
 pub use api_tokens::NewToken;
 pub use config::AccountsConfig;
 pub use secrets::{Secret, read_control_secret};
+pub(crate) use secrets::{check_private, unusable};
 pub use users::{AccountChange, LANGUAGES, NewAccount, Preferences};
 
 /// Attempts of one address: ten at once, then one every six seconds.

@@ -10,6 +10,7 @@ pub mod error;
 pub mod event;
 pub mod gateway;
 pub mod request;
+pub mod vault;
 pub mod wire;
 
 pub use error::{Error, Result};

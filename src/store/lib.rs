@@ -17,6 +17,8 @@ mod money;
 mod page;
 mod prices;
 mod readers;
+mod routes;
+mod sealed;
 mod sessions;
 mod settings;
 mod store;
@@ -27,7 +29,7 @@ mod users;
 mod writer;
 
 pub use api_tokens::{ApiToken, ApiTokenId, ApiTokens, NewApiToken};
-pub use channels::ChannelId;
+pub use channels::{Channel, ChannelId, ChannelKey, ChannelKeyId, Channels, NewChannel};
 pub use chats::{BadCursor, Chat, ChatChange, ChatCursor, ChatId, Chats, NewChat};
 pub use error::{Error, Result};
 pub use groups::{Group, GroupId, Groups};
@@ -42,6 +44,8 @@ pub use messages::{
 pub use money::MicroDollars;
 pub use page::MAX_PAGE;
 pub use prices::{Price, Prices};
+pub use routes::{RouteRow, Routes};
+pub use sealed::{Sealed, SealedPlace};
 pub use sessions::{NewSession, Session, SessionHash, Sessions};
 pub use settings::Settings;
 pub use store::Store;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use crate::api_tokens::ApiTokens;
+use crate::channels::Channels;
 use crate::chats::Chats;
 use crate::connection;
 use crate::error::{Error, Result};
@@ -14,6 +15,8 @@ use crate::ledger::{self, Ledger};
 use crate::messages::Messages;
 use crate::prices::Prices;
 use crate::readers::Readers;
+use crate::routes::Routes;
+use crate::sealed::Sealed;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::usage::UsageTable;
@@ -92,6 +95,21 @@ impl Store {
     /// Questions about prices.
     pub fn prices(&self) -> Prices<'_> {
         Prices(self)
+    }
+
+    /// Questions about channels.
+    pub fn channels(&self) -> Channels<'_> {
+        Channels(self)
+    }
+
+    /// Questions about how requests find who answers.
+    pub fn routes(&self) -> Routes<'_> {
+        Routes(self)
+    }
+
+    /// Every sealed secret, wherever it stands.
+    pub fn sealed(&self) -> Sealed<'_> {
+        Sealed(self)
     }
 
     /// Questions about groups.

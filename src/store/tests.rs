@@ -1,6 +1,7 @@
 //! Stories on a real file: who sees what, what survives, what is refused.
 
 mod accounts;
+mod channels;
 mod chats;
 mod crash;
 mod ledger;
