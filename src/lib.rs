@@ -20,6 +20,7 @@ mod launch_yaml;
 mod legacy;
 pub mod local;
 mod local_events;
+mod local_limits;
 mod local_profile;
 mod local_rules;
 mod local_template;

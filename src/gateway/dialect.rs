@@ -4,6 +4,7 @@
 
 pub mod anthropic;
 mod fields;
+mod media;
 pub mod ollama;
 pub mod openai;
 pub mod responses;

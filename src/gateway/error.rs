@@ -79,6 +79,10 @@ pub enum Feature {
     Thinking,
     /// To fill a gap between two texts.
     Insert,
+    /// To look at pictures.
+    Vision,
+    /// To take sounds and files.
+    Files,
 }
 
 /// What the store refuses, in the words of this room.

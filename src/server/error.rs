@@ -201,6 +201,7 @@ fn of_gateway(error: &GatewayError) -> Failure {
                 Feature::Tools => "tools",
                 Feature::Thinking => "think",
                 Feature::Insert => "suffix",
+                Feature::Vision | Feature::Files => "messages",
             };
             failure(StatusCode::BAD_REQUEST, "invalid_request").about(Some(param.to_owned()))
         }

@@ -15,9 +15,11 @@ mod fields;
 mod functions;
 mod logprobs;
 mod message;
+mod parts;
 mod print;
 mod rerank;
 mod rules;
+mod thoughts;
 
 pub use chat::parse_chat;
 pub use collect::Collector;

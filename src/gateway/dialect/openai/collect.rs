@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::print::{Shape, print_usage, reason_name};
-use super::{CallForm, Heading, logprobs};
+use super::print::{Shape, print_citation, print_usage, reason_name};
+use super::{CallForm, Heading, logprobs, thoughts};
 use crate::event::{Aside, Event, FinishReason, TokenLogprob, Usage};
-use crate::request::ToolCall;
+use crate::request::{Family, ToolCall};
 
 /// Gathers the events of one answer that is not streamed.
 #[derive(Debug)]
@@ -21,6 +21,14 @@ pub struct Collector {
 struct Choice {
     text: String,
     reasoning: String,
+    /// Bytes of it that have their seal.
+    sealed: usize,
+    refusal: String,
+    /// `reasoning_details`
+    details: Vec<Value>,
+    annotations: Vec<Value>,
+    /// Further members of the message, from a provider of this dialect.
+    further: Vec<Value>,
     calls: Vec<ToolCall>,
     tokens: Vec<TokenLogprob>,
     reason: Option<FinishReason>,
@@ -116,6 +124,18 @@ impl Choice {
     fn note(&mut self, aside: Aside) {
         match aside {
             Aside::Reasoning(text) => self.reasoning.push_str(&text),
+            Aside::Seal(seal) => {
+                // The text that it seals is what came since the last one.
+                let text = self.reasoning.get(self.sealed..).unwrap_or_default();
+                self.details.push(thoughts::print(&seal, text, self.details.len()));
+                self.sealed = self.reasoning.len();
+            }
+            Aside::Refusal(text) => self.refusal.push_str(&text),
+            Aside::Citation(citation) => self.annotations.extend(print_citation(&citation)),
+            Aside::Foreign(foreign) if foreign.family == Family::OpenAi => {
+                self.further.push(foreign.value);
+            }
+            Aside::Foreign(_) | Aside::Break => {}
             Aside::CallStart { id, name, .. } => {
                 self.calls.push(ToolCall { id, name, arguments: String::new() });
             }
@@ -130,8 +150,21 @@ impl Choice {
     /// The `message` of a chat: fields that have nothing to say are left out, but for the content,
     /// which is null beside calls alone.
     fn message(&self, form: CallForm) -> Value {
-        let content = (!self.text.is_empty() || self.calls.is_empty()).then_some(&self.text);
-        let mut message = json!({ "role": "assistant", "content": content, "refusal": null });
+        let is_silent = self.text.is_empty() && !(self.calls.is_empty() && self.refusal.is_empty());
+        let content = (!is_silent).then_some(&self.text);
+        let refusal = (!self.refusal.is_empty()).then_some(&self.refusal);
+        let mut message = json!({ "role": "assistant", "content": content, "refusal": refusal });
+        for (name, list) in
+            [("reasoning_details", &self.details), ("annotations", &self.annotations)]
+        {
+            if !list.is_empty() {
+                message[name] = list.clone().into();
+            }
+        }
+        if let Some(message) = message.as_object_mut() {
+            let further = self.further.iter().filter_map(Value::as_object).cloned().flatten();
+            message.extend(further);
+        }
         if !self.reasoning.is_empty() {
             message["reasoning_content"] = self.reasoning.as_str().into();
         }

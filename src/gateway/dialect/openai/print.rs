@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::{CallForm, Heading, StreamOptions, logprobs};
+use super::{CallForm, Heading, StreamOptions, logprobs, thoughts};
 use crate::event::{Aside, Event, FinishReason, TokenLogprob, Usage};
+use crate::request::{Citation, Family};
 
 /// Which of the two routes an answer belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +46,10 @@ impl Printer {
             }
             Event::Aside { choice, aside, tokens } => {
                 let mut payloads = self.begin(*choice);
-                if self.shape == Shape::Chat {
-                    payloads.push(self.delta(
-                        *choice,
-                        &print_aside(aside, self.heading.calls),
-                        tokens,
-                    ));
+                let delta = print_aside(aside, self.heading.calls);
+                let has_news = delta.as_object().is_some_and(|delta| !delta.is_empty());
+                if self.shape == Shape::Chat && has_news {
+                    payloads.push(self.delta(*choice, &delta, tokens));
                 }
                 payloads
             }
@@ -165,6 +164,16 @@ pub(super) fn print_usage(usage: &Usage) -> Value {
 fn print_aside(aside: &Aside, calls: CallForm) -> Value {
     match (aside, calls) {
         (Aside::Reasoning(text), _) => json!({ "reasoning_content": text }),
+        (Aside::Seal(seal), _) => json!({ "reasoning_details": [thoughts::print(seal, "", 0)] }),
+        (Aside::Break, _) => json!({}),
+        (Aside::Refusal(text), _) => json!({ "refusal": text }),
+        (Aside::Citation(citation), _) => {
+            json!({ "annotations": print_citation(citation).into_iter().collect::<Vec<_>>() })
+        }
+        (Aside::Foreign(foreign), _) => match foreign.family {
+            Family::OpenAi => foreign.value.clone(),
+            _ => json!({}),
+        },
         (Aside::CallStart { name, .. }, CallForm::Function) => {
             json!({ "function_call": { "name": name, "arguments": "" } })
         }
@@ -181,10 +190,31 @@ fn print_aside(aside: &Aside, calls: CallForm) -> Value {
     }
 }
 
+/// An entry of `annotations`; only what is on the web has one.
+pub(super) fn print_citation(citation: &Citation) -> Option<Value> {
+    if let Some((Family::OpenAi, raw)) = &citation.raw {
+        return Some(raw.clone());
+    }
+    let (start, end) = citation.span.unwrap_or_default();
+    let title = citation.title.as_deref().unwrap_or_default();
+    let url = citation.url.as_deref()?;
+    Some(json!({ "type": "url_citation", "url_citation": {
+        "start_index": start, "end_index": end, "url": url, "title": title,
+    } }))
+}
+
 /// `finish_reason`.
 pub(super) fn reason_name(reason: FinishReason, calls: CallForm) -> &'static str {
     match (reason, calls) {
-        (FinishReason::Stop | FinishReason::StopText(_), _) => "stop",
+        (FinishReason::Filtered(_) | FinishReason::Refusal, _) => "content_filter",
+        (
+            FinishReason::Stop
+            | FinishReason::StopText(_)
+            | FinishReason::Paused
+            | FinishReason::BadCall
+            | FinishReason::Other,
+            _,
+        ) => "stop",
         (FinishReason::Length, _) => "length",
         (FinishReason::ToolCalls, CallForm::Tools) => "tool_calls",
         (FinishReason::ToolCalls, CallForm::Function) => "function_call",
