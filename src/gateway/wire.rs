@@ -4,9 +4,20 @@
 //! Bytes in, bytes out: nothing here opens a connection, knows a channel's limits or waits. Routing
 //! picks a channel, writes the call with its wire, sends it, and feeds the wire's [`Reader`].
 
+mod answer;
+mod anthropic;
+mod cohere;
+mod embedding;
 mod estimate;
+mod gemini;
+mod lines;
+mod logprobs;
+mod ollama;
 mod open_ai;
 mod provider;
+mod refusals;
+mod stream;
+mod writing;
 
 pub use estimate::estimate;
 pub use provider::{Provider, of};

@@ -1,52 +1,61 @@
-//! OpenAI's dialect.
+//! OpenAI's dialect, which most providers speak, each with [quirks](quirks) of its own: chat
+//! completions, completions, embeddings, and the rerank of Jina and Cohere.
 
-use super::{Call, EmbedCall, Read, Reader, Refusal, RefusalKind, Shape, Target, Wire};
+mod embed;
+mod messages;
+pub(super) mod quirks;
+mod read;
+mod rules;
+mod write;
+
+use quirks::{Key, Quirks};
+
+use super::stream::Framed;
+use super::{Call, EmbedCall, Read, Reader, Refusal, Shape, Target, Wire, refusals};
 use crate::embedding::{EmbedRequest, Embedded};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::request::GenerateRequest;
 
-/// OpenAI's dialect.
-pub(super) struct OpenAi;
+/// The wire of one provider.
+pub(super) struct OpenAi(pub(super) Quirks);
 
 impl Wire for OpenAi {
-    fn call(&self, _request: &GenerateRequest, _target: &Target) -> Result<Call> {
-        Err(Error::Internal("no such wire yet".to_owned()))
+    fn call(&self, request: &GenerateRequest, target: &Target) -> Result<Call> {
+        write::call(&self.0, request, target)
     }
 
-    fn reader(&self, _request: &GenerateRequest, _shape: Shape) -> Box<dyn Reader> {
-        struct Nothing;
-        impl Reader for Nothing {
-            fn feed(&mut self, _: &[u8], _: &mut Vec<crate::event::Event>) -> Read<()> {
-                Ok(())
-            }
-            fn end(&mut self, _: &mut Vec<crate::event::Event>) -> Read<()> {
-                Err(Refusal::broken("no such wire yet"))
-            }
-        }
-        Box::new(Nothing)
+    fn reader(&self, request: &GenerateRequest, _shape: Shape) -> Box<dyn Reader> {
+        Box::new(Framed::sse(read::OpenAiReader::new(request)))
     }
 
-    fn refusal(&self, _status: u16, _body: &[u8]) -> Refusal {
-        Refusal { kind: RefusalKind::Broken, message: String::new() }
+    fn refusal(&self, status: u16, body: &[u8]) -> Refusal {
+        refusals::read(status, body)
     }
 
     fn credential(&self, key: &str) -> (&'static str, String) {
-        ("authorization", format!("Bearer {key}"))
+        match self.0.key {
+            Key::Bearer => ("authorization", format!("Bearer {key}")),
+            Key::ApiKey => ("api-key", key.to_owned()),
+        }
     }
 
     fn models_path(&self) -> &'static str {
         "/models"
     }
 
-    fn models(&self, _body: &[u8]) -> Read<Vec<String>> {
-        Ok(Vec::new())
+    fn models(&self, body: &[u8]) -> Read<Vec<String>> {
+        read::models(body)
     }
 
-    fn embed(&self, _request: &EmbedRequest, _target: &Target) -> Result<Vec<EmbedCall>> {
-        Ok(Vec::new())
+    fn takes_urls(&self) -> bool {
+        self.0.takes_urls
     }
 
-    fn embedded(&self, _call: &EmbedCall, _body: &[u8]) -> Read<Embedded> {
-        Err(Refusal::broken("no such wire yet"))
+    fn embed(&self, request: &EmbedRequest, target: &Target) -> Result<Vec<EmbedCall>> {
+        embed::calls(&self.0, request, target)
+    }
+
+    fn embedded(&self, call: &EmbedCall, body: &[u8]) -> Read<Embedded> {
+        embed::read(call, body)
     }
 }

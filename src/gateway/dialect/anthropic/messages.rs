@@ -36,7 +36,7 @@ const MAX_TOP_K: i64 = 1_000_000;
 
 /// Parses a request for a message.
 pub fn parse_messages(body: &[u8], id: RequestId) -> Result<Call> {
-    let mut fields = Fields::parse(body)?;
+    let fields = Fields::parse(body)?;
     let Some(max_tokens) = fields.count("max_tokens", 1)? else {
         return Err(Error::invalid("max_tokens", "max_tokens: Field required"));
     };

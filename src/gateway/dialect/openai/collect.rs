@@ -162,8 +162,8 @@ impl Choice {
             }
         }
         if let Some(message) = message.as_object_mut() {
-            let further = self.further.iter().filter_map(Value::as_object).cloned().flatten();
-            message.extend(further);
+            let further = self.further.iter().filter_map(Value::as_object).flatten();
+            message.extend(further.map(|(name, value)| (name.clone(), value.clone())));
         }
         if !self.reasoning.is_empty() {
             message["reasoning_content"] = self.reasoning.as_str().into();

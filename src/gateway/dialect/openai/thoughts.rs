@@ -17,7 +17,7 @@ pub(super) fn parse(plain: Option<String>, details: Option<&Value>) -> Vec<Part>
 }
 
 /// One entry of `reasoning_details`.
-pub(super) fn print(seal: &Seal, text: &str, index: usize) -> Value {
+pub(crate) fn print(seal: &Seal, text: &str, index: usize) -> Value {
     let format = seal.family.name();
     match seal.is_thought {
         true => json!({
