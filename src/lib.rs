@@ -7,7 +7,9 @@ pub mod accounts_commands;
 pub mod app;
 pub mod bench_command;
 mod catalogue_fit;
+pub mod channels_commands;
 pub mod cli;
+mod cli_channels;
 mod cli_launch;
 mod cli_models;
 pub mod client;
@@ -63,6 +65,13 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<()> {
         }
         Command::Tokens(command) => {
             accounts_commands::tokens(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Channels(command) => {
+            channels_commands::channels(&Client::connect(&cli.target, &config).await?, command)
+                .await
+        }
+        Command::Secrets(command) => {
+            channels_commands::secrets(&Client::connect(&cli.target, &config).await?, command).await
         }
         Command::Bench(command) => bench_command::bench(&cli.target, &config, command).await,
         Command::Launch(command) => {

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod backend;
 pub mod caller;
+pub mod channels;
 pub mod clock;
 pub mod dialect;
 pub mod embedding;
@@ -10,6 +11,7 @@ pub mod error;
 pub mod event;
 pub mod gateway;
 pub mod request;
+pub mod routing;
 pub mod vault;
 pub mod wire;
 

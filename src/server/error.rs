@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hearth_gateway::Error as GatewayError;
-use hearth_gateway::error::Feature;
+use hearth_gateway::error::{Fault, Feature};
 use hearth_hub::{Error as HubError, PullError};
 use hearth_store::Error as StoreError;
 use serde_json::{Value, json};
@@ -230,6 +230,12 @@ fn of_gateway(error: &GatewayError) -> Failure {
         E::NotFound => failure(StatusCode::NOT_FOUND, "not_found"),
         E::Conflict { code, .. } => failure(StatusCode::CONFLICT, code),
         E::TimedOut { .. } => failure(StatusCode::GATEWAY_TIMEOUT, "timed_out"),
+        E::Upstream { fault, .. } => match fault {
+            Fault::ContextFull => failure(StatusCode::BAD_REQUEST, "context_full"),
+            Fault::Content => failure(StatusCode::BAD_REQUEST, "content_filter"),
+            Fault::TimedOut => failure(StatusCode::GATEWAY_TIMEOUT, "upstream_timed_out"),
+            Fault::Broken => failure(StatusCode::BAD_GATEWAY, "upstream_failed"),
+        },
         E::Draining => {
             failure(StatusCode::SERVICE_UNAVAILABLE, "draining").retry_after(DRAINING_RETRY)
         }

@@ -8,6 +8,7 @@ mod accounts;
 mod address;
 mod anthropic;
 mod body;
+mod channels;
 mod chats;
 mod config;
 mod edge;

@@ -70,7 +70,7 @@ impl Override {
     }
 
     /// Changes the body, if the conditions hold.
-    pub(super) fn apply(&self, body: &mut Map<String, Value>) {
+    pub(crate) fn apply(&self, body: &mut Map<String, Value>) {
         if !self.when.iter().all(|condition| condition.holds(body)) {
             return;
         }
@@ -93,7 +93,7 @@ impl Condition {
 }
 
 /// Whether a text matches a pattern, in which `*` stands for anything.
-pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(start) else { return false };
     let mut parts: Vec<&str> = rest.split('*').collect();
@@ -195,7 +195,10 @@ mod tests {
     fn what_routing_decides_cannot_be_overridden() {
         for field in ["model", "stream", "", "a..b", &"a.".repeat(9)] {
             let change = json!({ "mode": "set", "field": field, "value": 1 });
-            assert!(serde_json::from_value::<Override>(change).unwrap().check().is_err(), "{field}");
+            assert!(
+                serde_json::from_value::<Override>(change).unwrap().check().is_err(),
+                "{field}"
+            );
         }
     }
 

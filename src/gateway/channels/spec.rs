@@ -327,7 +327,7 @@ fn check_list<'a>(what: &str, list: impl Iterator<Item = &'a String>) -> Result<
     Ok(())
 }
 
-pub(super) fn check_name(what: &str, name: &str) -> Result<()> {
+pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
     let is_fine = (1..=MAX_NAME_BYTES).contains(&name.len())
         && !name.chars().any(char::is_control)
         && name.trim() == name;
@@ -338,7 +338,7 @@ pub(super) fn check_name(what: &str, name: &str) -> Result<()> {
     Err(invalid(what, &rule))
 }
 
-pub(super) fn invalid(field: &str, what: &str) -> Error {
+pub(crate) fn invalid(field: &str, what: &str) -> Error {
     Error::invalid(field, format!("`{field}` {what}."))
 }
 
