@@ -7,9 +7,11 @@
 mod accounts;
 mod address;
 mod anthropic;
+mod billing;
 mod body;
 mod chats;
 mod config;
+mod doctor;
 mod edge;
 mod error;
 mod guard;
@@ -22,6 +24,8 @@ mod ollama;
 mod openai;
 mod openapi;
 mod ops;
+mod quota;
+mod rate_headers;
 mod responses;
 mod routes;
 mod running;
@@ -29,6 +33,7 @@ mod sse;
 mod state;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod web;
 
 pub use config::ServerConfig;

@@ -75,7 +75,7 @@ fn an_answer_that_stops_in_the_middle_has_broken_off() {
         let half = text.len() / 2;
         let half = (half..).find(|at| text.is_char_boundary(*at)).unwrap();
         let (refusal, seen) =
-            events(provider, Shape::Stream, &[text[..half].as_bytes()]).unwrap_err();
+            events(provider, Shape::Stream, &[&text.as_bytes()[..half]]).unwrap_err();
         assert_eq!(refusal.kind, RefusalKind::Broken, "{name}");
         assert!(matches!(seen[0], Event::Started { .. }), "{name}");
         assert!(!seen.iter().any(|event| matches!(event, Event::Done(_))), "{name}");
