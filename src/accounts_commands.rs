@@ -57,11 +57,14 @@ fn user_row(user: &Value) -> Vec<String> {
 /// Runs one `hearth tokens` command.
 pub async fn tokens(client: &Client, command: Tokens) -> Result<()> {
     match command {
-        Tokens::Create { user, name, quota: _, expires, models, allow_ips } => {
+        Tokens::Create { user, name, quota, expires, models, allow_ips } => {
             let mut body = json!({ "user": user, "name": name });
             if let Some(lifetime_s) = expires {
                 let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
                 body["expires_at"] = json!(now_s + lifetime_s);
+            }
+            if let Some(dollars) = quota.filter(|quota| quota != "unlimited") {
+                body["quota_usd"] = json!(dollars);
             }
             if !models.is_empty() {
                 body["models"] = json!(models);

@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use crate::cli_channels::{AddChannel, Channels, Secrets, SetChannel, SetRoute};
 pub use crate::cli_launch::{Launch, Tool};
 pub use crate::cli_models::{Run, Search, Show, ShowPart};
+use crate::cli_money::parse_quota;
+pub use crate::cli_money::{Prices, Quota};
 
 /// Hearth turns this machine into a private LLM platform.
 #[derive(Debug, Parser)]
@@ -51,6 +53,14 @@ pub enum Command {
     /// Create, list and revoke API tokens.
     #[command(subcommand)]
     Tokens(Tokens),
+    /// Say what people, groups and API tokens may spend, and how fast.
+    #[command(subcommand)]
+    Quota(Quota),
+    /// Say what models cost.
+    #[command(subcommand)]
+    Prices(Prices),
+    /// Check that the database, the ledger and the files are sound.
+    Doctor,
     /// Import, list, run and remove models.
     #[command(subcommand)]
     Models(Models),
@@ -117,8 +127,8 @@ pub enum Tokens {
         /// What it is for.
         #[arg(long, default_value = "cli")]
         name: String,
-        /// Money it may spend. This version has no money quotas yet: only `unlimited` is accepted.
-        #[arg(long, value_name = "unlimited", value_parser = ["unlimited"])]
+        /// Dollars that it may spend; without it or with `unlimited`, as many as its owner.
+        #[arg(long, value_name = "USD|unlimited", value_parser = parse_quota)]
         quota: Option<String>,
         /// How long it is valid: 12h, 30d, 1y. Without it, until it is revoked.
         #[arg(long, value_name = "TIME", value_parser = parse_lifetime)]

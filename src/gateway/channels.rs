@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hearth_store::{
-    Channel, ChannelId, ChannelKey, ChannelKeyId, GroupId, NewChannel, RouteRow, Store,
+    Channel, ChannelId, ChannelKey, ChannelKeyId, GroupId, NewChannel, Price, RouteRow, Store,
 };
 use serde_json::Value;
 
@@ -81,6 +81,8 @@ pub(crate) struct Board {
     rows: Vec<Channel>,
     pub(crate) routes: HashMap<String, Route>,
     pub(crate) group_policies: HashMap<GroupId, Policy>,
+    /// By model; of a channel, or wherever no other price is set.
+    prices: HashMap<String, Vec<(Option<ChannelId>, Price)>>,
     /// Whether who asks matters.
     pub(crate) looks_at_groups: bool,
 }
@@ -274,6 +276,11 @@ impl Channels {
         Ok(count)
     }
 
+    /// Looks at the store anew, after others have changed what stands there, such as prices.
+    pub async fn refresh(&self) -> Result<()> {
+        self.reload().await
+    }
+
     /// What each channel did since the start, with its name.
     pub fn stats(&self) -> Vec<(String, ChannelStats)> {
         let now = std::time::Instant::now();
@@ -323,7 +330,6 @@ impl Channels {
             priority: spec.priority,
             weight: spec.weight,
             settings,
-            prices: spec.prices.clone(),
         })
     }
 
@@ -365,6 +371,9 @@ impl Channels {
         }
         self.inner.healths.keep_only(&rows);
         board.rows = rows;
+        for row in store.prices().list().await? {
+            board.prices.entry(row.model).or_default().push((row.channel_id, row.price));
+        }
         for row in store.routes().list().await? {
             match serde_json::from_str(&row.settings) {
                 Ok(route) => drop(board.routes.insert(row.model, route)),
@@ -386,6 +395,16 @@ impl Channels {
 }
 
 impl Board {
+    /// What a channel asks for the first of these models that has a price there, or anywhere.
+    pub(crate) fn price(&self, channel: ChannelId, models: [&str; 2]) -> Price {
+        let of = |model: &str, channel: Option<ChannelId>| {
+            let prices = self.prices.get(model)?;
+            prices.iter().find(|(id, _)| *id == channel).map(|(_, price)| *price)
+        };
+        let there = models.iter().find_map(|model| of(model, Some(channel)));
+        there.or_else(|| models.iter().find_map(|model| of(model, None))).unwrap_or_default()
+    }
+
     fn row(&self, id: ChannelId) -> Result<&Channel> {
         self.rows.iter().find(|row| row.id == id).ok_or(Error::NotFound)
     }

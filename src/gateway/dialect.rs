@@ -4,6 +4,7 @@
 
 pub mod anthropic;
 mod fields;
+pub mod gemini;
 mod media;
 pub mod ollama;
 pub mod openai;

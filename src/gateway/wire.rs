@@ -17,6 +17,8 @@ mod open_ai;
 mod provider;
 mod refusals;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod writing;
 
 pub use estimate::estimate;

@@ -33,8 +33,6 @@ pub(crate) struct Channel {
     weight: Option<i64>,
     /// Never shown again.
     keys: Option<Vec<String>>,
-    /// By model; `*` stands for all others.
-    prices: Option<Value>,
     /// Models, mapping, groups, network, limits, timeouts and what is changed in requests.
     settings: Option<Value>,
 }

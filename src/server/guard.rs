@@ -10,8 +10,9 @@ use serde::Serialize;
 
 use crate::address::peer_of;
 use crate::body::BodyLimit;
-use crate::error::{Failure, Result};
+use crate::error::{Dialect, Failure, Result};
 use crate::host;
+use crate::rate_headers;
 use crate::state::AppState;
 
 /// The name of the session's cookie.
@@ -72,8 +73,15 @@ pub(crate) async fn check(
         require_own_page(&request)?;
     }
     let user = caller.user_id;
+    let dialect = Dialect::of(request.uri().path());
+    let is_asking = dialect != Dialect::Hearth && !is_reading(request.method());
+    let limited = is_asking.then(|| caller.clone());
     request.extensions_mut().insert(caller);
     let mut response = next.run(request).await;
+    if let Some(caller) = limited {
+        let limits = guard.state.gateway().rate_limits(&caller).await;
+        rate_headers::tell(response.headers_mut(), dialect, limits);
+    }
     if let Some(user) = user {
         // For the access log.
         response.extensions_mut().insert(user);

@@ -7,10 +7,12 @@
 mod accounts;
 mod address;
 mod anthropic;
+mod billing;
 mod body;
 mod channels;
 mod chats;
 mod config;
+mod doctor;
 mod edge;
 mod error;
 mod guard;
@@ -23,6 +25,8 @@ mod ollama;
 mod openai;
 mod openapi;
 mod ops;
+mod quota;
+mod rate_headers;
 mod responses;
 mod routes;
 mod running;
@@ -30,6 +34,7 @@ mod sse;
 mod state;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod web;
 
 pub use config::ServerConfig;

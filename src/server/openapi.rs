@@ -14,7 +14,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::error::{Failure, Result};
 use crate::guard::{Access, COOKIE};
 use crate::routes::{self, Route};
-use crate::{accounts, channels, chats, models};
+use crate::{accounts, channels, chats, models, quota};
 
 pub(crate) async fn show() -> Result<impl IntoResponse> {
     let text = document().to_json();
@@ -44,6 +44,11 @@ fn bodies() -> Vec<Body> {
         body::<users::New>("POST", "/hearth/users", "NewUser"),
         body::<users::Change>("PATCH", "/hearth/users/{id}", "UserChange"),
         body::<tokens::New>("POST", "/hearth/tokens", "NewToken"),
+        body::<quota::wallets::Change>("PUT", "/hearth/quota/{kind}/{holder}", "WalletChange"),
+        body::<quota::wallets::Change>("PUT", "/hearth/tokens/{id}/quota", "TokenWalletChange"),
+        body::<quota::budgets::New>("PUT", "/hearth/budgets", "NewBudget"),
+        body::<quota::prices::New>("PUT", "/hearth/prices", "NewPrice"),
+        body::<quota::limits::New>("PUT", "/hearth/limits", "NewRateLimit"),
         body::<models::Import>("POST", "/hearth/models/import", "Import"),
         body::<models::Pull>("POST", "/hearth/models/pull", "ModelPull"),
         body::<models::Verify>("POST", "/hearth/models/verify", "ModelVerify"),
@@ -100,6 +105,35 @@ fn queries(route: &Route) -> &'static [&'static str] {
         ("GET", "/hearth/models/catalogue") => &["q", "offset", "limit"],
         ("GET", "/hearth/chats") => &["before", "limit"],
         ("GET", "/hearth/tokens") => &["all"],
+        ("GET", "/hearth/quota") => &["after"],
+        ("DELETE", "/hearth/prices") => &["model", "channel_id"],
+        ("DELETE", "/hearth/limits") => &["kind", "holder"],
+        ("GET", "/hearth/usage") => &[
+            "user_id",
+            "token_id",
+            "group_id",
+            "model",
+            "channel_id",
+            "outcome",
+            "request_id",
+            "since",
+            "until",
+            "before",
+            "limit",
+            "format",
+        ],
+        ("GET", "/hearth/usage/summary") => &[
+            "by",
+            "period",
+            "time_zone",
+            "since",
+            "until",
+            "user_id",
+            "token_id",
+            "group_id",
+            "model",
+            "channel_id",
+        ],
         _ => &[],
     }
 }
@@ -108,6 +142,7 @@ fn operation(route: &Route, body: Option<&Body>) -> (HttpMethod, OperationBuilde
     let method = match route.method {
         "POST" => HttpMethod::Post,
         "PATCH" => HttpMethod::Patch,
+        "PUT" => HttpMethod::Put,
         "DELETE" => HttpMethod::Delete,
         _ => HttpMethod::Get,
     };

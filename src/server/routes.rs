@@ -15,8 +15,8 @@ use crate::error::{Dialect, Failure};
 use crate::guard::{self, Guard};
 use crate::state::AppState;
 use crate::{
-    accounts, anthropic, channels, chats, edge, models, ollama, openai, openapi, ops, responses,
-    web,
+    accounts, anthropic, billing, channels, chats, doctor, edge, models, ollama, openai, openapi, ops,
+    quota, responses, usage, web,
 };
 
 pub use crate::guard::Access;
@@ -44,6 +44,7 @@ struct Verb(&'static str, MethodFilter);
 
 const GET: Verb = Verb("GET", MethodFilter::GET);
 const POST: Verb = Verb("POST", MethodFilter::POST);
+const PUT: Verb = Verb("PUT", MethodFilter::PUT);
 const PATCH: Verb = Verb("PATCH", MethodFilter::PATCH);
 const DELETE: Verb = Verb("DELETE", MethodFilter::DELETE);
 
@@ -77,6 +78,7 @@ fn entries() -> Vec<Entry> {
         open_ai(),
         ollama_api(),
         hearth_accounts(),
+        hearth_money(),
         hearth_models(),
         hearth_channels(),
         hearth_chats(),
@@ -113,6 +115,7 @@ fn ollama_api() -> Vec<Entry> {
     vec![
         route(GET, Anyone, "/", "The web app, or a sign of life", ollama::root),
         route(GET, Anyone, "/api/version", "The version of Ollama's API", ollama::version),
+        route(GET, User, "/api/status", "Whether Ollama's cloud is on offer", ollama::status),
         route(GET, User, "/api/tags", "List models", ollama::tags),
         route(GET, User, "/api/ps", "List loaded models", ollama::running),
         route(POST, User, "/api/chat", "Answer a chat", ollama::chat),
@@ -147,6 +150,38 @@ fn hearth_accounts() -> Vec<Entry> {
         route(GET, User, "/hearth/tokens", "List API tokens", tokens::list),
         route(POST, User, "/hearth/tokens", "Create an API token", tokens::create),
         route(DELETE, User, "/hearth/tokens/{id}", "Delete an API token", tokens::delete),
+    ]
+}
+
+fn hearth_money() -> Vec<Entry> {
+    use Access::{Admin, User};
+    use quota::{budgets, limits, prices, wallets};
+    let subscription = "What the credential may spend, New API's way";
+    vec![
+        route(GET, User, "/v1/dashboard/billing/subscription", subscription, billing::subscription),
+        route(GET, User, "/dashboard/billing/subscription", subscription, billing::subscription),
+        route(GET, User, "/v1/dashboard/billing/usage", "What it has spent", billing::usage),
+        route(GET, User, "/dashboard/billing/usage", "What it has spent", billing::usage),
+        route(GET, User, "/v1/usage/token", "About one's API token", billing::token),
+        route(GET, User, "/v1/usage/token/", "About one's API token", billing::token),
+        route(GET, User, "/hearth/me/budget", "What one may still spend", wallets::mine),
+        route(GET, Admin, "/hearth/quota", "List wallets", wallets::list),
+        route(GET, Admin, "/hearth/quota/{kind}/{holder}", "Show a wallet", wallets::show),
+        route(PUT, Admin, "/hearth/quota/{kind}/{holder}", "Change a wallet", wallets::update),
+        route(GET, User, "/hearth/tokens/{id}/quota", "Show a token's wallet", wallets::of_token),
+        route(PUT, User, "/hearth/tokens/{id}/quota", "Change it", wallets::update_token),
+        route(GET, Admin, "/hearth/budgets", "List budgets", budgets::list),
+        route(PUT, Admin, "/hearth/budgets", "Set a budget", budgets::set),
+        route(DELETE, Admin, "/hearth/budgets/{id}", "Remove a budget", budgets::delete),
+        route(GET, User, "/hearth/prices", "List prices", prices::list),
+        route(PUT, Admin, "/hearth/prices", "Set a price", prices::set),
+        route(DELETE, Admin, "/hearth/prices", "Remove a price", prices::delete),
+        route(GET, Admin, "/hearth/limits", "List rate limits", limits::list),
+        route(PUT, Admin, "/hearth/limits", "Set a rate limit", limits::set),
+        route(DELETE, Admin, "/hearth/limits", "Remove a rate limit", limits::delete),
+        route(GET, User, "/hearth/usage", "List what was used", usage::list),
+        route(GET, User, "/hearth/usage/summary", "Sum up what was used", usage::summary::show),
+        route(GET, Admin, "/hearth/doctor", "Check database and ledger", doctor::show),
     ]
 }
 

@@ -5,6 +5,7 @@ mod catalogue_stories;
 mod channel_stories;
 mod chat_stories;
 mod doors;
+mod money_stories;
 mod ollama_stories;
 mod scripted;
 mod wire;

@@ -1,14 +1,11 @@
 //! Rows of channels: the remote providers that answer for models that are not hosted here. A
 //! channel's keys are here only as sealed bytes; what its settings mean is decided above.
 
-use std::collections::BTreeMap;
-
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, named_params};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::prices::Price;
 use crate::store::Store;
 
 /// Most channels.
@@ -58,8 +55,6 @@ pub struct NewChannel {
     pub weight: u32,
     /// JSON.
     pub settings: String,
-    /// By model; `*` stands for all others.
-    pub prices: BTreeMap<String, Price>,
 }
 
 /// A key of a channel.
@@ -85,7 +80,6 @@ impl Channels<'_> {
                 let mut channels = select(&snapshot)?;
                 for channel in &mut channels {
                     channel.keys = keys_of(&snapshot, channel.id)?;
-                    channel.row.prices = prices_of(&snapshot, channel.id)?;
                 }
                 Ok(channels)
             })
@@ -130,7 +124,6 @@ impl Channels<'_> {
                         |row| row.get(0),
                     )
                     .map_err(name_taken)?;
-                put_prices(connection, id, &new.prices)?;
                 put_keys(connection, id, &keys, now)?;
                 Ok(id)
             })
@@ -171,7 +164,6 @@ impl Channels<'_> {
                 if changed == 0 {
                     return Err(Error::NotFound);
                 }
-                put_prices(connection, id, &new.prices)?;
                 if let Some(keys) = keys {
                     connection
                         .prepare_cached("DELETE FROM channel_keys WHERE channel_id = ?1")?
@@ -207,6 +199,9 @@ impl Channels<'_> {
                 let removed = connection
                     .prepare_cached("DELETE FROM channels WHERE id = ?1")?
                     .execute([id])?;
+                connection
+                    .prepare_cached("DELETE FROM channel_prices WHERE channel_id = ?1")?
+                    .execute([id])?;
                 if removed == 1 { Ok(()) } else { Err(Error::NotFound) }
             })
             .await
@@ -231,7 +226,6 @@ fn read_channel(row: &Row<'_>) -> rusqlite::Result<Channel> {
             priority: row.get("priority")?,
             weight: row.get("weight")?,
             settings: row.get("settings")?,
-            prices: BTreeMap::new(),
         },
         keys: Vec::new(),
         created_at: row.get("created_at")?,
@@ -270,47 +264,6 @@ fn put_keys(connection: &Connection, id: ChannelId, keys: &[ChannelKey], now: i6
                 error => error,
             }
         })?;
-    }
-    Ok(())
-}
-
-fn prices_of(connection: &Connection, id: ChannelId) -> Result<BTreeMap<String, Price>> {
-    let mut statement =
-        connection.prepare_cached("SELECT * FROM channel_prices WHERE channel_id = ?1")?;
-    let prices: rusqlite::Result<BTreeMap<String, Price>> = statement
-        .query_map([id], |row| {
-            let price = Price {
-                input_micros_per_million: row.get("input_micros_per_million")?,
-                cached_micros_per_million: row.get("cached_micros_per_million")?,
-                output_micros_per_million: row.get("output_micros_per_million")?,
-                call_micros: row.get("call_micros")?,
-            };
-            Ok((row.get("model")?, price))
-        })?
-        .collect();
-    Ok(prices?)
-}
-
-fn put_prices(
-    connection: &Connection,
-    id: ChannelId,
-    prices: &BTreeMap<String, Price>,
-) -> Result<()> {
-    connection.prepare_cached("DELETE FROM channel_prices WHERE channel_id = ?1")?.execute([id])?;
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO channel_prices (channel_id, model, input_micros_per_million,
-             cached_micros_per_million, output_micros_per_million, call_micros)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
-    for (model, price) in prices {
-        statement.execute((
-            id,
-            model,
-            price.input_micros_per_million,
-            price.cached_micros_per_million,
-            price.output_micros_per_million,
-            price.call_micros,
-        ))?;
     }
     Ok(())
 }

@@ -67,6 +67,9 @@ pub enum Error {
     /// The disk has no room left; reading still works.
     #[error("the disk with the database is full")]
     DiskFull,
+    /// The disk could not be written or read; what was asked for is not written down.
+    #[error("the disk with the database has failed")]
+    DiskFailed,
     /// The file is no SQLite database, or a damaged one.
     #[error("the database {path} is damaged: {reason}")]
     Damaged {
@@ -112,6 +115,7 @@ impl From<rusqlite::Error> for Error {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Busy,
             Some(ErrorCode::DiskFull) => Error::DiskFull,
+            Some(ErrorCode::SystemIoFailure) => Error::DiskFailed,
             _ => Error::Sql(error),
         }
     }

@@ -10,12 +10,14 @@ mod chats;
 mod connection;
 mod error;
 mod groups;
+mod health;
 mod ledger;
 mod messages;
 mod migrations;
 mod money;
 mod page;
 mod prices;
+mod rate_limits;
 mod readers;
 mod routes;
 mod sealed;
@@ -33,6 +35,7 @@ pub use channels::{Channel, ChannelId, ChannelKey, ChannelKeyId, Channels, NewCh
 pub use chats::{BadCursor, Chat, ChatChange, ChatCursor, ChatId, Chats, NewChat};
 pub use error::{Error, Result};
 pub use groups::{Group, GroupId, Groups};
+pub use health::StoreReport;
 pub use ledger::{
     Amounts, Budget, Calendar, Grant, Holder, Ledger, LedgerReport, NewBudget, Period, Reservation,
     Settled, Shortage, Span, Unit, Wallet,
@@ -43,11 +46,15 @@ pub use messages::{
 };
 pub use money::MicroDollars;
 pub use page::MAX_PAGE;
-pub use prices::{Price, Prices};
+pub use prices::{Price, PriceRow, Prices};
+pub use rate_limits::{LimitKind, RateLimit, RateLimitRow, RateLimits};
 pub use routes::{RouteRow, Routes};
 pub use sealed::{Sealed, SealedPlace};
 pub use sessions::{NewSession, Session, SessionHash, Sessions};
 pub use settings::Settings;
 pub use store::Store;
-pub use usage::{Outcome, UsageFilter, UsageRow, UsageTable, UsageTotals};
+pub use usage::{
+    Dimension, ListedUsage, Outcome, Summary, UsageCursor, UsageFilter, UsageRow, UsageSum,
+    UsageTable, UsageTotals,
+};
 pub use users::{Credentials, NewUser, Theme, User, UserChange, UserId, UserRole, Users};

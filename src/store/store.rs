@@ -11,9 +11,11 @@ use crate::chats::Chats;
 use crate::connection;
 use crate::error::{Error, Result};
 use crate::groups::Groups;
+use crate::health::{self, StoreReport};
 use crate::ledger::{self, Ledger};
 use crate::messages::Messages;
 use crate::prices::Prices;
+use crate::rate_limits::RateLimits;
 use crate::readers::Readers;
 use crate::routes::Routes;
 use crate::sealed::Sealed;
@@ -112,6 +114,11 @@ impl Store {
         Sealed(self)
     }
 
+    /// Questions about how fast users, API tokens, groups and models may be used.
+    pub fn rate_limits(&self) -> RateLimits<'_> {
+        RateLimits(self)
+    }
+
     /// Questions about groups.
     pub fn groups(&self) -> Groups<'_> {
         Groups(self)
@@ -120,6 +127,11 @@ impl Store {
     /// Settings that are changed while the server runs.
     pub fn settings(&self) -> Settings<'_> {
         Settings(self)
+    }
+
+    /// Reads the whole database anew; says what of it is damaged. Takes a while.
+    pub async fn check(&self) -> Result<StoreReport> {
+        self.read(health::check).await
     }
 
     pub(crate) async fn read<T, F>(&self, question: F) -> Result<T>

@@ -7,6 +7,7 @@ mod crash;
 mod ledger;
 mod ledger_crash;
 mod ledger_play;
+mod usage;
 mod writing;
 
 use crate::{NewUser, Store, User, UserRole};

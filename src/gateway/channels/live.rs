@@ -1,11 +1,11 @@
 //! A channel that is ready to be asked: its row parsed, its keys open, its connections kept.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hearth_store::{Channel, ChannelId, ChannelKeyId, Price, SealedPlace};
+use hearth_store::{Channel, ChannelId, ChannelKeyId, SealedPlace};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect;
 
@@ -22,8 +22,6 @@ use crate::wire::Wire;
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
 /// Idle connections that are kept for each host.
 const IDLE_CONNECTIONS: usize = 256;
-/// The price of all models without one of their own.
-const EVERY_MODEL: &str = "*";
 
 /// A channel that can be asked.
 pub(crate) struct Live {
@@ -139,12 +137,6 @@ impl Live {
         self.settings.model_mapping.get(model).map_or(model, String::as_str)
     }
 
-    /// What it asks for a model.
-    pub(crate) fn price(&self, model: &str) -> Price {
-        let prices: &BTreeMap<String, Price> = &self.row.row.prices;
-        prices.get(model).or_else(|| prices.get(EVERY_MODEL)).copied().unwrap_or_default()
-    }
-
     /// A key that may be used now and was not tried, each in its turn.
     pub(crate) fn next_key(&self, tried: &[usize], now: Instant) -> Option<usize> {
         let start = self.next_key.fetch_add(1, Ordering::Relaxed);
@@ -175,7 +167,6 @@ pub(crate) fn spec_of(row: &Channel) -> Result<ChannelSpec> {
         priority: new.priority,
         weight: new.weight,
         keys: None,
-        prices: new.prices,
         settings,
     })
 }

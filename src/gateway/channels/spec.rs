@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use hearth_store::Price;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
@@ -67,9 +66,6 @@ pub struct ChannelSpec {
     /// Never shown again. Left out in a change, the keys stay.
     #[serde(default, skip_serializing)]
     pub keys: Option<Vec<String>>,
-    /// By model; `*` stands for all others.
-    #[serde(default)]
-    pub prices: BTreeMap<String, Price>,
     #[serde(default)]
     pub settings: ChannelSettings,
 }
@@ -206,7 +202,6 @@ impl ChannelSpec {
         }
         let mapping = &settings.model_mapping;
         check_list("settings.model_mapping", mapping.keys().chain(mapping.values()))?;
-        check_list("prices", self.prices.keys())?;
         settings.check_rest()?;
         let base_url = check_base_url(self.base_url.as_deref(), preset, &settings.network)?;
         Ok((preset, base_url))

@@ -43,6 +43,10 @@ impl Fields {
         Fields(members)
     }
 
+    pub(super) fn into_members(self) -> Map<String, Value> {
+        self.0
+    }
+
     /// A member that is there and not null.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())

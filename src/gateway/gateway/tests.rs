@@ -1,6 +1,7 @@
 //! Stories of requests, on a real store and with a scripted backend.
 
 mod ends;
+mod money;
 mod scripted;
 mod ways;
 

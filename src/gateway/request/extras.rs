@@ -44,6 +44,8 @@ pub struct Extras {
     /// Known fields as they were written, where their neutral form says less. Nobody is told of
     /// them; to the same family they go instead of what the neutral form comes to.
     pub raw: Map<String, Value>,
+    /// Names of members inside of those that have no neutral meaning; told as fields are.
+    pub inner: Vec<String>,
     /// Headers that switch features of the dialect on, such as `anthropic-beta`.
     pub headers: Vec<(&'static str, String)>,
 }
@@ -56,6 +58,8 @@ impl Extras {
         raw: Map<String, Value>,
     ) -> Option<Box<Extras>> {
         let is_nothing = fields.is_empty() && raw.is_empty();
-        (!is_nothing).then(|| Box::new(Extras { family, fields, raw, headers: Vec::new() }))
+        (!is_nothing).then(|| {
+            Box::new(Extras { family, fields, raw, inner: Vec::new(), headers: Vec::new() })
+        })
     }
 }

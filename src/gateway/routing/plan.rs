@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use hearth_store::{Channel, ChannelId, Group};
+use hearth_store::{Channel, ChannelId, Group, Price};
 
 use super::policy::{Facts, Policy, Standing};
 use super::route::{Route, RouteTarget};
@@ -31,6 +31,8 @@ pub(super) struct Candidate {
     /// The model's name there; a channel may have another one of its own for it.
     pub(super) model: String,
     order: u32,
+    /// What a million tokens of prompt and of answer cost there.
+    price_micros: u64,
 }
 
 #[derive(Clone)]
@@ -68,7 +70,7 @@ impl Planner<'_> {
         let targets = if route.targets.is_empty() { &itself[..] } else { &route.targets };
         let mut candidates = Vec::new();
         for (order, target) in (0..).zip(targets) {
-            self.add(target, order, policy, &mut candidates);
+            candidates.extend(self.candidates(model, target, order, policy));
         }
         Plan {
             policy,
@@ -90,23 +92,26 @@ impl Planner<'_> {
         route.policy.or(of_group).unwrap_or(self.policy)
     }
 
-    fn add(
+    /// Who could answer for this target. `asked`: the model as the caller knows it.
+    fn candidates(
         &self,
+        asked: &str,
         target: &RouteTarget,
         order: u32,
         policy: Policy,
-        candidates: &mut Vec<Candidate>,
-    ) {
+    ) -> Vec<Candidate> {
+        let mut candidates = Vec::new();
         let wants = |name: &str| {
             target.channel.as_ref().is_none_or(|channel| channel.eq_ignore_ascii_case(name))
         };
         if wants(LOCAL)
             && let Some(model) = self.local.model(&target.model)
         {
-            candidates.push(Candidate { who: Who::Local, model: model.name, order });
+            let (who, price_micros) = (Who::Local, 0);
+            candidates.push(Candidate { who, model: model.name, order, price_micros });
         }
         if policy == Policy::LocalOnly {
-            return;
+            return candidates;
         }
         for live in &self.board.channels {
             let row = &live.row.row;
@@ -115,10 +120,12 @@ impl Planner<'_> {
                 && live.offers(&target.model)
                 && admits(live, self.group.as_ref())
             {
-                let who = Who::Channel(Arc::clone(live));
-                candidates.push(Candidate { who, model: target.model.clone(), order });
+                let price_micros = sum(self.board.price(live.id(), [asked, &target.model]));
+                let (who, model) = (Who::Channel(Arc::clone(live)), target.model.clone());
+                candidates.push(Candidate { who, model, order, price_micros });
             }
         }
+        candidates
     }
 }
 
@@ -188,7 +195,7 @@ impl Candidate {
                     priority: row.priority,
                     weight: row.weight,
                     in_flight: live.health.in_flight(),
-                    price_micros: price(live, &self.model),
+                    price_micros: self.price_micros,
                     first_token_ms: measured.flatten(),
                     wait_ms: 0,
                     standing,
@@ -199,8 +206,7 @@ impl Candidate {
 }
 
 /// A million tokens of prompt and of answer.
-fn price(live: &Live, model: &str) -> u64 {
-    let price = live.price(model);
+fn sum(price: Price) -> u64 {
     let tokens = [price.input_micros_per_million, price.output_micros_per_million];
     tokens.iter().fold(price.call_micros.micros(), |sum, part| sum.saturating_add(part.micros()))
 }

@@ -81,7 +81,6 @@ async fn after_a_rotation_every_secret_opens_and_the_old_key_opens_none() {
         priority: 0,
         weight: 1,
         settings: "{}".to_owned(),
-        prices: Default::default(),
     };
     store.channels().create(new, keys.to_vec(), 1).await.unwrap();
     let old_file = std::fs::read_to_string(dir.path().join(FILE)).unwrap();

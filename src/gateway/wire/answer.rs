@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::estimate::{Guess, estimate};
-use super::{Read, Refusal};
+use super::{MAX_LINE_BYTES, Read, Refusal};
 use crate::event::{Aside, Event, FinishReason, TokenLogprob, Usage};
 use crate::request::{Citation, Family, Foreign, GenerateRequest, MAX_CALLS, MAX_CHOICES, Seal};
 
@@ -24,12 +24,16 @@ pub(super) struct Answer {
     choices: Vec<Choice>,
     told: Told,
     guess: Guess,
+    /// Of all calls: some dialects tell a call only when it is whole.
+    argument_bytes: usize,
 }
 
 #[derive(Debug, Default)]
 struct Choice {
     /// Begun calls: by what the provider knows each.
     calls: Vec<CallKey>,
+    /// Whether the last of them has arguments so far.
+    has_arguments: bool,
     reason: Option<FinishReason>,
 }
 
@@ -60,6 +64,7 @@ impl Answer {
             choices: Vec::new(),
             told: Told::default(),
             guess: Guess::default(),
+            argument_bytes: 0,
         }
     }
 
@@ -151,7 +156,8 @@ impl Answer {
         out: &mut Vec<Event>,
     ) -> Read<()> {
         let id = self.id.clone();
-        let calls = &mut self.choice(choice, out)?.calls;
+        let mine = self.choice(choice, out)?;
+        let calls = &mut mine.calls;
         let is_same =
             |known: &CallKey| known.index == key.index && (key.id.is_empty() || known.id == key.id);
         let index = match calls.last().is_some_and(is_same) {
@@ -160,6 +166,8 @@ impl Answer {
                 let Some(name) = name.filter(|name| !name.is_empty()) else {
                     return Err(Refusal::broken("The provider mixes up the calls of an answer."));
                 };
+                end_call(choice, calls.len(), mine.has_arguments, out);
+                mine.has_arguments = false;
                 if calls.len() >= MAX_CALLS {
                     return Err(Refusal::broken("The provider's answer makes too many calls."));
                 }
@@ -176,6 +184,11 @@ impl Answer {
             }
         };
         if !arguments.is_empty() {
+            mine.has_arguments = true;
+            self.argument_bytes += arguments.len();
+            if self.argument_bytes > MAX_LINE_BYTES {
+                return Err(Refusal::broken("The provider's calls have too long arguments."));
+            }
             self.guess.text(&arguments);
             let aside = Aside::CallArguments { index: index as u32, text: arguments };
             out.push(Event::Aside { choice, aside, tokens: Vec::new() });
@@ -195,7 +208,10 @@ impl Answer {
         reason: FinishReason,
         out: &mut Vec<Event>,
     ) -> Read<()> {
-        let choice = self.choice(choice, out)?;
+        let index = choice;
+        let choice = self.choice(index, out)?;
+        end_call(index, choice.calls.len(), choice.has_arguments, out);
+        choice.has_arguments = true;
         choice.reason = Some(match (reason, choice.calls.is_empty()) {
             // Some say that they have stopped when they wait for calls.
             (FinishReason::Stop | FinishReason::Other, false) => FinishReason::ToolCalls,
@@ -259,6 +275,15 @@ impl Answer {
             self.choices.resize_with(at + 1, Choice::default);
         }
         Ok(&mut self.choices[at])
+    }
+}
+
+/// The last of so many calls has ended. One without arguments has an empty object of them: clients
+/// parse what they get.
+fn end_call(choice: u16, calls: usize, has_arguments: bool, out: &mut Vec<Event>) {
+    if calls > 0 && !has_arguments {
+        let aside = Aside::CallArguments { index: calls as u32 - 1, text: "{}".to_owned() };
+        out.push(Event::Aside { choice, aside, tokens: Vec::new() });
     }
 }
 

@@ -27,6 +27,11 @@ impl Notes {
         }
     }
 
+    /// The provider is told after all.
+    pub(super) fn forgive(&mut self, name: &str) {
+        self.0.retain(|known| known != name);
+    }
+
     pub(super) fn into_names(self) -> Vec<String> {
         self.0
     }
@@ -106,8 +111,9 @@ pub(super) fn add_extras(
             notes.warn(name);
         }
     }
-    if is_same {
-        body.extend(extras.raw.clone());
+    match is_same {
+        true => body.extend(extras.raw.clone()),
+        false => extras.inner.iter().for_each(|name| notes.warn(name)),
     }
 }
 

@@ -3,7 +3,7 @@
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use hearth_gateway::accounts::NewToken;
-use hearth_store::{ApiToken, ApiTokenId, MAX_PAGE};
+use hearth_store::{ApiToken, ApiTokenId, Grant, Holder, MAX_PAGE};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::body::Json;
 use crate::error::{Failure, Result};
 use crate::guard::Signed;
+use crate::quota::wallets::dollars;
 use crate::state::AppState;
 
 /// Most API tokens that one answer lists.
@@ -55,6 +56,8 @@ pub(crate) struct New {
     expires_at: Option<i64>,
     models: Option<Vec<String>>,
     allow_ips: Option<Vec<String>>,
+    /// Dollars that it may spend, as `12.50`; without it, as much as its owner.
+    quota_usd: Option<String>,
 }
 
 pub(crate) async fn create(
@@ -69,7 +72,17 @@ pub(crate) async fn create(
         models: body.models,
         allow_ips: body.allow_ips,
     };
+    let quota = body.quota_usd.as_deref().map(dollars).transpose()?;
     let (token, secret) = state.accounts().create_token(&caller, new).await?;
+    if let Some(quota) = quota {
+        // Nobody knows the secret yet: until its wallet stands, nothing can be spent with it.
+        let (holder, grant) = (Holder::Token(token.id), Grant::Set(quota));
+        let granted = state.gateway().quota().grant(&caller, holder, grant, "with its token").await;
+        if let Err(error) = granted {
+            state.accounts().delete_token(&caller, token.id).await?;
+            return Err(error.into());
+        }
+    }
     let body = json!({ "token": token, "secret": secret.reveal() });
     Ok((StatusCode::CREATED, axum::Json(body)))
 }

@@ -23,17 +23,6 @@ CREATE TABLE channel_keys (
 ) STRICT;
 CREATE INDEX channel_keys_of_channel ON channel_keys (channel_id, id);
 
--- What a channel asks for a model, as `prices` has it; the model `*` stands for all others.
-CREATE TABLE channel_prices (
-    channel_id                INTEGER NOT NULL REFERENCES channels (id) ON DELETE CASCADE,
-    model                     TEXT    NOT NULL,
-    input_micros_per_million  INTEGER NOT NULL CHECK (input_micros_per_million >= 0),
-    cached_micros_per_million INTEGER NOT NULL CHECK (cached_micros_per_million >= 0),
-    output_micros_per_million INTEGER NOT NULL CHECK (output_micros_per_million >= 0),
-    call_micros               INTEGER NOT NULL CHECK (call_micros >= 0),
-    PRIMARY KEY (channel_id, model)
-) STRICT, WITHOUT ROWID;
-
 -- How requests for a model find who answers; `settings` is JSON as above.
 CREATE TABLE routes (
     model      TEXT    NOT NULL PRIMARY KEY,

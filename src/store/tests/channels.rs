@@ -1,12 +1,9 @@
 //! Channels, their keys and prices, routes, and the sealing of all secrets anew.
 
-use std::collections::BTreeMap;
-
 use super::Fixture;
-use crate::{ChannelKey, ChannelKeyId, Error, GroupId, MicroDollars, NewChannel, Price, RouteRow};
+use crate::{ChannelKey, ChannelKeyId, Error, GroupId, NewChannel, Price, PriceRow, RouteRow};
 
 fn channel(name: &str) -> NewChannel {
-    let price = Price { call_micros: MicroDollars::new(7).unwrap(), ..Price::default() };
     NewChannel {
         name: name.to_owned(),
         preset: "openai".to_owned(),
@@ -15,7 +12,6 @@ fn channel(name: &str) -> NewChannel {
         priority: -3,
         weight: 2,
         settings: "{}".to_owned(),
-        prices: BTreeMap::from([("*".to_owned(), price)]),
     }
 }
 
@@ -43,7 +39,9 @@ async fn a_channel_comes_back_as_it_was_saved_and_goes_with_all_that_is_its() {
     channels.add_key(id, key("c"), 200).await.unwrap();
     let again = channels.remove_key(id, ChannelKeyId("a".to_owned())).await;
     assert!(matches!(again, Err(Error::NotFound)));
-    let other = NewChannel { prices: BTreeMap::new(), ..channel("Two") };
+    let other = channel("Two");
+    let price = PriceRow { model: "m".to_owned(), channel_id: Some(id), price: Price::default() };
+    it.store.prices().set(price).await.unwrap();
     channels.replace(id, other.clone(), None, 300).await.unwrap();
     let listed = channels.list().await.unwrap();
     assert_eq!((&listed[0].row, listed[0].updated_at), (&other, 300));
@@ -53,6 +51,7 @@ async fn a_channel_comes_back_as_it_was_saved_and_goes_with_all_that_is_its() {
 
     channels.remove(id).await.unwrap();
     assert!(channels.list().await.unwrap().is_empty());
+    assert!(it.store.prices().list().await.unwrap().is_empty());
     assert!(matches!(channels.add_key(id, key("e"), 1).await, Err(Error::NotFound)));
     assert_ne!(channels.create(channel("One"), vec![key("d")], 1).await.unwrap(), id);
 }

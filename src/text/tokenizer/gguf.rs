@@ -6,8 +6,8 @@ mod unigram;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use hearth_formats::Error as FormatError;
 use hearth_formats::gguf::Metadata;
+use hearth_formats::{ChatFamily, Error as FormatError};
 use tokenizers::normalizers::bert::BertNormalizer;
 use tokenizers::normalizers::replace::Replace;
 use tokenizers::normalizers::unicode::NFC;
@@ -110,7 +110,10 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer> {
         tokens,
         ends,
         infill,
-        chat_template: metadata.str("tokenizer.chat_template")?.map(str::to_string),
+        chat_template: metadata
+            .str("tokenizer.chat_template")?
+            .or_else(|| ChatFamily::of_gguf(metadata).map(|family| family.template))
+            .map(str::to_string),
         grammars: OnceLock::new(),
     })
 }

@@ -68,9 +68,6 @@ impl Collector {
             Aside::Refusal(text) => self.say(&text),
             Aside::Citation(citation) => {
                 let Some(citation) = print_citation(&citation) else { return };
-                if !matches!(self.open(), Some(Block::Text { .. })) {
-                    self.begin(Block::Text { text: String::new(), citations: Vec::new() });
-                }
                 if let Some(Block::Text { citations, .. }) = self.open() {
                     citations.push(citation);
                 }

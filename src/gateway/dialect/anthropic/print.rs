@@ -77,11 +77,11 @@ impl Printer {
             }
             Aside::Refusal(text) => self.say(text, events),
             Aside::Citation(citation) => {
-                if let Some(citation) = print_citation(citation) {
-                    if self.open != Some(Block::Cited) {
-                        self.open(Block::Text, text_block(), events);
-                        self.open = Some(Block::Cited);
-                    }
+                // One that comes behind another block has lost its text.
+                if matches!(self.open, Some(Block::Text | Block::Cited))
+                    && let Some(citation) = print_citation(citation)
+                {
+                    self.open = Some(Block::Cited);
                     let delta = json!({ "type": "citations_delta", "citation": citation });
                     events.push(self.delta(delta));
                 }

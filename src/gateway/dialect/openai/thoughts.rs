@@ -30,6 +30,11 @@ pub(crate) fn print(seal: &Seal, text: &str, index: usize) -> Value {
     }
 }
 
+/// `extra_content` of a call that this seals.
+pub(super) fn print_of_call(seal: &Seal) -> Value {
+    json!({ "google": { "thought_signature": seal.value } })
+}
+
 /// What the maker of a call wants to see again beside it.
 pub(super) fn seal_of_call(call: &Value) -> Option<Seal> {
     let value = call.pointer("/extra_content/google/thought_signature")?.as_str()?.to_owned();

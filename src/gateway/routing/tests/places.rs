@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::upstream::{Reply, refusal};
 use super::*;
 use crate::backend::ModelState;
-use hearth_store::{NewUser, UserRole};
+use hearth_store::{MicroDollars, NewUser, Price, PriceRow, UserRole};
 
 impl Fixture {
     async fn member(&self, group: &str) -> UserId {
@@ -171,9 +171,14 @@ async fn a_conversation_stays_with_the_channel_that_knows_it() {
 async fn the_cheapest_channel_comes_first() {
     let it = Fixture::new();
     let (dear, cheap) = (Upstream::new("dear").await, Upstream::new("cheap").await);
-    let price = |micros: u64| json!({ "prices": { "*": { "input_micros_per_million": micros } } });
-    it.channel("dear", &dear.base_url, price(5_000_000)).await;
-    it.channel("cheap", &cheap.base_url, price(1_000_000)).await;
+    for (name, upstream, micros) in [("dear", &dear, 5_000_000), ("cheap", &cheap, 1_000_000)] {
+        let channel = it.channel(name, &upstream.base_url, json!({})).await;
+        let input_micros_per_million = MicroDollars::new(micros).unwrap();
+        let price = Price { input_micros_per_million, ..Price::default() };
+        let row = PriceRow { model: "m".to_owned(), channel_id: Some(channel.id), price };
+        it.store.prices().set(row).await.unwrap();
+    }
+    it.channels.refresh().await.unwrap();
     it.route("m", json!({ "policy": "cheapest" })).await;
     for _ in 0..5 {
         assert_eq!(it.say("m").await.text, "cheap");

@@ -85,7 +85,8 @@ fn write_tool(tool: &Tool, notes: &mut Notes) -> Value {
                     ("strict", Value::Bool(true)) => {
                         written.insert("strict".into(), true.into());
                     }
-                    ("strict", _) => {}
+                    // Another form of the schema that is told.
+                    ("strict" | "parameters", _) => {}
                     (name, _) => notes.warn(&format!("tools.{name}")),
                 }
             }

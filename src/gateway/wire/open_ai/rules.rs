@@ -43,8 +43,15 @@ pub(super) fn tidy_raw(quirks: &Quirks, body: &mut Map<String, Value>, notes: &m
             notes.warn("reasoning");
         }
     }
-    if quirks.effort == EffortForm::Object && body.contains_key("reasoning") {
+    let takes_effort = match quirks.effort {
+        EffortForm::Object => !body.contains_key("reasoning"),
+        EffortForm::ByName | EffortForm::Effort | EffortForm::Template => true,
+        EffortForm::No | EffortForm::Switch | EffortForm::Flag => false,
+    };
+    if !takes_effort {
         body.remove("reasoning_effort");
+    } else if body.contains_key("reasoning_effort") {
+        notes.forgive("reasoning_effort");
     }
     let format = body.get("response_format").map(|format| &format["type"]);
     if format.is_some_and(|kind| *kind == "text") {
@@ -82,6 +89,8 @@ fn write_tool(tool: &Tool, notes: &mut Notes) -> Value {
     for (name, value) in tool.extras.iter().flat_map(|(_, extras)| extras) {
         match name.as_str() {
             "strict" => written["function"]["strict"] = value.clone(),
+            // Another form of the schema that is told.
+            "parameters" => {}
             name => notes.warn(&format!("tools.{name}")),
         }
     }
