@@ -4,8 +4,10 @@ mod anthropic_stories;
 mod catalogue_stories;
 mod chat_stories;
 mod doors;
+mod matrix;
 mod money_stories;
 mod ollama_stories;
+mod people_stories;
 mod scripted;
 mod wire;
 
