@@ -41,6 +41,12 @@ pub trait Backend: Send + Sync {
     /// Tokens of the request's prompt, as [`Backend::generate`] would count them.
     async fn count_tokens(&self, request: GenerateRequest) -> Result<u32>;
 
+    /// The same, told without asking another machine, and so a guess where only a provider could
+    /// count: so much is set aside before the request begins.
+    async fn guess_tokens(&self, request: GenerateRequest) -> Result<u32> {
+        self.count_tokens(request).await
+    }
+
     /// The request's prompt as text, as the model's chat template writes it.
     async fn render(&self, request: GenerateRequest) -> Result<String> {
         let message = format!("The prompts of `{}` are not written here.", request.model);

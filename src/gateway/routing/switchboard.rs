@@ -142,7 +142,11 @@ impl Backend for Switchboard {
     }
 
     async fn count_tokens(&self, request: GenerateRequest) -> Result<u32> {
-        self.tokens(request).await
+        self.tokens(request, true).await
+    }
+
+    async fn guess_tokens(&self, request: GenerateRequest) -> Result<u32> {
+        self.tokens(request, false).await
     }
 
     async fn render(&self, mut request: GenerateRequest) -> Result<String> {
