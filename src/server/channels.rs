@@ -15,14 +15,13 @@ use crate::guard::Signed;
 use crate::state::AppState;
 
 /// A channel to be made. In a change every field may be left out, and null takes one away.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes a body, which the gateway parses")]
 pub(crate) struct Channel {
     #[schema(required = true)]
     name: Option<String>,
     /// One of those of `/hearth/channels/types`.
-    #[serde(rename = "type")]
-    #[schema(required = true)]
+    #[schema(required = true, rename = "type")]
     preset: Option<String>,
     /// Left out, the type's.
     base_url: Option<String>,

@@ -15,8 +15,8 @@ use crate::error::{Dialect, Failure};
 use crate::guard::{self, Guard};
 use crate::state::AppState;
 use crate::{
-    accounts, anthropic, billing, channels, chats, doctor, edge, models, ollama, openai, openapi, ops,
-    quota, responses, usage, web,
+    accounts, anthropic, billing, channels, chats, doctor, edge, models, ollama, openai, openapi,
+    ops, quota, responses, usage, web,
 };
 
 pub use crate::guard::Access;

@@ -37,7 +37,8 @@ impl Switchboard {
             let candidate = &plan.candidates[index];
             let (next, error) = match &candidate.who {
                 Who::Local => {
-                    let request = EmbedRequest { model: candidate.model.clone(), ..request.clone() };
+                    let request =
+                        EmbedRequest { model: candidate.model.clone(), ..request.clone() };
                     match self.inner.local.embed(user, request).await {
                         Ok(embedding) => return Ok(embedding),
                         Err(error) => (after_local(&error), error),
@@ -103,8 +104,7 @@ async fn embed(
     request: &EmbedRequest,
 ) -> std::result::Result<Embedded, Trouble> {
     let started = Instant::now();
-    let calls =
-        live.wire.embed(request, &target(live, model)).map_err(Trouble::cannot_carry)?;
+    let calls = live.wire.embed(request, &target(live, model)).map_err(Trouble::cannot_carry)?;
     let mut all: Option<Embedded> = None;
     for call in &calls {
         let body = one_call(live, model, &call.call, MAX_BODY_BYTES).await?;

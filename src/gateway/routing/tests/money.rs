@@ -60,9 +60,7 @@ async fn vectors_come_from_the_first_channel_that_makes_them() {
     it.channel("one", &one.base_url, json!({ "priority": 1 })).await;
     it.channel("two", &two.base_url, json!({})).await;
     one.then(Reply::Whole(500, "", String::new()));
-    let vector = |index: usize, first: f32| {
-        json!({ "object": "embedding", "index": index, "embedding": [first, 0.0] })
-    };
+    let vector = |index: usize, first: f32| json!({ "object": "embedding", "index": index, "embedding": [first, 0.0] });
     let body = json!({
         "object": "list", "model": "m", "data": [vector(1, 2.0), vector(0, 1.0)],
         "usage": { "prompt_tokens": 6, "total_tokens": 6 },
