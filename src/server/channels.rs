@@ -15,13 +15,15 @@ use crate::guard::Signed;
 use crate::state::AppState;
 
 /// A channel to be made. In a change every field may be left out, and null takes one away.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes a body, which the gateway parses")]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "it describes the body; the gateway reads it")]
 pub(crate) struct Channel {
     #[schema(required = true)]
     name: Option<String>,
     /// One of those of `/hearth/channels/types`.
-    #[schema(required = true, rename = "type")]
+    #[serde(rename = "type")]
+    #[schema(required = true)]
     preset: Option<String>,
     /// Left out, the type's.
     base_url: Option<String>,

@@ -1,12 +1,14 @@
 //! Stories on a real file: who sees what, what survives, what is refused.
 
 mod accounts;
+mod audit;
 mod channels;
 mod chats;
 mod crash;
 mod ledger;
 mod ledger_crash;
 mod ledger_play;
+mod people;
 mod usage;
 mod writing;
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::caller::Via;
+use crate::caller::{Scope, Via};
 use hearth_store::{UserId, UserRole};
 
 async fn channels() -> (Channels, tempfile::TempDir) {
@@ -22,8 +22,13 @@ fn spec(value: Value) -> ChannelSpec {
 async fn only_admins_see_and_change_channels() {
     let (channels, _dir) = channels().await;
     let token = Via::ApiToken { id: hearth_store::ApiTokenId(1), models: None, restricted: false };
-    let user =
-        Caller { user_id: Some(UserId(1)), name: "u".to_owned(), role: UserRole::User, via: token };
+    let user = Caller {
+        user_id: Some(UserId(1)),
+        name: "u".to_owned(),
+        role: UserRole::User,
+        via: token,
+        scope: Scope::default(),
+    };
     let new = || spec(json!({ "name": "c", "type": "openai", "keys": ["sk-0123456789"] }));
     let made = channels.create(&Caller::operator(), new()).await.unwrap();
     let forbidden = |error: Error| assert!(matches!(error, Error::Forbidden(_)), "{error}");
