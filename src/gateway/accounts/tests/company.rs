@@ -17,7 +17,6 @@ async fn group(it: &Fixture, name: &str, models: Option<&str>) -> GroupId {
     let wishes = GroupWishes {
         name: Some(name.to_owned()),
         models: models.map(|model| Some(vec![model.to_owned()])),
-        ..GroupWishes::default()
     };
     it.accounts.create_group(&Caller::operator(), wishes).await.unwrap().id
 }
