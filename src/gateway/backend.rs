@@ -41,9 +41,9 @@ pub trait Backend: Send + Sync {
     /// Tokens of the request's prompt, as [`Backend::generate`] would count them.
     async fn count_tokens(&self, request: GenerateRequest) -> Result<u32>;
 
-    /// The same, told without asking another machine, and so a guess where only a provider could
-    /// count: so much is set aside before the request begins.
-    async fn guess_tokens(&self, request: GenerateRequest) -> Result<u32> {
+    /// Tokens of the request's prompt, near enough to set money aside for it. Asks nobody elsewhere
+    /// and fails for no reason that another candidate could make good.
+    async fn reckon(&self, request: GenerateRequest) -> Result<u32> {
         self.count_tokens(request).await
     }
 

@@ -57,13 +57,8 @@ impl Switchboard {
         Err(last.unwrap_or(Error::NoModel(request.model)))
     }
 
-    /// Tokens of a prompt: counted by whoever would answer, or guessed where nobody counts, or
-    /// where no provider is to be asked.
-    pub(super) async fn tokens(
-        &self,
-        mut request: GenerateRequest,
-        may_ask_providers: bool,
-    ) -> Result<u32> {
+    /// Tokens of a prompt: counted by whoever would answer, or guessed where nobody counts.
+    pub(super) async fn tokens(&self, mut request: GenerateRequest) -> Result<u32> {
         let plan = self.plan(None, &request.model).await?;
         let Some(index) = self.next(&plan, &vec![false; plan.candidates.len()]) else {
             return Err(Error::NoModel(request.model));
@@ -77,7 +72,7 @@ impl Switchboard {
             Who::Channel(live) => live,
         };
         // Who asks is not known here, and some may not leave the machine.
-        if !may_ask_providers || self.inner.channels.board().looks_at_groups {
+        if self.inner.channels.board().looks_at_groups {
             return Ok(estimate(&request));
         }
         let target = target(live, &candidate.model);
