@@ -19,6 +19,7 @@ mod prices;
 mod readers;
 mod sessions;
 mod settings;
+mod shelf;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,10 @@ mod writer;
 
 pub use api_tokens::{ApiToken, ApiTokenId, ApiTokens, NewApiToken};
 pub use channels::ChannelId;
-pub use chats::{BadCursor, Chat, ChatChange, ChatCursor, ChatId, Chats, NewChat};
+pub use chats::{
+    BadCursor, Chat, ChatChange, ChatCursor, ChatId, ChatView, Chats, Folder, FolderId, NewChat,
+    Share, ShareId,
+};
 pub use error::{Error, Result};
 pub use groups::{Group, GroupId, Groups};
 pub use ledger::{
@@ -36,14 +40,15 @@ pub use ledger::{
     Settled, Shortage, Span, Unit, Wallet,
 };
 pub use messages::{
-    Message, MessageEnd, MessageError, MessageId, MessageRole, MessageStatus, MessageUsage,
-    Messages, NewMessage, TurnStart,
+    Hit, ImportedChat, Message, MessageCall, MessageEnd, MessageError, MessageFile, MessageId,
+    MessageRole, MessageStatus, MessageUsage, Messages, NewMessage, TurnStart, Window,
 };
 pub use money::MicroDollars;
 pub use page::MAX_PAGE;
 pub use prices::{Price, Prices};
 pub use sessions::{NewSession, Session, SessionHash, Sessions};
 pub use settings::Settings;
+pub use shelf::{Audience, NewShelfItem, Shelf, ShelfId, ShelfItem, ShelfKind};
 pub use store::Store;
 pub use usage::{Outcome, UsageFilter, UsageRow, UsageTable, UsageTotals};
 pub use users::{Credentials, NewUser, Theme, User, UserChange, UserId, UserRole, Users};

@@ -7,8 +7,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::error::{Error, Result};
 
 /// The steps in order. A step that has been released is never edited; a change is a new step.
-const STEPS: &[&str] =
-    &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_ledger.sql")];
+const STEPS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_ledger.sql"),
+    include_str!("migrations/0006_chats.sql"),
+];
 
 /// Applies the steps that the file lacks; does nothing to a file that has them all.
 pub(crate) fn apply(connection: &mut Connection, path: &Path) -> Result<()> {

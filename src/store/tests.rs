@@ -2,6 +2,8 @@
 
 mod accounts;
 mod chats;
+mod chats_kept;
+mod chats_searched;
 mod crash;
 mod ledger;
 mod ledger_crash;
