@@ -25,6 +25,7 @@ mod ops;
 mod responses;
 mod routes;
 mod running;
+mod shelf;
 mod sse;
 mod state;
 #[cfg(test)]

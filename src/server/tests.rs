@@ -2,6 +2,7 @@
 
 mod anthropic_stories;
 mod catalogue_stories;
+mod chat_shelf_stories;
 mod chat_stories;
 mod doors;
 mod ollama_stories;
