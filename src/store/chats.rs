@@ -18,7 +18,7 @@ use crate::store::Store;
 use crate::users::UserId;
 
 pub use folders::{Folder, FolderId};
-pub use shares::{Share, ShareId};
+pub use shares::{NewShare, Share, ShareId};
 
 /// Most chats of one user.
 const MAX_PER_USER: i64 = 10_000;

@@ -31,7 +31,7 @@ pub use api_tokens::{ApiToken, ApiTokenId, ApiTokens, NewApiToken};
 pub use channels::ChannelId;
 pub use chats::{
     BadCursor, Chat, ChatChange, ChatCursor, ChatId, ChatView, Chats, Folder, FolderId, NewChat,
-    Share, ShareId,
+    NewShare, Share, ShareId,
 };
 pub use error::{Error, Result};
 pub use groups::{Group, GroupId, Groups};

@@ -131,7 +131,7 @@ impl Answer {
             let reasoning = Some(heard.reasoning).filter(|text| !text.is_empty());
             let (chat, id) = (live.chat_id(), live.message_id());
             let messages = self.state.store().messages();
-            if messages.keep(self.owner, chat, id, heard.content, reasoning).await.is_err() {
+            if messages.keep(self.owner, chat, id, (heard.content, reasoning)).await.is_err() {
                 tracing::warn!(request.id = %self.request_id.0, "an answer was not kept so far");
             }
         }

@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use hearth_store::{Chat, ChatId, Message, ShareId};
+use hearth_store::{Chat, ChatId, Message, NewShare, ShareId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -37,9 +37,9 @@ pub(crate) async fn share(
     Json(body): Json<Link>,
 ) -> Result<axum::Json<Value>> {
     // 122 random bits: whoever guesses a link may as well guess a password.
-    let new = ShareId(Uuid::new_v4().simple().to_string());
-    let (owner, id) = (caller.owner()?, ChatId(id));
-    let share = state.store().chats().share(owner, &id, new, body.open, state.now()).await?;
+    let secret = ShareId(Uuid::new_v4().simple().to_string());
+    let new = NewShare { id: secret, is_open: body.open, created_at: state.now() };
+    let share = state.store().chats().share(caller.owner()?, &ChatId(id), new).await?;
     Ok(axum::Json(json!({ "share": share })))
 }
 

@@ -28,6 +28,17 @@ pub struct Share {
     pub created_at: i64,
 }
 
+/// A link to be made.
+#[derive(Clone, Debug)]
+pub struct NewShare {
+    /// Names the link.
+    pub id: ShareId,
+    /// Whether it works without signing in.
+    pub is_open: bool,
+    /// Unix seconds.
+    pub created_at: i64,
+}
+
 impl Chats<'_> {
     /// The link to the user's chat, if there is one.
     pub async fn share_of(&self, owner: UserId, id: &ChatId) -> Result<Option<Share>> {
@@ -41,15 +52,8 @@ impl Chats<'_> {
     }
 
     /// Links to the chat as it is now, in place of an earlier link. A link that stays keeps its
-    /// id: `new` is for the first.
-    pub async fn share(
-        &self,
-        owner: UserId,
-        id: &ChatId,
-        new: ShareId,
-        is_open: bool,
-        now: i64,
-    ) -> Result<Share> {
+    /// id: `new.id` is for the first.
+    pub async fn share(&self, owner: UserId, id: &ChatId, new: NewShare) -> Result<Share> {
         let id = id.clone();
         self.0
             .write(move |connection| {
@@ -62,7 +66,7 @@ impl Chats<'_> {
                          ON CONFLICT (chat_id) DO UPDATE SET leaf_id = excluded.leaf_id,
                              is_open = excluded.is_open, created_at = excluded.created_at",
                     )?
-                    .execute((new, &id, leaf, is_open, now))?;
+                    .execute((new.id, &id, leaf, new.is_open, new.created_at))?;
                 share_of(connection, &id)?.ok_or(Error::NotFound)
             })
             .await

@@ -34,8 +34,7 @@ impl Messages<'_> {
         owner: UserId,
         chat: &ChatId,
         id: &MessageId,
-        content: String,
-        reasoning: Option<String>,
+        (content, reasoning): (String, Option<String>),
     ) -> Result<()> {
         let (chat, id) = (chat.clone(), id.clone());
         self.0

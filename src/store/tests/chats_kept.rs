@@ -3,8 +3,8 @@
 use super::Fixture;
 use crate::{
     Audience, Chat, ChatChange, ChatId, ChatView, Error, FolderId, ImportedChat, MessageFile,
-    MessageId, MessageRole, MessageStatus, NewChat, NewMessage, NewShelfItem, ShareId, ShelfId,
-    ShelfKind, User, UserRole,
+    MessageId, MessageRole, MessageStatus, NewChat, NewMessage, NewShare, NewShelfItem, ShareId,
+    ShelfId, ShelfKind, User, UserRole,
 };
 
 fn message(number: usize, parent: Option<usize>) -> NewMessage {
@@ -175,15 +175,15 @@ async fn a_link_shows_the_branch_of_its_time_to_those_it_is_for() {
     let chat = line(&it, &user, "c", 2).await;
     let chats = it.store.chats();
     let link = ShareId("secret".to_owned());
+    let new = |id: &str, is_open| NewShare { id: ShareId(id.to_owned()), is_open, created_at: 1 };
     assert!(matches!(
-        chats.share(other.id, &chat.id, link.clone(), true, 1).await,
+        chats.share(other.id, &chat.id, new("secret", true)).await,
         Err(Error::NotFound)
     ));
-    chats.share(user.id, &chat.id, link.clone(), false, 1).await.unwrap();
+    chats.share(user.id, &chat.id, new("secret", false)).await.unwrap();
     assert_eq!(chats.shared(link.clone(), false).await.unwrap().1.len(), 2);
     assert!(matches!(chats.shared(link.clone(), true).await, Err(Error::NotFound)));
-    let again = ShareId("another".to_owned());
-    let share = chats.share(user.id, &chat.id, again, true, 2).await.unwrap();
+    let share = chats.share(user.id, &chat.id, new("another", true)).await.unwrap();
     assert_eq!(share.id, link, "the link stays the same");
     assert_eq!(chats.shared(link.clone(), true).await.unwrap().1.len(), 2);
     chats.unshare(user.id, &chat.id).await.unwrap();

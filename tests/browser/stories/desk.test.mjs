@@ -58,7 +58,9 @@ test('a token is made, works, and is revoked', async () => {
   await screenshot(page, 'settings-token-secret');
   await checkAccessibility(page, 'token secret');
   const ask = () =>
-    fetch(`${server.url}/v1/models`, { headers: { authorization: `Bearer ${secret}` } });
+    fetch(`${server.url}/v1/models`, {
+      headers: { authorization: `Bearer ${secret}` },
+    });
   assert.equal((await ask()).status, 200);
   await dialog.getByRole('button', { name: 'I have copied it' }).click();
   await screenshot(page, 'settings-tokens');
@@ -131,6 +133,23 @@ test('the guide is loaded, unloaded and cannot be deleted', async () => {
   await page.keyboard.press('Escape');
   await page.getByRole('button', { name: 'Unload hearth-guide' }).click();
   await page.getByRole('button', { name: 'Load hearth-guide', exact: true }).waitFor();
+});
+
+test('the playground sends a request and shows the same call in three languages', async () => {
+  await page.goto('/settings/playground');
+  await page.getByRole('heading', { name: 'Playground' }).waitFor();
+  await page.getByLabel('Message').fill('How do I add a user?');
+  await page.getByLabel('Language').selectOption({ label: 'Python' });
+  await page
+    .getByRole('group', { name: 'The call' })
+    .getByText('from openai import OpenAI')
+    .waitFor();
+  await page.getByRole('button', { name: 'Send' }).click();
+  await page.getByRole('heading', { name: /^Answer: 200/ }).waitFor();
+  await checkAccessibility(page, 'playground');
+  await screenshot(page, 'settings-playground');
+  await page.getByLabel('Parameters').fill('{ "temperature": ');
+  await page.getByText('This is no JSON object yet.').waitFor();
 });
 
 test('an address that names nothing says so', async () => {

@@ -28,7 +28,9 @@ after(async () => {
 const fault = (status, code) => ({
   status,
   contentType: 'application/json',
-  body: JSON.stringify({ error: { code, message: 'A fault for the test.', request_id: 'r-42' } }),
+  body: JSON.stringify({
+    error: { code, message: 'A fault for the test.', request_id: 'r-42' },
+  }),
 });
 
 test('a fault in the list of chats is told and can be tried again', async () => {

@@ -19,6 +19,7 @@ import type {
   Model,
   NewShelfItem,
   PullLine,
+  Remaining,
   Role,
   Share,
   SharedChat,
@@ -33,7 +34,7 @@ const answer_limit_ms = 20_000;
 /** Loading weights from a slow disk takes minutes. */
 const load_limit_ms = 600_000;
 
-type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 interface Options {
   body?: unknown;
@@ -68,7 +69,8 @@ async function refuse(response: Response): Promise<never> {
   throw error;
 }
 
-async function call<T>(method: Method, path: string, options: Options = {}): Promise<T> {
+/** One request with a JSON answer. */
+export async function call<T>(method: Method, path: string, options: Options = {}): Promise<T> {
   const timer = AbortSignal.timeout(options.limit_ms ?? answer_limit_ms);
   const signal = options.signal ? AbortSignal.any([timer, options.signal]) : timer;
   try {
@@ -83,6 +85,9 @@ async function call<T>(method: Method, path: string, options: Options = {}): Pro
 const part = encodeURIComponent;
 
 export const api = {
+  /** The description of the whole API. */
+  description: () => call<{ paths: Record<string, unknown> }>('GET', '/hearth/openapi.json'),
+  myBudget: () => call<{ budget: Remaining }>('GET', '/hearth/me/budget'),
   status: () => call<Status>('GET', '/hearth/status'),
   setup: (body: { code: string; name: string; password: string }) =>
     call<{ user: User }>('POST', '/hearth/setup', { body }),
@@ -238,6 +243,26 @@ async function* complete(body: object, signal: AbortSignal): AsyncGenerator<Comp
     yield* readCompletion(response.body);
   } catch (failure) {
     if (signal.aborted) return;
+    throw errorFromFailure(failure);
+  }
+}
+
+/** An answer as it comes over the wire, refusals too. */
+export async function rawCompletion(
+  body: object,
+): Promise<{ status: number; text: string; took_ms: number }> {
+  const began = performance.now();
+  try {
+    const signal = AbortSignal.timeout(load_limit_ms);
+    const response = await fetch('/v1/chat/completions', init('POST', body, signal));
+    const text = await response.text();
+    const took_ms = Math.round(performance.now() - began);
+    try {
+      return { status: response.status, text: JSON.stringify(JSON.parse(text), null, 2), took_ms };
+    } catch {
+      return { status: response.status, text, took_ms };
+    }
+  } catch (failure) {
     throw errorFromFailure(failure);
   }
 }

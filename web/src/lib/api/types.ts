@@ -329,3 +329,10 @@ export type TurnEvent =
   | { name: 'finished'; assistant_message: Message; chat: Chat }
   /** Without a message when its last row could not be stored. */
   | { name: 'failed'; assistant_message: Message | null; error: MessageError };
+
+/** What a caller may still spend, by the tightest of its wallets and budgets; null has no limit. */
+export interface Remaining {
+  money_micros: number | null;
+  tokens: number | null;
+  requests: number | null;
+}

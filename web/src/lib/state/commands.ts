@@ -1,10 +1,10 @@
 // What the command palette can do beside opening chats.
 import { t } from '../i18n/language.svelte';
 import { layout } from './layout.svelte';
-import { adminSections, router, settingsSections } from './router.svelte';
+import { router } from './router.svelte';
 import { session } from './session.svelte';
 import { openNewChat, openSearch, openTemporaryChat } from './shortcuts';
-import { sectionWords } from './sections';
+import { sectionWords, shownAdmin, shownSettings } from './sections';
 import { toasts } from './toasts.svelte';
 
 export interface Command {
@@ -35,11 +35,11 @@ export function commands(): Command[] {
     action('temporary', t('chat.temporary'), openTemporaryChat),
     action('search', t('sidebar.search'), openSearch),
     action('help', t('shortcuts.title'), () => (layout.shortcuts = true)),
-    ...settingsSections.map((name) =>
+    ...shownSettings().map((name) =>
       page(`/settings/${name}`, `${t('settings.title')}: ${t(sectionWords[name])}`),
     ),
     ...(session.isAdmin
-      ? adminSections.map((name) =>
+      ? shownAdmin().map((name) =>
           page(`/admin/${name}`, `${t('settings.admin')}: ${t(sectionWords[name])}`),
         )
       : []),

@@ -226,7 +226,7 @@ export class Conversation {
 
   #take(rows: readonly Message[]): void {
     const writing = this.turns.map((turn) => turn.messageId);
-    this.messages = withRows(this.messages, rows, writing);
+    if (rows.length > 0) this.messages = withRows(this.messages, rows, writing);
   }
 
   #drop(id: string, leaf: string | null): void {

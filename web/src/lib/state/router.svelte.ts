@@ -1,7 +1,15 @@
 // The address bar. Pages ask `router.route`; links call `go`.
 
-export const settingsSections = ['general', 'account', 'tokens', 'prompts', 'data'] as const;
-export const adminSections = ['models', 'users'] as const;
+export const settingsSections = [
+  'general',
+  'account',
+  'prompts',
+  'data',
+  'tokens',
+  'usage',
+  'playground',
+] as const;
+export const adminSections = ['models', 'channels', 'users', 'usage', 'money', 'log'] as const;
 export type SettingsSection = (typeof settingsSections)[number];
 export type AdminSection = (typeof adminSections)[number];
 
