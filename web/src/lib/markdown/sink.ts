@@ -15,17 +15,20 @@ const link = /^(?:https?:\/\/|mailto:)/i;
 const image = /^data:image\/(?:png|jpeg|gif|webp);base64,[a-z0-9+/=\s]+$/i;
 const classes = /^(?:language-[\w+#.-]+|hljs(?:-[\w-]+)?|[a-z]+_)$/;
 
+/** The service worker. */
+const worker = '/sw.js';
+
 // DOMPurify parses with this policy and calls back into it, so it hands strings through. It stays
 // inside this file: no other code can make trusted HTML.
 const policy = window.trustedTypes?.createPolicy('hearth', {
   createHTML: (html) => html,
   createScript: () => '',
-  // The one script that may be named: whatever is asked for, the page's own worker comes out.
-  createScriptURL: () => '/sw.js',
+  // The one script that may be named.
+  createScriptURL: (address: string) => (address === worker ? worker : ''),
 });
 
 /** The address of the service worker, as the browser takes it. */
-export const workerAddress = policy ? policy.createScriptURL() : '/sw.js';
+export const workerAddress = policy ? policy.createScriptURL(worker) : worker;
 
 const config: Config & { RETURN_DOM_FRAGMENT: true } = {
   ALLOWED_TAGS: tags,
