@@ -65,14 +65,16 @@ fn ledger(clients: u64, time: Duration) -> Result<Side, Failure> {
             }
         }
         let begun = Instant::now();
+        let next = Arc::new(AtomicU64::new(0));
         let tasks: Vec<_> = (1..=clients)
             .map(|client| {
-                let store = store.clone();
+                let (store, next) = (store.clone(), Arc::clone(&next));
                 tokio::spawn(async move {
                     let mut took = Vec::new();
                     while begun.elapsed() < time {
                         let started = Instant::now();
-                        request(&store, client, took.len()).await?;
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        request(&store, client, number).await?;
                         took.push(started.elapsed());
                     }
                     Ok::<_, Failure>(took)
@@ -93,9 +95,10 @@ fn ledger(clients: u64, time: Duration) -> Result<Side, Failure> {
     Ok(side)
 }
 
-async fn request(store: &Store, client: u64, number: usize) -> Result<(), Failure> {
+async fn request(store: &Store, client: u64, number: u64) -> Result<(), Failure> {
     let (user, token) = (UserId(client.cast_signed()), ApiTokenId(client.cast_signed()));
-    let request_id = format!("{client:04}-{number:08}-4f2a-9c1d");
+    // Ids grow with the time, as those that the gateway makes.
+    let request_id = format!("{number:032x}");
     let most = Amounts { money: dollars(RESERVED)?, tokens: 900 };
     let wish = Reservation {
         request_id: request_id.clone(),
@@ -109,6 +112,7 @@ async fn request(store: &Store, client: u64, number: usize) -> Result<(), Failur
     };
     store.ledger().reserve(wish).await?;
     let row = UsageRow {
+        client_request_id: Some(request_id.clone()),
         request_id,
         user_id: Some(user),
         token_id: Some(token),
@@ -122,6 +126,7 @@ async fn request(store: &Store, client: u64, number: usize) -> Result<(), Failur
         cost: dollars(COST)?,
         outcome: Outcome::Complete,
         created_at: 1_800_000_000,
+        ..UsageRow::default()
     };
     store.ledger().settle(row).await?;
     Ok(())

@@ -25,6 +25,7 @@ pub(crate) const STARTER: (&str, &[u8]) =
 pub struct App {
     state: AppState,
     accounts: Accounts,
+    gateway: Gateway,
     store: Store,
     pulls: Pulls,
     control_token: Secret,
@@ -54,7 +55,7 @@ impl App {
             Gateway::new(store.clone(), vec![local], config.gateway.clone(), clock.clone());
         let rooms = Rooms {
             accounts: accounts.clone(),
-            gateway,
+            gateway: gateway.clone(),
             library,
             pulls: pulls.clone(),
             store: store.clone(),
@@ -63,7 +64,7 @@ impl App {
             machine: Arc::new(move || machine_facts(&pool)),
         };
         let state = AppState::new(rooms, config.server.clone());
-        Ok(App { state, accounts, store, pulls, control_token })
+        Ok(App { state, accounts, gateway, store, pulls, control_token })
     }
 
     /// The routes, for calls inside this process.
@@ -94,6 +95,13 @@ impl App {
     /// The one-time code with which a browser makes the first admin; `None` if there is a user.
     pub async fn setup_code(&self) -> Result<Option<Secret>> {
         Ok(self.accounts.begin_setup().await?)
+    }
+
+    /// Gives back what requests have held for too long.
+    pub async fn keep_books(&self) {
+        if let Err(error) = self.gateway.keep_books().await {
+            tracing::warn!(%error, "the books could not be kept up");
+        }
     }
 
     /// Deletes sessions that have ended.

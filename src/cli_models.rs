@@ -25,6 +25,9 @@ pub struct Run {
     /// Do not print what the model thinks.
     #[arg(long)]
     pub hidethinking: bool,
+    /// Break lines at the terminal's edge instead of between words.
+    #[arg(long)]
+    pub nowordwrap: bool,
 }
 
 /// What is known of a model.

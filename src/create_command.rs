@@ -32,7 +32,12 @@ pub(crate) async fn create(
         bail!("ADAPTER is not supported by this version of Hearth; merge the adapter first");
     }
     for command in &recipe.ignored {
-        terminal::line(&format!("{command} has no effect: the chat template is used"))?;
+        let why = match *command {
+            "REQUIRES" => "has no effect: it names a version of Ollama",
+            "DRAFT" => bail!("DRAFT is not supported; name the model in engine.draft_models"),
+            _ => "has no effect: the chat template is used",
+        };
+        terminal::line(&format!("{command} {why}"))?;
     }
     let mut body = body(&recipe);
     body.insert("model".to_owned(), name.into());

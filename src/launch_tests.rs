@@ -136,6 +136,20 @@ fn opencode_and_zed_keep_their_other_models() {
 }
 
 #[test]
+fn comments_in_json_settings_stay() {
+    let zed = "// Zed settings\n{\n  \"theme\": \"One Dark\", // at night\n}\n";
+    let now = merged(Tool::Zed, zed);
+    assert!(now.starts_with("// Zed settings\n") && now.contains("// at night"), "{now}");
+    assert!(now.contains("local-hearth"), "{now}");
+    assert_eq!(merged(Tool::Zed, &now), now);
+    let claude = "{ // a comment\n \"env\": { \"FOO\": \"1\" } }";
+    let now = merged(Tool::Claude, claude);
+    assert!(now.contains("// a comment") && now.contains("ANTHROPIC_BASE_URL"), "{now}");
+    let opencode = "{ /* mine */ \"theme\": \"x\" }";
+    assert!(merged(Tool::Opencode, opencode).contains("/* mine */"));
+}
+
+#[test]
 fn yaml_is_changed_line_by_line() {
     let former = "# my aider\nmodel: gpt-4o # old\ndark-mode: true\nread:\n  - a.md\n";
     assert_eq!(
@@ -159,7 +173,7 @@ fn yaml_is_changed_line_by_line() {
 #[test]
 fn what_is_not_understood_is_left_alone() {
     for (tool, former) in [
-        (Tool::Claude, "{ // a comment\n \"env\": {} }"),
+        (Tool::Claude, "{ env: {} }"),
         (Tool::Claude, "[]"),
         (Tool::Claude, "{ \"env\": 7 }"),
         (Tool::Opencode, "{ \"provider\": [] }"),

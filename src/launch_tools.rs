@@ -8,6 +8,7 @@ use toml_edit::DocumentMut;
 
 use crate::cli::Tool;
 use crate::config::Environment;
+use crate::launch_json as jsonc;
 use crate::launch_yaml as yaml;
 
 /// What a tool is told.
@@ -107,7 +108,7 @@ pub(crate) fn merged(tool: Tool, former: &str, point: &Point) -> Result<String> 
 }
 
 fn claude(former: &str, point: &Point) -> Result<String> {
-    let mut settings = object_of(former)?;
+    let mut settings = jsonc::parse(former)?;
     let env = object(&mut settings, "env")?;
     env.insert("ANTHROPIC_BASE_URL".to_owned(), json!(point.url));
     env.insert("ANTHROPIC_AUTH_TOKEN".to_owned(), json!(point.token));
@@ -118,7 +119,7 @@ fn claude(former: &str, point: &Point) -> Result<String> {
     for key in ["MODEL", "DEFAULT_OPUS_MODEL", "DEFAULT_SONNET_MODEL", "DEFAULT_HAIKU_MODEL"] {
         env.insert(format!("ANTHROPIC_{key}"), json!(point.model));
     }
-    printed(settings)
+    jsonc::printed(former, &settings)
 }
 
 fn codex(former: &str, point: &Point) -> Result<String> {
@@ -146,7 +147,7 @@ fn codex(former: &str, point: &Point) -> Result<String> {
 }
 
 fn opencode(former: &str, point: &Point) -> Result<String> {
-    let mut settings = object_of(former)?;
+    let mut settings = jsonc::parse(former)?;
     if settings.is_empty() {
         settings.insert("$schema".to_owned(), json!("https://opencode.ai/config.json"));
     }
@@ -159,11 +160,11 @@ fn opencode(former: &str, point: &Point) -> Result<String> {
     let model = object(object(hearth, "models")?, &point.model)?;
     model.entry("name").or_insert_with(|| json!(point.model));
     settings.insert("model".to_owned(), json!(format!("hearth/{}", point.model)));
-    printed(settings)
+    jsonc::printed(former, &settings)
 }
 
 fn zed(former: &str, point: &Point) -> Result<String> {
-    let mut settings = object_of(former)?;
+    let mut settings = jsonc::parse(former)?;
     let models = object(&mut settings, "language_models")?;
     let provider = object(object(models, "openai_compatible")?, "local-hearth")?;
     provider.insert("api_url".to_owned(), json!(format!("{}/v1", point.url)));
@@ -175,7 +176,7 @@ fn zed(former: &str, point: &Point) -> Result<String> {
         "display_name": format!("Hearth {}", point.model),
         "max_tokens": point.context_tokens,
     }));
-    printed(settings)
+    jsonc::printed(former, &settings)
 }
 
 fn continued(former: &str, point: &Point) -> Result<String> {
@@ -192,24 +193,9 @@ fn continued(former: &str, point: &Point) -> Result<String> {
     yaml::with_item(former, "models", &item)
 }
 
-/// A JSON object, or an empty one for no text.
-fn object_of(text: &str) -> Result<Map<String, Value>> {
-    if text.trim().is_empty() {
-        return Ok(Map::new());
-    }
-    serde_json::from_str(text).context(
-        "it is no plain JSON object (comments would be lost); \
-         add by hand what --print shows for an empty file",
-    )
-}
-
 /// The object under a key, made if it is absent.
 fn object<'a>(parent: &'a mut Map<String, Value>, key: &str) -> Result<&'a mut Map<String, Value>> {
     let member = parent.entry(key).or_insert_with(|| json!({}));
     ensure!(member.is_object(), "`{key}` is no object there");
     member.as_object_mut().context("checked above")
-}
-
-fn printed(settings: Map<String, Value>) -> Result<String> {
-    Ok(format!("{}\n", serde_json::to_string_pretty(&settings)?))
 }

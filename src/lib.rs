@@ -10,11 +10,15 @@ mod catalogue_fit;
 pub mod cli;
 mod cli_launch;
 mod cli_models;
+mod cli_money;
+mod cli_people;
 pub mod client;
 pub mod config;
 mod create_command;
+mod doctor_command;
 mod launch_command;
 mod launch_file;
+mod launch_json;
 mod launch_tools;
 mod launch_yaml;
 mod legacy;
@@ -29,10 +33,13 @@ mod local_workbench;
 pub mod lock;
 mod logs;
 pub mod model_commands;
+pub mod people_commands;
+mod quota_commands;
 mod run_answer;
 mod run_command;
 mod run_session;
 mod run_talk;
+mod run_wrap;
 mod search_command;
 pub mod serve;
 mod show_command;
@@ -46,8 +53,15 @@ use crate::client::Client;
 use crate::config::{Config, Environment, Overrides};
 use anyhow::Result;
 
-/// Runs one command line.
+/// Runs one command line. Whoever reads its output may have enough before its end, as `head` does.
 pub async fn run(cli: Cli, environment: &Environment) -> Result<()> {
+    match run_command(cli, environment).await {
+        Err(error) if error.is::<terminal::ReaderGone>() => Ok(()),
+        outcome => outcome,
+    }
+}
+
+async fn run_command(cli: Cli, environment: &Environment) -> Result<()> {
     let listen = match &cli.command {
         Command::Serve { listen } => *listen,
         _ => None,
@@ -62,6 +76,30 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<()> {
         }
         Command::Tokens(command) => {
             accounts_commands::tokens(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Groups(command) => {
+            people_commands::groups(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Invites(command) => {
+            people_commands::invites(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Audit(command) => {
+            people_commands::audit(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Import(command) => {
+            people_commands::import(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Quota(command) => {
+            quota_commands::quota(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Prices(command) => {
+            quota_commands::prices(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Doctor => {
+            let client = Client::connect(&cli.target, &config).await?;
+            // The files of a remote server are not here.
+            let data = cli.target.server.is_none().then_some(config.data.dir.as_path());
+            doctor_command::doctor(&client, data).await
         }
         Command::Bench(command) => bench_command::bench(&cli.target, &config, command).await,
         Command::Launch(command) => {

@@ -39,7 +39,7 @@ pub async fn models(client: &Client, command: Models, directory: &Path) -> Resul
             create_command::create(client, &name, file, quantize).await
         }
         Models::Stop { name } => {
-            let path = format!("/hearth/models/{}/unload", encode(&name));
+            let path = format!("/hearth/models/{}/unload", encode(&whole(&name)));
             client.call(Method::POST, &path, None).await?;
             terminal::line(&format!("unloaded {name}"))
         }
@@ -50,7 +50,7 @@ pub async fn models(client: &Client, command: Models, directory: &Path) -> Resul
         }
         Models::Rm { names } => {
             for name in names {
-                let path = format!("/hearth/models/{}", encode(&name));
+                let path = format!("/hearth/models/{}", encode(&whole(&name)));
                 client.call(Method::DELETE, &path, None).await?;
                 terminal::line(&format!("removed {name}"))?;
             }
@@ -83,9 +83,7 @@ pub(crate) async fn import(client: &Client, path: &Path, name: &str) -> Result<(
     let path = path.to_str().context("the path is not valid Unicode")?;
     let body = json!({ "path": path, "name": name });
     let mut events = client.events("/hearth/models/import", body).await?;
-    let style =
-        ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta}")?;
-    let bar = ProgressBar::new(0).with_style(style);
+    let bar = terminal::bar()?;
     while let Some(event) = events.next().await {
         let event = event?;
         let data: Value = serde_json::from_str(&event.data)?;
@@ -97,13 +95,28 @@ pub(crate) async fn import(client: &Client, path: &Path, name: &str) -> Result<(
             "imported" => {
                 bar.finish_and_clear();
                 let row = model_row(&data["model"]);
-                return terminal::line(&format!("imported {name}: {}", row[1..5].join(", ")));
+                terminal::line(&format!("imported {name}: {}", row[1..5].join(", ")))?;
+                return note_template(client, name).await;
             }
             "failed" => bail!("{}", text(&data["error"], "message")),
             _ => {}
         }
     }
     bail!("the server ended the import without saying why; see its log")
+}
+
+/// Says so if nothing tells how a chat is put into words for a model that writes.
+async fn note_template(client: &Client, name: &str) -> Result<()> {
+    let about = client.call(Method::POST, "/api/show", Some(json!({ "model": name }))).await?;
+    let capabilities = about["capabilities"].as_array();
+    let writes = capabilities.is_some_and(|all| all.iter().any(|one| one == "completion"));
+    if writes && text(&about, "template").is_empty() {
+        terminal::note(&format!(
+            "{name} has no chat template, and its vocabulary tells none: chats are written as \
+             lines of `role: text`; hearth models create with TEMPLATE gives it one"
+        ))?;
+    }
+    Ok(())
 }
 
 /// Brings a model of elsewhere in, with a bar for each file.
@@ -198,6 +211,12 @@ pub(crate) fn count(number: u64) -> String {
     }
 }
 
+/// A name with its tag, so that `pulls` is a model's name and no part of an address.
+fn whole(name: &str) -> String {
+    let last = name.rsplit('/').next().unwrap_or_default();
+    if last.contains(':') { name.to_owned() } else { format!("{name}:latest") }
+}
+
 /// A name as one segment of a path.
 pub(crate) fn encode(name: &str) -> String {
     let mut encoded = String::new();
@@ -219,5 +238,8 @@ mod tests {
     #[test]
     fn a_name_with_slashes_is_one_path_segment() {
         assert_eq!(encode("hf.co/a/b:q4"), "hf.co%2Fa%2Fb%3Aq4");
+        assert_eq!(whole("pulls"), "pulls:latest");
+        assert_eq!(whole("localhost:5000/me/m"), "localhost:5000/me/m:latest");
+        assert_eq!(whole("m:q4"), "m:q4");
     }
 }

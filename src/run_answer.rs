@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::run_session::Session;
+use crate::run_wrap::Wrap;
 use crate::terminal::{self, printable};
 
 /// Dim letters for thoughts, and back.
@@ -26,6 +27,7 @@ struct Screen {
     has_colour: bool,
     is_thinking: bool,
     said: String,
+    wrap: Wrap,
 }
 
 /// Asks the last question; prints the answer and adds it to the conversation. An answer that is
@@ -36,6 +38,7 @@ pub(crate) async fn answer(client: &Client, session: &mut Session) -> Result<End
         has_colour: io::stdout().is_terminal(),
         is_thinking: false,
         said: String::new(),
+        wrap: Wrap::new(terminal::columns().filter(|_| session.wraps_words)),
     };
     let end = tokio::select! {
         last = stream(client, session.request(), &mut screen) => last.map(Some),
@@ -89,7 +92,7 @@ impl Screen {
             terminal::print(if self.has_colour { DIM.0 } else { "" })?;
             terminal::line("Thinking...")?;
         }
-        terminal::print(&printable(text))
+        terminal::print(&self.wrap.lay(&printable(text)))
     }
 
     fn say(&mut self, text: &str) -> Result<()> {
@@ -98,13 +101,14 @@ impl Screen {
         }
         self.end_thought()?;
         self.said.push_str(text);
-        terminal::print(&printable(text))
+        terminal::print(&self.wrap.lay(&printable(text)))
     }
 
     fn end_thought(&mut self) -> Result<()> {
         if !std::mem::take(&mut self.is_thinking) {
             return Ok(());
         }
+        self.wrap.restart();
         terminal::line("\n...done thinking.")?;
         terminal::line(if self.has_colour { DIM.1 } else { "" })
     }

@@ -27,6 +27,7 @@ const HELP: &str = "\
   /set system TEXT            what the model is told first
   /set format json            answers in JSON; /set noformat ends it
   /set think [LEVEL]          think first; /set nothink does not
+  /set wordwrap               break lines between words; /set nowordwrap does not
   /set verbose                tell how long answers take; /set quiet does not
   /set history                keep what is typed; /set nohistory does not
   /show info|license|modelfile|parameters|system|template
@@ -45,6 +46,7 @@ pub(crate) struct Session {
     pub(crate) messages: Vec<Value>,
     pub(crate) is_verbose: bool,
     pub(crate) hides_thinking: bool,
+    pub(crate) wraps_words: bool,
     system: Option<String>,
     options: Map<String, Value>,
     format: Option<Value>,
@@ -87,6 +89,7 @@ impl Session {
             messages: Vec::new(),
             is_verbose: command.verbose,
             hides_thinking: command.hidethinking,
+            wraps_words: !command.nowordwrap,
             system: None,
             options: Map::new(),
             format: command.format.as_deref().map(format).transpose()?,
@@ -259,6 +262,8 @@ impl Session {
                 self.format = None;
                 say("Answers are plain text.")
             }
+            ("wordwrap", _) => self.wrap_words(true),
+            ("nowordwrap", _) => self.wrap_words(false),
             ("verbose", _) => self.tell_times(true),
             ("quiet", _) => self.tell_times(false),
             ("think", "" | "true" | "low" | "medium" | "high" | "max") => {
@@ -273,6 +278,11 @@ impl Session {
             ("nohistory", _) => Step::KeepHistory(false),
             _ => say("There is no such setting; /? lists all."),
         }
+    }
+
+    fn wrap_words(&mut self, wraps: bool) -> Step {
+        self.wraps_words = wraps;
+        say(if wraps { "Lines break between words." } else { "Lines break at the edge." })
     }
 
     fn tell_times(&mut self, is_verbose: bool) -> Step {
@@ -362,6 +372,7 @@ mod tests {
             keepalive: Some("10m".to_owned()),
             think: None,
             hidethinking: false,
+            nowordwrap: false,
         })
         .expect("sound")
     }
@@ -377,6 +388,7 @@ mod tests {
             "/set system Be short.",
             "/set format json",
             "/set think high",
+            "/set nowordwrap",
         ] {
             assert!(matches!(session.take(line), Step::Say(_)), "{line}");
         }

@@ -120,8 +120,11 @@ impl History {
         if line.trim().is_empty() {
             return;
         }
+        if !self.is_kept {
+            return;
+        }
         lines.add_history_entry(line).ok();
-        if let (true, Some(file)) = (self.is_kept, &self.file) {
+        if let Some(file) = &self.file {
             // At once, because a terminal may be closed; only for its owner's eyes.
             if let Err(error) = lines.append_history(file) {
                 tracing::debug!(%error, "what was typed could not be kept");

@@ -73,6 +73,7 @@ pub async fn serve(config: &Config, notes: &[String]) -> Result<()> {
     tokio::select! {
         served = served => drop(served?),
         () = sweep_hourly(&app) => {}
+        () = keep_books(&app) => {}
     }
     tracing::info!("stopped");
     Ok(())
@@ -105,6 +106,15 @@ async fn sweep_hourly(app: &App) {
     loop {
         hours.tick().await;
         app.sweep().await;
+    }
+}
+
+/// Gives back what requests have held for too long, every minute. Never ends.
+async fn keep_books(app: &App) {
+    let mut minutes = tokio::time::interval(Duration::from_secs(60));
+    loop {
+        minutes.tick().await;
+        app.keep_books().await;
     }
 }
 

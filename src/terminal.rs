@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use anyhow::{Context, Result, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
 
 /// Longest line that is read from standard input, in bytes.
 const MAX_LINE_BYTES: u64 = 1 << 20;
@@ -12,10 +13,26 @@ pub(crate) fn line(text: &str) -> Result<()> {
     print(&format!("{text}\n"))
 }
 
-/// Prints to standard output at once, without a line end.
+/// Whoever read standard output reads no more.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads the output any more")]
+pub(crate) struct ReaderGone;
+
+/// Prints to standard output at once, without a line end. Fails with [`ReaderGone`] where a pipe
+/// was closed, which is no failure of the command.
 pub(crate) fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot print")
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ReaderGone.into()),
+        printed => printed.context("cannot print"),
+    }
+}
+
+/// The width of the terminal behind standard output; `None` if there is none.
+pub(crate) fn columns() -> Option<usize> {
+    let console = console::Term::stdout();
+    let (_, columns) = console.is_term().then(|| console.size_checked()).flatten()?;
+    Some(columns.into())
 }
 
 /// Prints one line to standard error, for people beside what programs read.
@@ -57,6 +74,13 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> Result<()> {
         line(cells.join("  ").trim_end())?;
     }
     Ok(())
+}
+
+/// A bar for bytes, with speed and remaining time, on standard error.
+pub(crate) fn bar() -> Result<ProgressBar> {
+    let style =
+        ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta}")?;
+    Ok(ProgressBar::new(0).with_style(style))
 }
 
 /// `4.0 MB`, in powers of ten as file managers show it.

@@ -8,7 +8,7 @@ mod fused;
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::architecture::ModelShape;
+use crate::architecture::{Architecture, ModelShape};
 use crate::error::{Error, Result};
 use crate::model_file::TensorLocation;
 
@@ -123,6 +123,18 @@ pub struct Expected {
     /// Outermost dimension first.
     pub shape: Vec<u64>,
     pub optional: bool,
+}
+
+impl Naming {
+    /// That of a Hugging Face folder of this architecture, once prefixes are gone.
+    pub fn of_folder(architecture: Architecture) -> Naming {
+        match architecture {
+            Architecture::Bert => Naming::HuggingFaceBert,
+            Architecture::XlmRoberta => Naming::HuggingFaceRoberta,
+            Architecture::NomicBert => Naming::HuggingFaceNomicBert,
+            _ => Naming::HuggingFace,
+        }
+    }
 }
 
 impl TensorRole {

@@ -14,6 +14,7 @@ pub mod safetensors;
 mod tensor;
 #[cfg(test)]
 mod testing;
+mod vocabulary;
 
 pub use architecture::{
     Architecture, DecoderShape, EncoderOutput, EncoderShape, Experts, LongRope, ModelShape,
@@ -22,7 +23,8 @@ pub use architecture::{
 pub use error::{Error, Result};
 pub use expected::{ExpertPart, LayerPart, TensorRole};
 pub use model_file::{
-    FLAT_POOLING_FILE, HuggingFaceTexts, ModelFile, ModelFormat, TensorLocation, TokenizerSource,
-    Weights,
+    FLAT_POOLING_FILE, HuggingFaceTexts, ModelFile, ModelFormat, QUANTIZED_FILE, TensorLocation,
+    TokenizerSource, Weights,
 };
 pub use tensor::TensorKind;
+pub use vocabulary::{ChatFamily, GAP_MARKS, fills_gaps};

@@ -13,7 +13,7 @@ use crate::expected::{self, Naming, TensorRole};
 use crate::gguf::{Header, Metadata};
 use crate::tensor::TensorKind;
 
-pub use folder::{FLAT_POOLING_FILE, HuggingFaceTexts};
+pub use folder::{FLAT_POOLING_FILE, HuggingFaceTexts, QUANTIZED_FILE};
 
 /// A model whose header has been checked against its architecture.
 #[derive(Clone, Debug)]

@@ -3,6 +3,10 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use hearth_store::{Holder, MicroDollars, Period, Shortage, Unit};
+
+use crate::quota::pace::Measure;
+
 /// Result of this room.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -33,6 +37,16 @@ pub enum Error {
     /// The caller asks for more than its share.
     #[error("Too many requests are waiting; try again in {} s.", retry_after.as_secs().max(1))]
     Busy { retry_after: Duration },
+    /// A wallet or a budget has less than the request needs. `resets_at`: Unix seconds at which the
+    /// budget begins anew; `None` when somebody grants more.
+    #[error("{message}")]
+    OutOfQuota { message: String, resets_at: Option<i64> },
+    /// A rate limit is reached.
+    #[error("{message}")]
+    TooFast { message: String, measure: Measure, retry_after: Duration },
+    /// What is paid for cannot be written down now: the disk is full or has failed.
+    #[error("{0}")]
+    NoStorage(String),
     /// Others ask for all there is.
     #[error("The model is overloaded; try again in {} s.", retry_after.as_secs().max(1))]
     Overloaded { retry_after: Duration },
@@ -40,6 +54,18 @@ pub enum Error {
     NotSignedIn,
     #[error("Wrong name or password.")]
     WrongCredentials,
+    /// Name and password are right, but a code of the second factor is needed too.
+    #[error("Enter the code of your authenticator, or a recovery code.")]
+    SecondFactorRequired,
+    /// The act is dangerous, and it is a while since the user proved who they are.
+    #[error("Confirm first that it is you: enter your password again, or sign in anew.")]
+    ConfirmRequired,
+    /// The way to sign in is not configured here.
+    #[error("{0}")]
+    NotOffered(String),
+    /// A provider that is to say who somebody is does not answer as it should.
+    #[error("{0}")]
+    Provider(String),
     #[error("Too many attempts; try again in {} s.", retry_after.as_secs().max(1))]
     TooManyAttempts { retry_after: Duration },
     /// The one-time code of the first setup does not match.
@@ -89,15 +115,59 @@ impl From<hearth_store::Error> for Error {
         match error {
             Store::NameTaken => conflict("name_taken"),
             Store::LastAdmin => conflict("last_admin"),
+            Store::LastOwner => conflict("last_owner"),
+            Store::FactorExists => conflict("factor_exists"),
+            Store::RowRefused { .. } => conflict("name_taken"),
+            Store::Higher => Error::Forbidden("This needs an owner.".to_owned()),
             Store::SetupDone => conflict("setup_done"),
             Store::TokenTaken => conflict("token_taken"),
             Store::TooMany { .. } => conflict("too_many"),
             Store::ChatFull { .. } => conflict("chat_full"),
+            Store::NotNewApi { .. } => Error::Invalid { param: None, message: sentence(&error) },
             Store::NotFound => Error::NotFound,
+            Store::TooMuchMoney => Error::Invalid { param: None, message: sentence(&error) },
+            Store::Short(shortage) => out_of_quota(&shortage),
+            Store::DiskFull | Store::DiskFailed | Store::Closed => {
+                Error::NoStorage(sentence(&error))
+            }
             Store::Busy => Error::Busy { retry_after: Duration::from_secs(1) },
             _ => Error::Internal(error.to_string()),
         }
     }
+}
+
+/// What a shortage is called to whoever asked. It begins with the words that clients of OpenAI look
+/// for.
+fn out_of_quota(shortage: &Shortage) -> Error {
+    let Shortage { holder, period, unit, left, needed, resets_at } = shortage;
+    let amount = |count: u64| match (unit, MicroDollars::new(count)) {
+        (Unit::Money, Some(money)) => money.to_string(),
+        (Unit::Money, None) => "more than any wallet holds".to_owned(),
+        (Unit::Tokens, _) => format!("{count} tokens"),
+        (Unit::Requests, _) => format!("{count} requests"),
+    };
+    let whose = match holder {
+        Holder::User(_) => "your account",
+        Holder::Token(_) => "this API token",
+        Holder::Group(_) => "your group",
+    };
+    let what = match period {
+        None => format!("{whose} has {} left", amount(*left)),
+        Some(period) => {
+            let period = match period {
+                Period::Day => "today",
+                Period::Week => "this week",
+                Period::Month => "this month",
+            };
+            format!("{whose} has {} left {period}", amount(*left))
+        }
+    };
+    let message = format!(
+        "You exceeded your current quota, please check your plan and billing details: {what}, this \
+         request needs {}.",
+        amount(*needed)
+    );
+    Error::OutOfQuota { message, resets_at: *resets_at }
 }
 
 /// An error's text with a capital letter and a full stop, as the API and the web app show it.
@@ -109,6 +179,19 @@ pub fn sentence(error: &dyn Display) -> String {
 }
 
 impl Error {
+    /// What happened in a word, for the books.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::TimedOut { .. } => "timed_out",
+            Error::Draining => "shut_down",
+            Error::Overloaded { .. } | Error::Busy { .. } => "overloaded",
+            Error::OutOfQuota { .. } => "quota",
+            Error::NoStorage(_) => "no_storage",
+            Error::Internal(_) => "fault",
+            _ => "refused",
+        }
+    }
+
     /// An [`Error::Invalid`] about one field.
     pub fn invalid(param: &str, message: impl Into<String>) -> Error {
         Error::Invalid { param: Some(param.to_owned()), message: message.into() }

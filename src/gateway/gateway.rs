@@ -6,7 +6,9 @@
 mod books;
 mod config;
 mod embed;
+mod held;
 mod merge;
+mod pacer;
 mod pump;
 mod running;
 #[cfg(test)]
@@ -27,15 +29,19 @@ use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::event::EventStream;
+use crate::quota::{Quota, TermsCache};
 use crate::request::GenerateRequest;
 
 use books::{Account, Books};
+use held::Wish;
 use merge::Merge;
+use pacer::Pacer;
 use pump::Pump;
 use running::{Running, Slot};
 
 pub use books::Stats;
-pub use config::GatewayConfig;
+pub use config::{GatewayConfig, WhenUsedUp};
+pub use pacer::RateLimits;
 
 /// Events that may wait for a client that reads slowly; then the backend waits.
 const WAITING_EVENTS: usize = 64;
@@ -52,6 +58,8 @@ struct Inner {
     backends: Vec<Arc<dyn Backend>>,
     config: GatewayConfig,
     books: Arc<Books>,
+    quota: Quota,
+    pacer: Arc<Pacer>,
     running: Arc<Running>,
     tasks: TaskTracker,
     cut_off: CancellationToken,
@@ -65,12 +73,19 @@ impl Gateway {
         config: GatewayConfig,
         clock: Clock,
     ) -> Gateway {
+        let tasks = TaskTracker::new();
+        let terms = Arc::new(TermsCache::new(store.clone()));
+        let longest_s = config.request_timeout_s;
+        let books =
+            Books::new(store.clone(), clock.clone(), Arc::clone(&terms), longest_s, tasks.clone());
         let inner = Inner {
             backends,
-            books: Arc::new(Books::new(store, clock)),
+            books: Arc::new(books),
+            quota: Quota::new(store.clone(), clock, terms),
+            pacer: Arc::new(Pacer::new(store)),
             running: Running::new(config.max_running_per_caller),
             config,
-            tasks: TaskTracker::new(),
+            tasks,
             cut_off: CancellationToken::new(),
         };
         Gateway { inner: Arc::new(inner) }
@@ -96,7 +111,7 @@ impl Gateway {
     /// Starts a request. The stream ends with `Done` or an error; dropping it cancels the
     /// request. Either way what was used is recorded before the end is told.
     pub async fn generate(&self, caller: &Caller, request: GenerateRequest) -> Result<EventStream> {
-        let slot = self.admit(caller, u32::from(request.choices))?;
+        let slot = self.admit_all(caller, std::slice::from_ref(&request)).await?;
         self.start(caller, request, slot).await
     }
 
@@ -108,8 +123,7 @@ impl Gateway {
         caller: &Caller,
         requests: Vec<GenerateRequest>,
     ) -> Result<EventStream> {
-        let answers = requests.iter().map(|request| u32::from(request.choices)).sum();
-        let slot = self.admit(caller, answers)?;
+        let slot = self.admit_all(caller, &requests).await?;
         let mut streams = Vec::with_capacity(requests.len());
         let choices = requests.first().map_or(1, |request| request.choices);
         for request in requests {
@@ -195,6 +209,25 @@ impl Gateway {
         self.inner.backends.iter().flat_map(|backend| backend.activity()).collect()
     }
 
+    /// Prices, wallets, budgets and rate limits.
+    pub fn quota(&self) -> &Quota {
+        &self.inner.quota
+    }
+
+    /// What is left to a caller of their own rate limits.
+    pub async fn rate_limits(&self, caller: &Caller) -> RateLimits {
+        match self.inner.books.terms.get().await {
+            Ok(terms) if !terms.rules.is_empty() => self.inner.pacer.left(&terms, caller),
+            // Who cannot be told their limits is not refused what they ask for.
+            _ => RateLimits::default(),
+        }
+    }
+
+    /// Gives back what requests have held for too long; to be called every minute or so.
+    pub async fn keep_books(&self) -> Result<()> {
+        self.inner.books.keep_up().await
+    }
+
     /// Calls that run now.
     pub fn running(&self) -> usize {
         self.inner.running.count()
@@ -229,12 +262,41 @@ impl Gateway {
         false
     }
 
-    fn admit(&self, caller: &Caller, answers: u32) -> Result<Arc<Slot>> {
+    fn admit(&self, caller: &Caller, answers: u32) -> Result<Slot> {
         let admitted = self.inner.running.admit(caller.user_id, answers);
         if admitted.is_err() {
             self.inner.books.count_refusal();
         }
-        admitted.map(Arc::new)
+        admitted
+    }
+
+    /// Admits the requests of one call, which are for one model, by all limits.
+    async fn admit_all(&self, caller: &Caller, requests: &[GenerateRequest]) -> Result<Arc<Slot>> {
+        let answers = requests.iter().map(|request| u32::from(request.choices)).sum();
+        let slot = self.admit(caller, answers)?;
+        let tokens = || requests.iter().map(pacer::estimate).fold(0, u32::saturating_add);
+        let model = requests.first().map_or("", |request| &request.model);
+        self.pace(caller, slot, model, tokens).await
+    }
+
+    /// Counts a call against the rate limits.
+    async fn pace(
+        &self,
+        caller: &Caller,
+        mut slot: Slot,
+        model: &str,
+        tokens: impl FnOnce() -> u32,
+    ) -> Result<Arc<Slot>> {
+        let paced = async {
+            let terms = self.inner.books.terms.get().await?;
+            if terms.rules.is_empty() {
+                return Ok(None);
+            }
+            let (_, model) = self.find(caller, model)?;
+            self.inner.pacer.begin(terms, caller, &model.name, tokens()).await
+        };
+        slot.pace = paced.await.inspect_err(|_| self.inner.books.count_refusal())?;
+        Ok(Arc::new(slot))
     }
 
     async fn start(
@@ -248,9 +310,15 @@ impl Gateway {
         let accepted = async {
             let (backend, model) = self.find(caller, &request.model)?;
             request.model = model.name;
-            let account = Account::new(caller, &request);
+            let mut account = Account::new(caller, &request.id, &request.model);
+            account.choices = request.choices;
+            account.echoes = if request.echo { request.choices } else { 0 };
             // A model that loads for long is part of the request's time.
-            let inner = tokio::time::timeout(limit, backend.generate(caller.user_id, request))
+            let accepting = async {
+                self.set_aside(&mut account, caller, backend, &mut request).await?;
+                backend.generate(caller.user_id, request).await
+            };
+            let inner = tokio::time::timeout(limit, accepting)
                 .await
                 .map_err(|_| Error::TimedOut { limit })??;
             Ok::<_, Error>((inner, account))
@@ -266,10 +334,43 @@ impl Gateway {
             slot,
             started,
             limit,
+            when_used_up: self.inner.config.when_used_up,
             cut_off: self.inner.cut_off.clone(),
         };
         self.inner.tasks.spawn(pump.run());
         Ok(stream)
+    }
+
+    /// Sets aside what the request may cost at most, and lowers its limit on tokens to what it was
+    /// given. What is free and bound by no budget goes on at once.
+    async fn set_aside(
+        &self,
+        account: &mut Account,
+        caller: &Caller,
+        backend: &Arc<dyn Backend>,
+        request: &mut GenerateRequest,
+    ) -> Result<()> {
+        let Some(prices) = self.inner.books.terms(caller, &request.model).await? else {
+            return Ok(());
+        };
+        let prompt_tokens = u64::from(backend.count_tokens(request.clone()).await?);
+        let answers = u64::from(request.choices.max(1));
+        let config = &self.inner.config;
+        let (least, most, step) = match request.max_tokens {
+            Some(most) if config.lower_max_tokens => (most.min(1), most, None),
+            Some(most) => (most, most, None),
+            None => (1, config.reserve_tokens, Some(u64::from(config.reserve_tokens) * answers)),
+        };
+        let least_tokens = u64::from(least) * answers;
+        let most_tokens = u64::from(most) * answers;
+        let wish =
+            Wish { prices, prompt_tokens, more_prompt_tokens: 0, least_tokens, most_tokens, step };
+        self.inner.books.hold(account, wish).await?;
+        if let (Some(most), Some(held)) = (request.max_tokens, &account.held) {
+            let longest = held.longest(prompt_tokens) / answers;
+            request.max_tokens = Some(most.min(u32::try_from(longest).unwrap_or(u32::MAX)));
+        }
+        Ok(())
     }
 
     /// The backend that serves a model and the model under its full name. Rights are checked on

@@ -14,7 +14,7 @@ use tar::{Archive, Builder, EntryType, Header};
 
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
-use crate::import::write_blob;
+use crate::import::{OnProgress, Progress, write_blob};
 use crate::library::{Entry, Library};
 use crate::manifest::{MAX_JSON_BYTES, Manifest};
 use crate::name::ModelName;
@@ -26,8 +26,12 @@ const BLOBS: &str = "blobs/";
 
 impl Library {
     /// Writes a model to a new file, which appears once it is whole.
-    pub fn export(&self, name: &str, file: &Path) -> Result<()> {
+    pub fn export(&self, name: &str, file: &Path, on_progress: OnProgress<'_>) -> Result<()> {
         let name = self.find(name)?.name;
+        // Said before the work; whoever makes it meanwhile keeps it too.
+        if file.symlink_metadata().is_ok() {
+            return Err(Error::CannotMake(format!("{} exists already", file.display())));
+        }
         let manifest = self.manifest_bytes(&name)?;
         let parsed = Manifest::parse(&manifest).map_err(Error::BadManifest)?;
         let _pin = self.pin(parsed.digests());
@@ -39,12 +43,17 @@ impl Library {
         let mut digests: Vec<Digest> = parsed.digests().collect();
         digests.sort();
         digests.dedup();
+        let mut files = Vec::new();
         for digest in digests {
             let path = self.blob_path(&digest);
-            let mut blob = File::open(&path).doing(|| format!("open {}", path.display()))?;
-            let bytes = blob.metadata().doing(doing)?.len();
+            let blob = File::open(&path).doing(|| format!("open {}", path.display()))?;
+            files.push((digest, blob.metadata().doing(doing)?.len(), blob));
+        }
+        let total_bytes = files.iter().map(|(_, bytes, _)| bytes).sum();
+        let mut told = Told { done: Progress { done_bytes: 0, total_bytes }, on_progress };
+        for (digest, bytes, blob) in files {
             let inside = format!("{BLOBS}{}", digest.file_name());
-            put(&mut archive, &inside, bytes, &mut blob).doing(doing)?;
+            put(&mut archive, &inside, bytes, &mut told.reading(blob)).map_err(stopped(doing))?;
         }
         let out = archive.into_inner().doing(doing)?;
         let out = out.into_inner().map_err(|error| error.into_error()).doing(doing)?;
@@ -53,7 +62,12 @@ impl Library {
     }
 
     /// Brings a model in from an archive that [`Library::export`] wrote.
-    pub fn import_archive(&self, file: &Path, name: &str) -> Result<Entry> {
+    pub fn import_archive(
+        &self,
+        file: &Path,
+        name: &str,
+        on_progress: OnProgress<'_>,
+    ) -> Result<Entry> {
         let name: ModelName = name.parse::<ModelName>()?.to_lowercase();
         self.check_free(&name)?;
         let doing = || format!("read {}", file.display());
@@ -66,13 +80,15 @@ impl Library {
         let mut missing: BTreeMap<Digest, u64> =
             files.map(|layer| (layer.digest, layer.bytes)).collect();
         let _pin = self.pin(parsed.digests());
+        let total_bytes = missing.values().fold(0, |sum: u64, more| sum.saturating_add(*more));
+        let mut told = Told { done: Progress { done_bytes: 0, total_bytes }, on_progress };
         for entry in entries {
-            let mut entry = entry.doing(doing)?;
+            let entry = entry.doing(doing)?;
             let digest = digest_of(&entry)?;
             if missing.remove(&digest) != Some(entry.size()) {
                 return Err(bad(&format!("{digest} does not belong in it, or has another size")));
             }
-            self.take_blob(&digest, &mut entry)?;
+            self.take_blob(&digest, entry, &mut told)?;
         }
         if let Some((digest, _)) = missing.first_key_value() {
             return Err(bad(&format!("{digest} is missing")));
@@ -82,17 +98,68 @@ impl Library {
     }
 
     /// Writes a blob that must have this digest; one that has another is deleted.
-    fn take_blob(&self, digest: &Digest, source: &mut dyn Read) -> Result<()> {
+    fn take_blob(
+        &self,
+        digest: &Digest,
+        mut source: tar::Entry<'_, File>,
+        told: &mut Told,
+    ) -> Result<()> {
         if self.blob_path(digest).exists() {
-            return Ok(());
+            return told.more(source.size());
         }
         let blobs = self.root().join("blobs");
-        let (got, _) = write_blob(&blobs, source, &mut |_| ControlFlow::Continue(()))?;
+        let mut on_chunk = |bytes| match told.more(bytes) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        };
+        let (got, _) = write_blob(&blobs, &mut source, &mut on_chunk)?;
         if got == *digest {
             return Ok(());
         }
         self.drop_unused([got].into_iter())?;
         Err(bad(&format!("{digest} is damaged: its bytes have the digest {got}")))
+    }
+}
+
+/// How far it is, and who is told.
+struct Told<'a> {
+    done: Progress,
+    on_progress: OnProgress<'a>,
+}
+
+/// A file that tells how far it is read.
+struct Reading<'a, 'b> {
+    told: &'a mut Told<'b>,
+    file: File,
+}
+
+impl<'b> Told<'b> {
+    fn more(&mut self, bytes: u64) -> Result<()> {
+        self.done.done_bytes += bytes;
+        match (self.on_progress)(self.done) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Error::Cancelled),
+        }
+    }
+
+    fn reading(&mut self, file: File) -> Reading<'_, 'b> {
+        Reading { told: self, file }
+    }
+}
+
+impl Read for Reading<'_, '_> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read(out)?;
+        self.told.more(read as u64).map_err(std::io::Error::other)?;
+        Ok(read)
+    }
+}
+
+/// An error of writing, unless it is ours, of one who stopped the reading.
+fn stopped(doing: impl Fn() -> String) -> impl Fn(std::io::Error) -> Error {
+    move |source| {
+        let is_ours = source.get_ref().is_some_and(|inner| inner.is::<Error>());
+        if is_ours { Error::Cancelled } else { Error::Io { doing: doing(), source } }
     }
 }
 
@@ -139,6 +206,10 @@ mod tests {
     use super::*;
     use crate::library::tests::{blobs, import};
 
+    fn go_on(_: Progress) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
     fn library(root: &Path) -> Library {
         Library::open(root, &[]).unwrap()
     }
@@ -150,14 +221,42 @@ mod tests {
         for (source, name) in [("stories260K-f32.gguf", "a"), ("hf", "folder:2")] {
             let entry = import(&first, source, name).unwrap();
             let file = here.path().join(format!("{}.tar", entry.digest.file_name()));
-            first.export(name, &file).unwrap();
-            assert!(first.export(name, &file).is_err(), "a file is not overwritten");
-            let arrived = second.import_archive(&file, name).unwrap();
-            assert_eq!(arrived, entry);
-            let exists = second.import_archive(&file, name);
+            let mut last = Progress { done_bytes: 0, total_bytes: 0 };
+            let mut note = |progress| {
+                last = progress;
+                ControlFlow::Continue(())
+            };
+            first.export(name, &file, &mut note).unwrap();
+            let again = first.export(name, &file, &mut go_on);
+            assert!(again.is_err(), "a file is not overwritten");
+            assert!(last.total_bytes >= entry.size_bytes && last.done_bytes == last.total_bytes);
+            let mut arrived = Progress { done_bytes: 0, total_bytes: 0 };
+            let mut note = |progress| {
+                arrived = progress;
+                ControlFlow::Continue(())
+            };
+            assert_eq!(second.import_archive(&file, name, &mut note).unwrap(), entry);
+            assert_eq!(arrived, last);
+            let exists = second.import_archive(&file, name, &mut go_on);
             assert!(matches!(exists, Err(Error::Exists(_))));
         }
         assert_eq!(blobs(here.path()), blobs(there.path()));
+    }
+
+    #[test]
+    fn who_stops_an_archive_leaves_none_behind() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (first, second) = (library(here.path()), library(there.path()));
+        import(&first, "stories260K-f32.gguf", "a").unwrap();
+        let file = here.path().join("a.tar");
+        let stopped = first.export("a", &file, &mut |_| ControlFlow::Break(()));
+        assert!(matches!(stopped, Err(Error::Cancelled)), "{stopped:?}");
+        assert!(!file.exists());
+        first.export("a", &file, &mut go_on).unwrap();
+        let stopped = second.import_archive(&file, "a", &mut |_| ControlFlow::Break(()));
+        assert!(matches!(stopped, Err(Error::Cancelled)), "{stopped:?}");
+        assert!(second.list().is_empty());
+        second.import_archive(&file, "a", &mut go_on).unwrap();
     }
 
     #[test]
@@ -166,7 +265,7 @@ mod tests {
         let (first, second) = (library(here.path()), library(there.path()));
         let entry = import(&first, "stories260K-f32.gguf", "a").unwrap();
         let file = here.path().join("a.tar");
-        first.export("a", &file).unwrap();
+        first.export("a", &file, &mut go_on).unwrap();
         let manifest = first.manifest_bytes(&entry.name).unwrap();
         let whole = std::fs::read(&file).unwrap();
         let mut flipped = whole.clone();
@@ -196,7 +295,7 @@ mod tests {
         .enumerate()
         {
             std::fs::write(&file, bad).unwrap();
-            let refused = second.import_archive(&file, "a");
+            let refused = second.import_archive(&file, "a", &mut go_on);
             assert!(refused.is_err(), "{number}");
             assert!(second.list().is_empty());
         }

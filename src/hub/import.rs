@@ -8,7 +8,9 @@ use std::io::{Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use hearth_formats::{FLAT_POOLING_FILE, ModelFile, TokenizerSource, Weights};
+use hearth_formats::{
+    ChatFamily, FLAT_POOLING_FILE, ModelFile, TokenizerSource, Weights, fills_gaps,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
@@ -28,9 +30,33 @@ pub type OnProgress<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
 /// A checked model and the files that make it up.
 pub(crate) struct Candidate {
     pub(crate) description: Description,
+    pub(crate) template: FoundTemplate,
     /// Path, name in the folder (for a folder), media type.
     files: Vec<(PathBuf, Option<String>, &'static str)>,
     total_bytes: u64,
+}
+
+/// Where the words come from in which a model is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FoundTemplate {
+    /// From the model itself, or it makes vectors and is asked nothing.
+    Own,
+    /// It has none; its vocabulary is that of this family.
+    Family(&'static str),
+    /// Nothing tells: lines of `role: text` are written.
+    Nowhere,
+}
+
+impl FoundTemplate {
+    fn of(model: &ModelFile) -> FoundTemplate {
+        if model.shape.encoder.is_some() || own_template(&model.tokenizer).is_some() {
+            return FoundTemplate::Own;
+        }
+        match ChatFamily::of(&model.tokenizer) {
+            Some(family) => FoundTemplate::Family(family.name),
+            None => FoundTemplate::Nowhere,
+        }
+    }
 }
 
 /// Files of a Hugging Face folder that are kept if they are there, besides the weights.
@@ -88,8 +114,8 @@ impl Candidate {
         for (file, ..) in &files {
             total_bytes += file.metadata().doing(|| format!("open {}", file.display()))?.len();
         }
-        let description = Description::of(&model, now);
-        Ok(Candidate { description, files, total_bytes })
+        let (description, template) = (Description::of(&model, now), FoundTemplate::of(&model));
+        Ok(Candidate { description, template, files, total_bytes })
     }
 
     /// Copies every file into `blobs`. Each one that is there is in `layers`, also if it fails.
@@ -184,8 +210,14 @@ pub(crate) fn persist(file: tempfile::NamedTempFile, path: &Path) -> Result<()> 
     File::open(parent).and_then(|directory| directory.sync_all()).doing(doing)
 }
 
-/// How the model says that a chat is written down.
+/// How a chat is written down for the model: as it says itself, or as its family does.
 pub(crate) fn chat_template(source: &TokenizerSource) -> Option<String> {
+    let family = || ChatFamily::of(source).map(|family| family.template.to_owned());
+    own_template(source).or_else(family)
+}
+
+/// The same, as the model says itself.
+fn own_template(source: &TokenizerSource) -> Option<String> {
     match source {
         TokenizerSource::Gguf(metadata) => match metadata.get("tokenizer.chat_template")? {
             hearth_formats::gguf::Value::String(text) => Some(text.clone()),
@@ -208,18 +240,12 @@ fn capabilities(model: &ModelFile, template: Option<&str>) -> Vec<String> {
         return vec!["embedding".to_owned()];
     }
     let template = template.unwrap_or_default();
-    let fills = match &model.tokenizer {
-        TokenizerSource::Gguf(metadata) => ["fim_mid", "middle"]
-            .iter()
-            .any(|name| metadata.get(&format!("tokenizer.ggml.{name}_token_id")).is_some()),
-        TokenizerSource::HuggingFace(_) => false,
-    };
     let thinks = ["</think>", "[/THINK]", "</seed:think>", "<|END_THINKING|>"];
     let all = [
         ("completion", true),
         ("tools", template.contains("tools")),
         ("thinking", thinks.iter().any(|mark| template.contains(mark))),
-        ("insert", fills),
+        ("insert", fills_gaps(&model.tokenizer)),
     ];
     all.into_iter().filter(|(_, can)| *can).map(|(name, _)| name.to_owned()).collect()
 }

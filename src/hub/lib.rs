@@ -34,5 +34,5 @@ pub use modelfile::Modelfile;
 pub use name::ModelName;
 pub use pull::{PullError, PullEvent, PullProgress, PullRequest, PullStage, PullWatch, Pulls};
 pub use quantize::Quantization;
-pub use sweep::Removed;
+pub use sweep::{BrokenManifest, Removed};
 pub use workbench::Workbench;

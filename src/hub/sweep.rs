@@ -23,6 +23,15 @@ const TEMPORARY: &str = ".tmp";
 pub(crate) struct Used {
     pub(crate) blobs: BTreeSet<PathBuf>,
     pub(crate) folders: BTreeSet<PathBuf>,
+    /// What cannot be read may refer to anything: then only what no manifest ever names is swept.
+    pub(crate) broken: Vec<BrokenManifest>,
+}
+
+/// A manifest that cannot be read, or one under a name that no model has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenManifest {
+    pub path: PathBuf,
+    pub problem: String,
 }
 
 /// What a sweep has deleted.
@@ -47,8 +56,10 @@ pub(crate) fn sweep(root: &Path, used: &Used) -> Removed {
         removed.remove_file(&path);
     }
     let blobs = root.join("blobs");
+    let is_known = used.broken.is_empty();
     for path in old_paths(&blobs, GRACE) {
-        if is_temporary(&path) || (is_of_digest(&path) && !used.blobs.contains(&path)) {
+        let is_unused = is_known && is_of_digest(&path) && !used.blobs.contains(&path);
+        if is_temporary(&path) || is_unused {
             removed.remove_file(&path);
         }
     }
@@ -60,7 +71,7 @@ pub(crate) fn sweep(root: &Path, used: &Used) -> Removed {
         }
     }
     for path in old_paths(&root.join("folders"), GRACE) {
-        if is_of_digest(&path) && !used.folders.contains(&path) {
+        if is_known && is_of_digest(&path) && !used.folders.contains(&path) {
             note(&path, fs::remove_dir_all(&path));
         }
     }

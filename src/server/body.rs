@@ -25,6 +25,8 @@ const SETTINGS_BODY_BYTES: u32 = 256 << 10;
 const TURN_BODY_BYTES: u32 = 1 << 20;
 /// Most bytes of chats that come from elsewhere in one request.
 const IMPORT_BODY_BYTES: u32 = 8 << 20;
+/// Most bytes of a file of people.
+const PEOPLE_BODY_BYTES: u32 = 1 << 20;
 /// A body of more bytes is not parsed on the async threads.
 const LARGE_BODY_BYTES: usize = 64 << 10;
 /// Names what of a request changed nothing.
@@ -45,6 +47,7 @@ impl BodyLimit {
             // Instructions for models and texts behind commands.
             (_, Dialect::Hearth) if path.starts_with("/hearth/chats") => SETTINGS_BODY_BYTES,
             (_, Dialect::Hearth) if path.starts_with("/hearth/shelf") => SETTINGS_BODY_BYTES,
+            (_, Dialect::Hearth) if path == "/hearth/users/import" => PEOPLE_BODY_BYTES,
             (_, Dialect::Hearth) => OWN_BODY_BYTES,
         };
         BodyLimit(most.min(config.max_body_bytes))

@@ -124,6 +124,7 @@ fn request_id(headers: &HeaderMap) -> String {
 /// Gives a failure its body; returns what the log must know.
 fn shape(response: &mut Response, dialect: Dialect, id: &str) -> Option<String> {
     let failure = response.extensions_mut().remove::<Failure>()?;
+    *response.status_mut() = failure.status_in(dialect);
     *response.body_mut() = json_body(&failure.body(dialect, id));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

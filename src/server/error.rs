@@ -7,10 +7,12 @@ mod ollama;
 
 use std::time::Duration;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hearth_gateway::Error as GatewayError;
+use hearth_gateway::clock::Clock;
 use hearth_gateway::error::Feature;
+use hearth_gateway::quota::pace::Measure;
 use hearth_hub::{Error as HubError, PullError};
 use hearth_store::Error as StoreError;
 use serde_json::{Value, json};
@@ -18,8 +20,14 @@ use serde_json::{Value, json};
 /// Result of a handler.
 pub(crate) type Result<T> = std::result::Result<T, Failure>;
 
+/// What it is called when a wallet or a budget has too little, as by OpenAI.
+const OUT_OF_QUOTA: &str = "insufficient_quota";
+
 /// When a client that met a server which is ending should ask again.
 const DRAINING_RETRY: Duration = Duration::from_secs(5);
+
+/// When a client that met a disk which takes no more should ask again.
+const STORAGE_RETRY: Duration = Duration::from_secs(30);
 
 /// When a client that met a full queue of pulls should ask again.
 const PULLS_RETRY: Duration = Duration::from_secs(60);
@@ -119,7 +127,7 @@ impl Failure {
             }
             Dialect::Anthropic => json!({
                 "type": "error",
-                "error": { "type": self.anthropic(), "message": self.message },
+                "error": { "type": self.anthropic(), "message": self.anthropic_message() },
                 "request_id": request_id,
             }),
             Dialect::Ollama => {
@@ -140,9 +148,28 @@ impl Failure {
         }
     }
 
+    /// The status in this dialect.
+    pub(crate) fn status_in(&self, dialect: Dialect) -> StatusCode {
+        match dialect {
+            // Anthropic's clients take 429 for a limit that passes and ask again.
+            Dialect::Anthropic if self.code == OUT_OF_QUOTA => StatusCode::BAD_REQUEST,
+            _ => self.status,
+        }
+    }
+
+    /// The text in the words that Anthropic's clients look for.
+    fn anthropic_message(&self) -> String {
+        match self.code {
+            OUT_OF_QUOTA => {
+                format!("Your credit balance is too low to access this API. {}", self.message)
+            }
+            _ => self.message.clone(),
+        }
+    }
+
     /// `type` as Anthropic's clients know it.
     fn anthropic(&self) -> &'static str {
-        match self.status {
+        match self.status_in(Dialect::Anthropic) {
             StatusCode::UNAUTHORIZED => "authentication_error",
             StatusCode::FORBIDDEN => "permission_error",
             StatusCode::NOT_FOUND => "not_found_error",
@@ -162,8 +189,20 @@ impl Failure {
             "context_full" => ("invalid_request_error", Some("context_length_exceeded")),
             "sign_in_required" => ("invalid_request_error", Some("invalid_api_key")),
             "busy" => ("rate_limit_error", Some("rate_limit_exceeded")),
+            OUT_OF_QUOTA => (OUT_OF_QUOTA, Some(OUT_OF_QUOTA)),
+            "rate_limited" => (self.measure(), Some("rate_limit_exceeded")),
             code if self.status.is_server_error() => ("server_error", Some(code)),
             code => ("invalid_request_error", Some(code)),
+        }
+    }
+}
+
+impl Failure {
+    /// What of a rate limit was reached, as OpenAI calls it.
+    fn measure(&self) -> &'static str {
+        match self.cause.as_deref() {
+            Some(GatewayError::TooFast { measure: Measure::Tokens, .. }) => "tokens",
+            _ => "requests",
         }
     }
 }
@@ -175,6 +214,11 @@ impl IntoResponse for Failure {
         if let Some(after) = self.retry_after {
             let seconds = HeaderValue::from(after.as_secs().max(1));
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        if self.code == OUT_OF_QUOTA {
+            // The client libraries of OpenAI and Anthropic would ask again at every 429.
+            let name = HeaderName::from_static("x-should-retry");
+            response.headers_mut().insert(name, HeaderValue::from_static("false"));
         }
         response.extensions_mut().insert(self);
         response
@@ -214,11 +258,29 @@ fn of_gateway(error: &GatewayError) -> Failure {
         E::Busy { retry_after } => {
             failure(StatusCode::TOO_MANY_REQUESTS, "busy").retry_after(*retry_after)
         }
+        E::OutOfQuota { resets_at, .. } => {
+            let failure = failure(StatusCode::TOO_MANY_REQUESTS, OUT_OF_QUOTA);
+            let wait_s = resets_at.map(|at| at.saturating_sub(Clock::system().now()).max(1));
+            let wait = wait_s.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
+            Failure { retry_after: wait, ..failure }
+        }
+        E::TooFast { retry_after, .. } => {
+            // In whole seconds there is room for certain.
+            let seconds = Duration::from_secs(retry_after.as_millis().div_ceil(1_000) as u64);
+            failure(StatusCode::TOO_MANY_REQUESTS, "rate_limited").retry_after(seconds)
+        }
+        E::NoStorage(_) => {
+            failure(StatusCode::SERVICE_UNAVAILABLE, "no_storage").retry_after(STORAGE_RETRY)
+        }
         E::Overloaded { retry_after } => {
             failure(StatusCode::SERVICE_UNAVAILABLE, "overloaded").retry_after(*retry_after)
         }
         E::NotSignedIn => failure(StatusCode::UNAUTHORIZED, "sign_in_required"),
         E::WrongCredentials => failure(StatusCode::UNAUTHORIZED, "wrong_credentials"),
+        E::SecondFactorRequired => failure(StatusCode::UNAUTHORIZED, "second_factor_required"),
+        E::ConfirmRequired => failure(StatusCode::FORBIDDEN, "confirm_required"),
+        E::NotOffered(_) => failure(StatusCode::NOT_FOUND, "not_offered"),
+        E::Provider(_) => failure(StatusCode::BAD_GATEWAY, "provider_failed"),
         E::TooManyAttempts { retry_after } => {
             failure(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts").retry_after(*retry_after)
         }
@@ -256,6 +318,11 @@ impl From<HubError> for Failure {
             HubError::NoBlob(_) => failure(StatusCode::BAD_REQUEST, "no_blob"),
             HubError::BadArchive(_) => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_archive"),
             HubError::Cancelled => failure(StatusCode::CONFLICT, "cancelled"),
+            HubError::Io { source, .. } if is_full(source) => {
+                let message = "The disk is full; make room and try again.";
+                let failure = Failure::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", message);
+                Failure { detail: Some(error.to_string()), ..failure }
+            }
             HubError::BadManifest(_) | HubError::Network(_) | HubError::Io { .. } => {
                 Failure::internal(error.to_string())
             }
@@ -290,6 +357,12 @@ impl From<PullError> for Failure {
             E::Local(detail) => Failure::internal(detail),
         }
     }
+}
+
+/// Whether a file could not be written for want of room.
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// With a capital letter and a full stop.

@@ -10,8 +10,10 @@ use serde::Serialize;
 
 use crate::address::peer_of;
 use crate::body::BodyLimit;
-use crate::error::{Failure, Result};
+use crate::error::{Dialect, Failure, Result};
 use crate::host;
+use crate::rate_headers;
+use crate::revocable;
 use crate::state::AppState;
 
 /// The name of the session's cookie.
@@ -25,6 +27,8 @@ pub enum Access {
     Anyone,
     /// Users and the operator; rows of others are not found.
     User,
+    /// Users who are signed in themselves; no API token.
+    Person,
     /// Admins and the operator.
     Admin,
     /// The command line on the same machine.
@@ -65,6 +69,7 @@ pub(crate) async fn check(
     let caller = caller_of(&guard.state, request.headers(), request.extensions()).await?;
     match guard.access {
         Access::Anyone | Access::User => {}
+        Access::Person => require_person(&caller)?,
         Access::Admin => caller.require_admin()?,
         Access::Operator => caller.require_operator()?,
     }
@@ -72,8 +77,16 @@ pub(crate) async fn check(
         require_own_page(&request)?;
     }
     let user = caller.user_id;
+    let dialect = Dialect::of(request.uri().path());
+    let is_asking = dialect != Dialect::Hearth && !is_reading(request.method());
+    let limited = is_asking.then(|| caller.clone());
+    let watch = guard.state.accounts().watch(&caller);
     request.extensions_mut().insert(caller);
-    let mut response = next.run(request).await;
+    let mut response = revocable::run(watch, next.run(request)).await?;
+    if let Some(caller) = limited {
+        let limits = guard.state.gateway().rate_limits(&caller).await;
+        rate_headers::tell(response.headers_mut(), dialect, limits);
+    }
     if let Some(user) = user {
         // For the access log.
         response.extensions_mut().insert(user);
@@ -81,17 +94,28 @@ pub(crate) async fn check(
     Ok(response)
 }
 
+/// What is a person's own business is not done with an API token, which others may hold.
+fn require_person(caller: &Caller) -> Result<()> {
+    match caller.via {
+        Via::Session(_) => Ok(()),
+        Via::ApiToken { .. } | Via::Operator => Err(GatewayError::Forbidden(
+            "Sign in to do this; it cannot be done with a token.".to_owned(),
+        )
+        .into()),
+    }
+}
+
 async fn caller_of(
     state: &AppState,
     headers: &HeaderMap,
     extensions: &Extensions,
 ) -> Result<Caller> {
+    let peer = peer_of(extensions, headers, state.proxies());
     if let Some(secret) = secret(headers) {
-        let peer = peer_of(extensions, headers, state.proxies());
         return Ok(state.accounts().caller_by_bearer(secret, peer.0).await?);
     }
     let secret = cookie(headers).ok_or_else(not_signed_in)?;
-    Ok(state.accounts().caller_by_session(secret).await?)
+    Ok(state.accounts().caller_by_session(secret, peer.0).await?)
 }
 
 /// The secret in one of the headers that clients know.

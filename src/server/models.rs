@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod import;
+mod progress;
 mod pull;
 mod upkeep;
 

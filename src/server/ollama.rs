@@ -45,6 +45,11 @@ pub(crate) async fn version() -> axum::Json<Value> {
     axum::Json(json!({ "version": API_VERSION, "hearth": env!("CARGO_PKG_VERSION") }))
 }
 
+/// Whether models of Ollama's cloud are on offer: never.
+pub(crate) async fn status() -> axum::Json<Value> {
+    axum::Json(json!({ "cloud": { "disabled": true, "source": "config" } }))
+}
+
 /// Now, as every answer tells it.
 fn now() -> String {
     jiff::Timestamp::now().to_string()

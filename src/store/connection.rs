@@ -16,6 +16,12 @@ const MIN_SQLITE_VERSION: i32 = 3_051_003;
 const BUSY_TIMEOUT: Duration = Duration::from_millis(5_000);
 /// Statements kept prepared per connection; there are fewer than this in the room.
 const CACHED_STATEMENTS: usize = 128;
+/// Pages that the writing connection keeps in memory at most, in KiB: of millions of rows of usage
+/// those that grow are scattered over each user's part of an index.
+const WRITER_CACHE_KIB: i64 = 32 << 10;
+/// Pages of the WAL file after which it is carried into the database: 8 MiB. With fewer, pages that
+/// change all the time are carried often; with more, those who wait meanwhile wait longer.
+const CHECKPOINT_PAGES: i64 = 2_048;
 /// The WAL file is cut back to this after a checkpoint.
 const WAL_BYTES: i64 = 64 << 20;
 
@@ -113,6 +119,11 @@ fn prepare_writer(connection: &mut Connection) -> Result<()> {
     // FULL: what has been acknowledged survives a power cut, not just a crash of the program.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+    // What a savepoint may have to take back is kept in memory, not in a file of its own.
+    connection.pragma_update(None, "temp_store", "memory")?;
+    // Negative: in KiB.
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     Ok(())
 }
 

@@ -20,6 +20,7 @@ pub use types::{
     Amounts, Budget, Calendar, Grant, Holder, NewBudget, Period, Reservation, Settled, Shortage,
     Span, Unit, Wallet,
 };
+pub(crate) use wallets::grant;
 
 pub(crate) use reserve::release_all;
 pub(crate) use settle::settle;
@@ -33,6 +34,17 @@ impl Ledger<'_> {
     /// [`crate::Error::RequestTaken`] if the id was used before.
     pub async fn reserve(&self, wish: Reservation) -> Result<Amounts> {
         self.0.write(move |connection| reserve::reserve(connection, &wish)).await
+    }
+
+    /// Sets more aside for a request that holds something: at least `least` on top, at most
+    /// `most`; says how much. Fails with [`crate::Error::Short`] and leaves what it holds.
+    pub async fn extend(
+        &self,
+        request_id: String,
+        least: Amounts,
+        most: Amounts,
+    ) -> Result<Amounts> {
+        self.0.write(move |connection| reserve::extend(connection, &request_id, least, most)).await
     }
 
     /// Writes down what a request used, takes what it cost and gives the rest of what was set
@@ -86,9 +98,14 @@ impl Ledger<'_> {
         self.0.read(move |connection| budgets::of(connection, holder)).await
     }
 
-    /// Whether anybody has a budget.
-    pub async fn has_budgets(&self) -> Result<bool> {
-        self.0.read(budgets::are_any).await
+    /// Every budget.
+    pub async fn all_budgets(&self) -> Result<Vec<Budget>> {
+        self.0.read(budgets::all).await
+    }
+
+    /// Wallets in the order of their holders, after `after`.
+    pub async fn wallets(&self, after: Option<Holder>, limit: u32) -> Result<Vec<Wallet>> {
+        self.0.read(move |connection| wallets::list(connection, after, limit)).await
     }
 
     /// Adds all up anew and says where the sums differ.

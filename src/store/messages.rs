@@ -103,8 +103,8 @@ impl Messages<'_> {
                 connection
                     .prepare_cached(
                         "UPDATE chats SET
-                             current_message_id = :current,
-                             model = coalesce(:model, model),
+                             current_message_id = iif(:beside, current_message_id, :current),
+                             model = iif(:beside, model, coalesce(:model, model)),
                              title = iif(title = '', coalesce(:title, ''), title),
                              updated_at = max(updated_at, :now)
                          WHERE id = :id AND user_id = :owner",
@@ -113,6 +113,7 @@ impl Messages<'_> {
                         ":id": chat,
                         ":owner": owner,
                         ":current": turn.answer.id,
+                        ":beside": turn.is_beside,
                         ":model": turn.answer.model,
                         ":title": turn.title_if_empty,
                         ":now": now,
@@ -134,7 +135,7 @@ impl Messages<'_> {
             .write(move |connection| {
                 chats::find(connection, owner, &chat)?;
                 let before = find(connection, &chat, &end.id)?;
-                write_end(connection, &chat, &end)?;
+                write_end(connection, owner, &chat, &end)?;
                 search::list(connection, owner, &end.id, &end.content)?;
                 change::grow(
                     connection,
@@ -210,7 +211,12 @@ fn add(connection: &Connection, owner: UserId, chat: &ChatId, message: &NewMessa
     change::list(connection, owner, message)
 }
 
-fn write_end(connection: &Connection, chat: &ChatId, end: &MessageEnd) -> Result<()> {
+fn write_end(
+    connection: &Connection,
+    owner: UserId,
+    chat: &ChatId,
+    end: &MessageEnd,
+) -> Result<()> {
     connection
         .prepare_cached(
             "UPDATE messages SET content = :content, reasoning = :reasoning,
@@ -218,7 +224,9 @@ fn write_end(connection: &Connection, chat: &ChatId, end: &MessageEnd) -> Result
                  status = :status, finish_reason = :finish_reason, prompt_tokens = :prompt_tokens,
                  completion_tokens = :completion_tokens, cached_tokens = :cached_tokens,
                  queue_ms = :queue_ms, first_token_ms = :first_token_ms, total_ms = :total_ms,
-                 cost_micros = (SELECT cost_micros FROM usage WHERE request_id = :request_id),
+                 cost_micros = (SELECT cost_micros FROM usage
+                     WHERE client_request_id = :request_id AND user_id = :owner
+                     ORDER BY created_at DESC LIMIT 1),
                  error_code = :error_code, error_message = :error_message
              WHERE chat_id = :chat AND id = :id",
         )?
@@ -239,6 +247,7 @@ fn write_end(connection: &Connection, chat: &ChatId, end: &MessageEnd) -> Result
             ":first_token_ms": end.usage.map(|usage| usage.first_token_ms as i64),
             ":total_ms": end.usage.map(|usage| usage.total_ms as i64),
             ":request_id": end.request_id,
+            ":owner": owner,
             ":error_code": end.error.as_ref().map(|error| error.code.as_str()),
             ":error_message": end.error.as_ref().map(|error| error.message.as_str()),
         })?;

@@ -1,6 +1,7 @@
 //! Stories on a real file: who sees what, what survives, what is refused.
 
 mod accounts;
+mod audit;
 mod chats;
 mod chats_kept;
 mod chats_searched;
@@ -8,6 +9,8 @@ mod crash;
 mod ledger;
 mod ledger_crash;
 mod ledger_play;
+mod people;
+mod usage;
 mod writing;
 
 use crate::{NewUser, Store, User, UserRole};

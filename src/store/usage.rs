@@ -1,20 +1,27 @@
 //! Rows of what requests used: one per request, however it ended, and never a prompt.
 
+mod pages;
+mod sums;
+
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Row, named_params};
-use serde::Serialize;
+use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
 
 use crate::api_tokens::ApiTokenId;
+use crate::channels::ChannelId;
 use crate::error::Result;
 use crate::groups::GroupId;
 use crate::ledger::{self, Settled};
 use crate::money::MicroDollars;
-use crate::page;
 use crate::store::Store;
 use crate::users::UserId;
 
+pub use pages::{ListedUsage, UsageCursor, UsageFilter, UsageTotals};
+pub(crate) use sums::add;
+pub use sums::{Dimension, Summary, UsageSum};
+
 /// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// The answer is whole.
@@ -25,23 +32,33 @@ pub enum Outcome {
     Failed,
 }
 
-/// What one request used.
+/// What one request used. Serialized as Hearth's own API shows it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct UsageRow {
-    /// Names the request.
+    /// The ledger's own name of the request, never used again.
+    #[serde(rename = "id")]
     pub request_id: String,
+    /// The request's id in its answer's head, which a client may choose and repeat.
+    #[serde(rename = "request_id")]
+    pub client_request_id: Option<String>,
     /// Who asked; `None` is the operator.
     pub user_id: Option<UserId>,
     /// With which API token; `None` is a session or the operator.
     pub token_id: Option<ApiTokenId>,
     /// The model's public name.
     pub model: String,
+    /// Who answered; `None` is this machine.
+    pub channel_id: Option<ChannelId>,
     /// Tokens of the prompt.
     pub prompt_tokens: u32,
     /// Tokens of all choices.
     pub completion_tokens: u32,
     /// Part of the prompt that was not computed again.
     pub cached_tokens: u32,
+    /// Part of the answer that was thought.
+    pub reasoning_tokens: u32,
+    /// Whether the tokens were counted here because the provider did not tell them.
+    pub is_estimated: bool,
     /// Time in the queue.
     pub queue_ms: u64,
     /// Time from the request to the first token.
@@ -53,30 +70,35 @@ pub struct UsageRow {
     pub cost: MicroDollars,
     /// How the request ended.
     pub outcome: Outcome,
+    /// Why it ended so, in a word, where the outcome alone does not say.
+    pub reason: Option<String>,
     /// Unix seconds of the end.
     pub created_at: i64,
 }
 
-/// Which rows to count or show.
-#[derive(Clone, Debug, Default)]
-pub struct UsageFilter {
-    /// Only this user's; `None` is everybody's.
-    pub user_id: Option<UserId>,
-    /// Rows of this time or later.
-    pub since: i64,
-}
-
-/// Sums over rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct UsageTotals {
-    /// Number of requests.
-    pub requests: u64,
-    /// Tokens of their prompts.
-    pub prompt_tokens: u64,
-    /// Tokens of their answers.
-    pub completion_tokens: u64,
-    /// What they cost, in micro-dollars.
-    pub cost_micros: u64,
+impl Default for UsageRow {
+    fn default() -> UsageRow {
+        UsageRow {
+            request_id: String::new(),
+            client_request_id: None,
+            user_id: None,
+            token_id: None,
+            model: String::new(),
+            channel_id: None,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+            cached_tokens: 0,
+            reasoning_tokens: 0,
+            is_estimated: false,
+            queue_ms: 0,
+            first_token_ms: 0,
+            total_ms: 0,
+            cost: MicroDollars::ZERO,
+            outcome: Outcome::Complete,
+            reason: None,
+            created_at: 0,
+        }
+    }
 }
 
 /// Questions about usage.
@@ -92,42 +114,28 @@ impl UsageTable<'_> {
 
     /// The latest rows, the newest first.
     pub async fn latest(&self, filter: UsageFilter, limit: u32) -> Result<Vec<UsageRow>> {
-        self.0
-            .read(move |connection| {
-                let mut statement = connection.prepare_cached(
-                    "SELECT * FROM usage WHERE (?1 IS NULL OR user_id = ?1) AND created_at >= ?2
-                     ORDER BY created_at DESC, request_id DESC LIMIT ?3",
-                )?;
-                let rows: rusqlite::Result<Vec<UsageRow>> = statement
-                    .query_map((filter.user_id, filter.since, page::rows(limit)), read_row)?
-                    .collect();
-                Ok(rows?)
-            })
-            .await
+        let page = self.page(filter, None, limit).await?;
+        Ok(page.into_iter().map(|listed| listed.row).collect())
+    }
+
+    /// Rows that pass the filter, the newest first, after the one that `before` names.
+    pub async fn page(
+        &self,
+        filter: UsageFilter,
+        before: Option<UsageCursor>,
+        limit: u32,
+    ) -> Result<Vec<ListedUsage>> {
+        self.0.read(move |connection| pages::page(connection, &filter, before, limit)).await
     }
 
     /// Sums over all rows that pass the filter.
     pub async fn totals(&self, filter: UsageFilter) -> Result<UsageTotals> {
-        self.0
-            .read(move |connection| {
-                let totals = connection
-                    .prepare_cached(
-                        "SELECT count(*), coalesce(sum(prompt_tokens), 0),
-                             coalesce(sum(completion_tokens), 0),
-                             coalesce(sum(cost_micros), 0)
-                         FROM usage WHERE (?1 IS NULL OR user_id = ?1) AND created_at >= ?2",
-                    )?
-                    .query_row((filter.user_id, filter.since), |row| {
-                        Ok(UsageTotals {
-                            requests: row.get::<_, i64>(0)?.unsigned_abs(),
-                            prompt_tokens: row.get::<_, i64>(1)?.unsigned_abs(),
-                            completion_tokens: row.get::<_, i64>(2)?.unsigned_abs(),
-                            cost_micros: row.get::<_, i64>(3)?.unsigned_abs(),
-                        })
-                    })?;
-                Ok(totals)
-            })
-            .await
+        self.0.read(move |connection| pages::totals(connection, &filter)).await
+    }
+
+    /// Sums of a span of time by the hours and days that were written with the rows.
+    pub async fn summary(&self, question: Summary) -> Result<Vec<UsageSum>> {
+        self.0.read(move |connection| sums::summary(connection, &question)).await
     }
 }
 
@@ -139,49 +147,36 @@ pub(crate) fn insert(
 ) -> Result<bool> {
     let added = connection
         .prepare_cached(
-            "INSERT INTO usage (request_id, user_id, token_id, group_id, model, prompt_tokens,
-                 completion_tokens, cached_tokens, queue_ms, first_token_ms, total_ms,
-                 cost_micros, outcome, created_at)
-             VALUES (:request_id, :user_id, :token_id, :group_id, :model, :prompt_tokens,
-                 :completion_tokens, :cached_tokens, :queue_ms, :first_token_ms, :total_ms,
-                 :cost, :outcome, :created_at)
+            "INSERT INTO usage (request_id, client_request_id, user_id, token_id, group_id, model,
+                 channel_id, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens,
+                 is_estimated, queue_ms, first_token_ms, total_ms, cost_micros, outcome, reason,
+                 created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+                 ?18, ?19)
              ON CONFLICT (request_id) DO NOTHING",
         )?
-        .execute(named_params! {
-            ":request_id": row.request_id,
-            ":user_id": row.user_id,
-            ":token_id": row.token_id,
-            ":group_id": group,
-            ":model": row.model,
-            ":prompt_tokens": row.prompt_tokens,
-            ":completion_tokens": row.completion_tokens,
-            ":cached_tokens": row.cached_tokens,
-            ":queue_ms": row.queue_ms as i64,
-            ":first_token_ms": row.first_token_ms as i64,
-            ":total_ms": row.total_ms as i64,
-            ":cost": row.cost,
-            ":outcome": row.outcome,
-            ":created_at": row.created_at,
-        })?;
+        .execute(params![
+            row.request_id,
+            row.client_request_id,
+            row.user_id,
+            row.token_id,
+            group,
+            row.model,
+            row.channel_id,
+            row.prompt_tokens,
+            row.completion_tokens,
+            row.cached_tokens,
+            row.reasoning_tokens,
+            row.is_estimated,
+            row.queue_ms.cast_signed(),
+            row.first_token_ms.cast_signed(),
+            row.total_ms.cast_signed(),
+            row.cost,
+            row.outcome,
+            row.reason,
+            row.created_at,
+        ])?;
     Ok(added == 1)
-}
-
-fn read_row(row: &Row<'_>) -> rusqlite::Result<UsageRow> {
-    Ok(UsageRow {
-        request_id: row.get("request_id")?,
-        user_id: row.get("user_id")?,
-        token_id: row.get("token_id")?,
-        model: row.get("model")?,
-        prompt_tokens: row.get("prompt_tokens")?,
-        completion_tokens: row.get("completion_tokens")?,
-        cached_tokens: row.get("cached_tokens")?,
-        queue_ms: row.get::<_, i64>("queue_ms")?.unsigned_abs(),
-        first_token_ms: row.get::<_, i64>("first_token_ms")?.unsigned_abs(),
-        total_ms: row.get::<_, i64>("total_ms")?.unsigned_abs(),
-        cost: row.get("cost_micros")?,
-        outcome: row.get("outcome")?,
-        created_at: row.get("created_at")?,
-    })
 }
 
 impl ToSql for Outcome {

@@ -15,3 +15,4 @@ mod registry;
 mod responses;
 mod story;
 mod structured;
+mod upkeep;

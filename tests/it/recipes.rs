@@ -154,7 +154,10 @@ async fn what_cannot_be_made_is_refused_with_a_status_and_leaves_nothing() {
         (from("stories260k", json!({ "template": "{{ exec 1 }}" })), "template error: function"),
         (from("stories260k", json!({ "quantize": "q9" })), "unsupported quantization type q9"),
         (from("small", json!({ "quantize": "q4_K_M" })), "quantization is only supported for F16"),
-        (from("folder", json!({ "quantize": "q8_0" })), "only GGUF files can be quantized"),
+        (
+            from("small", json!({ "draft_files": { "a": "b" } })),
+            "draft models are not kept in a model",
+        ),
         (from("small", json!({ "adapters": { "a": "b" } })), "adapters are not supported"),
         (from("small", json!({ "system": "x".repeat(2 << 20) })), "a text of the model"),
     ] {
@@ -259,6 +262,93 @@ async fn quantised_weights_are_those_that_others_make_and_say_the_same() {
     assert!(bytes.len().abs_diff(their_bytes.len()) < 4096);
 }
 
+/// Bytes of a model, as the list has them.
+async fn size(story: &Story, name: &str) -> u64 {
+    let tags = story.get("/api/tags").await;
+    let mut tags = tags["models"].as_array().unwrap().iter();
+    tags.find(|tag| tag["name"] == name).unwrap()["size"].as_u64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_of_safetensors_is_quantised_as_its_gguf_file_is() {
+    let story = Story::begin().await;
+    assert!(story.import(&models().join("hf"), "folder").await.contains("event: imported"));
+    let prompt = json!("Once upon a time");
+    let whole = size(&story, "folder:latest").await;
+    for (kind, label) in [("q8_0", "Q8_0"), ("q4_K_M", "Q4_K_M"), ("q4_0", "Q4_0")] {
+        let (small, twin) =
+            (format!("f-{kind}").to_lowercase(), format!("g-{kind}").to_lowercase());
+        let made = json!({ "model": small, "from": "folder", "quantize": kind });
+        let lines = create(&story, made).await;
+        assert_eq!(lines[0]["status"], "parsing safetensors");
+        assert_eq!(lines[lines.len() - 1], json!({ "status": "success" }), "{lines:?}");
+        let status = format!("quantizing F32 model to {label}");
+        let last = lines.iter().rfind(|line| line["status"] == status.as_str()).unwrap();
+        assert_eq!(last["completed"], last["total"]);
+        let shown = call(&story, "/api/show", json!({ "model": small })).await;
+        let details = &shown["details"];
+        assert_eq!(
+            (&details["quantization_level"], &details["family"]),
+            (&json!(label), &json!("llama"))
+        );
+        let bytes = size(&story, &format!("{small}:latest")).await;
+        assert!(bytes < whole / 2, "{label}: {bytes} of {whole}");
+        // The same weights in the other container: llama.cpp's mix, and the same words.
+        create(&story, json!({ "model": twin, "from": "stories260k", "quantize": kind })).await;
+        let said = story.complete(&small, prompt.clone(), 24).await;
+        assert_eq!(said, story.complete(&twin, prompt.clone(), 24).await, "{label}");
+        let again = json!({ "model": "x", "from": small, "quantize": "q4_K_S" });
+        let (status, answer) = story.call("/api/create", again).await;
+        let error = answer["error"].as_str().unwrap_or_default();
+        assert!(error.starts_with("quantization is only supported for F16"), "{status} {answer}");
+    }
+    // It outlives its base, and leaves nothing behind.
+    let count =
+        || std::fs::read_dir(story.folder.path().join("data/models/blobs")).unwrap().count();
+    let body = json!({ "model": "folder" });
+    story.send_json(Method::DELETE, "/api/delete", body).await;
+    let before = count();
+    assert!(!story.complete("f-q8_0", prompt, 8).await.is_empty());
+    let body = json!({ "model": "f-q8_0" });
+    let (status, answer) = story.send_json(Method::DELETE, "/api/delete", body).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert!(count() < before);
+    let folders = story.folder.path().join("data/models/folders");
+    assert!(std::fs::read_dir(folders).unwrap().count() <= 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_without_a_chat_template_are_made_with_a_word_about_it() {
+    let story = Story::begin().await;
+    let mut files = serde_json::Map::new();
+    for name in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        let mut bytes = std::fs::read(models().join("hf").join(name)).unwrap();
+        if name == "tokenizer_config.json" {
+            let mut config: Value = serde_json::from_slice(&bytes).unwrap();
+            config.as_object_mut().unwrap().remove("chat_template");
+            bytes = config.to_string().into_bytes();
+        }
+        let digest = hearth_hub::Digest::of(&bytes).to_string();
+        story.send_bytes(Method::POST, &format!("/api/blobs/{digest}"), bytes).await;
+        files.insert(name.to_owned(), json!(digest));
+    }
+    let lines = create(&story, json!({ "model": "bare", "files": files })).await;
+    let told = |lines: &[Value], words: &str| {
+        lines.iter().any(|line| line["status"].as_str().is_some_and(|line| line.contains(words)))
+    };
+    assert!(told(&lines, "no chat template"), "{lines:?}");
+    let shown = call(&story, "/api/show", json!({ "model": "bare" })).await;
+    assert_eq!(shown["capabilities"], json!(["completion"]));
+    // Who brings one hears nothing of it.
+    let made = json!({ "model": "asked", "files": files, "template": TEMPLATE,
+        "requires": "0.99", "renderer": "x" });
+    let lines = create(&story, made).await;
+    assert!(!told(&lines, "no chat template"), "{lines:?}");
+    for words in ["requires has no effect", "renderer and parser have no effect"] {
+        assert!(told(&lines, words), "{lines:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shown_modelfile_makes_the_same_model_again() {
     let story = Story::begin().await;
@@ -314,6 +404,8 @@ async fn the_command_line_makes_models_of_modelfiles_and_says_what_is_wrong_with
     command(&data, &small).await.unwrap();
     let recipe = file("Three", &format!("FROM {}", models().join("hf").display()));
     command(&data, &["models", "create", "three", "-f", &recipe]).await.unwrap();
+    let four = ["models", "create", "four", "-f", &recipe, "--quantize", "q4_K_M"];
+    command(&data, &four).await.unwrap();
     let wrong = [
         ("FROM two\nHELLO", "line 2: command must be one of"),
         ("SYSTEM x", "no FROM line"),
@@ -338,7 +430,7 @@ async fn the_command_line_makes_models_of_modelfiles_and_says_what_is_wrong_with
         .into_iter()
         .map(|entry| (entry.name.to_string(), entry.description.file_type))
         .collect();
-    let expected = [("one", "F32"), ("three", "F32"), ("two", "Q8_0")];
+    let expected = [("four", "Q4_K_M"), ("one", "F32"), ("three", "F32"), ("two", "Q8_0")];
     assert_eq!(models, expected.map(|(name, kind)| (name.to_owned(), kind.to_owned())));
     let profile = library.profile(&"two".parse().unwrap()).unwrap();
     assert_eq!(profile.system.as_deref(), Some("Be kind."));

@@ -86,10 +86,11 @@ pub(crate) fn plain_names(
     shape: &ModelShape,
     found: HashMap<String, TensorLocation>,
 ) -> Result<(Naming, HashMap<String, TensorLocation>)> {
-    let (naming, prefix) = match shape.architecture {
-        Architecture::XlmRoberta => (Naming::HuggingFaceRoberta, "roberta."),
-        Architecture::NomicBert => (Naming::HuggingFaceNomicBert, "nomic_bert."),
-        _ => (Naming::HuggingFaceBert, "bert."),
+    let naming = Naming::of_folder(shape.architecture);
+    let prefix = match naming {
+        Naming::HuggingFaceRoberta => "roberta.",
+        Naming::HuggingFaceNomicBert => "nomic_bert.",
+        _ => "bert.",
     };
     let is_scored = shape.encoder.as_ref().is_some_and(|it| it.output == EncoderOutput::Score);
     let keeps_pooler = is_scored && naming == Naming::HuggingFaceBert;

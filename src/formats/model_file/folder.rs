@@ -1,5 +1,8 @@
 //! Opens a Hugging Face folder: `config.json`, one or many safetensors files, tokenizer texts.
 //!
+//! A folder may have one file of quantised weights in place of the safetensors files. It is a GGUF
+//! file in form, because safetensors knows no such blocks, with the folder's own names of tensors.
+//!
 //! Every file must be a regular file that lies in the folder itself: a name or a link that leads
 //! out of it is refused, so that importing a folder never reads what its maker does not own.
 
@@ -14,7 +17,7 @@ use serde_json::{Map, Value};
 use crate::architecture::{self, EncoderFiles};
 use crate::error::{Error, Result, shown};
 use crate::expected::{self, Naming};
-use crate::gguf::MAX_TENSORS;
+use crate::gguf::{Header, MAX_TENSORS};
 use crate::model_file::{ModelFile, ModelFormat, TensorLocation, TokenizerSource, Weights};
 use crate::safetensors;
 
@@ -32,6 +35,9 @@ const MAX_TEMPLATE_BYTES: u64 = 1 << 20;
 const POOLING_FOLDER: &str = "1_Pooling";
 /// The same file where folders have no folders in them.
 pub const FLAT_POOLING_FILE: &str = "1_Pooling_config.json";
+
+/// Quantised weights, which stand in for all others.
+pub const QUANTIZED_FILE: &str = "model.quantized.gguf";
 
 const SINGLE_FILE: &str = "model.safetensors";
 const INDEX_FILE: &str = "model.safetensors.index.json";
@@ -114,6 +120,9 @@ type FoundWeights = (Vec<PathBuf>, HashMap<String, TensorLocation>, u64);
 
 impl Folder {
     fn weights(&self) -> Result<FoundWeights> {
+        if self.root.join(QUANTIZED_FILE).symlink_metadata().is_ok() {
+            return self.quantized();
+        }
         let index = self.optional_text(INDEX_FILE, MAX_INDEX_BYTES)?;
         let Some(index) = index else {
             let mut found = HashMap::new();
@@ -138,6 +147,19 @@ impl Folder {
             return Err(Error::tensor(missing, "is in the index but not in its file"));
         }
         Ok((paths, found, size_bytes))
+    }
+
+    fn quantized(&self) -> Result<FoundWeights> {
+        let path = self.member(QUANTIZED_FILE)?;
+        let mut reader = File::open(&path).map_err(|source| Error::io(&path, source))?;
+        let size_bytes = reader.metadata().map_err(|source| Error::io(&path, source))?.len();
+        let tensors = Header::read(&mut reader, size_bytes)?.tensors.into_iter();
+        let found = tensors.map(|tensor| {
+            let (offset, bytes) = (tensor.offset, tensor.bytes);
+            let (kind, shape) = (tensor.kind, tensor.shape);
+            (tensor.name, TensorLocation { file: 0, offset, bytes, kind, shape })
+        });
+        Ok((vec![path], found.collect(), size_bytes))
     }
 
     /// Adds the tensors of one weight file to `found`.

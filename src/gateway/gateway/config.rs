@@ -11,11 +11,36 @@ pub struct GatewayConfig {
     pub max_running_per_caller: u32,
     /// Seconds after which a request is ended, loading of the model included.
     pub request_timeout_s: u32,
+    /// Tokens that are set aside at a time for an answer without a limit of its own, where tokens
+    /// cost money or a budget counts them.
+    pub reserve_tokens: u32,
+    /// Whether an answer's limit on tokens is lowered to what its payers have left, instead of
+    /// refusing the request.
+    pub lower_max_tokens: bool,
+    /// How an answer ends whose payers have nothing left: `length`, as at a limit on tokens, or
+    /// `error`.
+    pub when_used_up: WhenUsedUp,
+}
+
+/// How an answer ends whose payers have nothing left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenUsedUp {
+    /// As at a limit on tokens.
+    Length,
+    /// With an error.
+    Error,
 }
 
 impl Default for GatewayConfig {
     fn default() -> GatewayConfig {
-        GatewayConfig { max_running_per_caller: 64, request_timeout_s: 60 * 60 }
+        GatewayConfig {
+            max_running_per_caller: 64,
+            request_timeout_s: 60 * 60,
+            reserve_tokens: 1024,
+            lower_max_tokens: false,
+            when_used_up: WhenUsedUp::Length,
+        }
     }
 }
 
@@ -27,6 +52,9 @@ impl GatewayConfig {
         }
         if !(1..=7 * 24 * 60 * 60).contains(&self.request_timeout_s) {
             return Err("request_timeout_s must be 1 to 604800".to_owned());
+        }
+        if !(1..=1_000_000).contains(&self.reserve_tokens) {
+            return Err("reserve_tokens must be 1 to 1000000".to_owned());
         }
         Ok(())
     }

@@ -9,8 +9,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
-use super::books::{Account, Books};
+use super::books::{Account, Books, Ending};
+use super::held::{Allowance, Wish};
 use super::running::Slot;
+use super::{Backend, pacer};
 use crate::caller::Caller;
 use crate::embedding::{EmbedRequest, Embedded, Embedding};
 use crate::error::{Error, Result};
@@ -32,14 +34,18 @@ impl Gateway {
     /// cancels the request, which is recorded all the same.
     pub async fn embed(&self, caller: &Caller, mut request: EmbedRequest) -> Result<Embedded> {
         let slot = self.admit(caller, 1)?;
+        let model = request.model.clone();
+        let tokens = || pacer::estimate_of_texts(&request).0;
+        let slot = self.pace(caller, slot, &model, tokens).await?;
         let started = Instant::now();
         let limit = Duration::from_secs(u64::from(self.inner.config.request_timeout_s));
         let accepted = async {
             let (backend, model) = self.find(caller, &request.model)?;
             request.model = model.name;
-            let account = Account::of_embedding(caller, &request);
+            let mut account = Account::new(caller, &request.id, &request.model);
             // A model that loads for long is part of the request's time.
-            let embedding = tokio::time::timeout(limit, backend.embed(caller.user_id, request))
+            let accepting = self.accept_texts(&mut account, caller, backend, request);
+            let embedding = tokio::time::timeout(limit, accepting)
                 .await
                 .map_err(|_| Error::TimedOut { limit })??;
             Ok::<_, Error>((embedding, account))
@@ -54,6 +60,34 @@ impl Gateway {
         // A task of its own: it closes the books also for a client that goes away.
         self.inner.tasks.spawn(run.carry(sender));
         answer.await.unwrap_or(Err(Error::Draining))
+    }
+
+    /// Sets aside what the texts may cost, and has them accepted. Only the backend knows their
+    /// tokens: if they cost more than was there, nothing of them is computed.
+    async fn accept_texts(
+        &self,
+        account: &mut Account,
+        caller: &Caller,
+        backend: &Arc<dyn Backend>,
+        request: EmbedRequest,
+    ) -> Result<Embedding> {
+        let Some(prices) = self.inner.books.terms(caller, &request.model).await? else {
+            return backend.embed(caller.user_id, request).await;
+        };
+        let (about, most) = pacer::estimate_of_texts(&request);
+        // What counts here are tokens of prompts alone: the wish has no answer.
+        let prompt_tokens = u64::from(about);
+        let more_prompt_tokens = most.saturating_sub(prompt_tokens);
+        let wish = Wish { prices, prompt_tokens, more_prompt_tokens, ..Wish::default() };
+        self.inner.books.hold(account, wish).await?;
+        let embedding = backend.embed(caller.user_id, request).await?;
+        let usage = Usage { prompt_tokens: embedding.prompt_tokens, ..Usage::default() };
+        if let Some(held) = &mut account.held
+            && let Allowance::UsedUp(error) = held.allow(&usage).await?
+        {
+            return Err(error);
+        }
+        Ok(embedding)
     }
 }
 
@@ -75,12 +109,13 @@ impl Run {
         drop(vectors);
         let total_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let usage = Usage { prompt_tokens, dropped_tokens, total_ms, ..Usage::default() };
-        let outcome = match &ended {
-            None => Outcome::Stopped,
-            Some(Ok(_)) => Outcome::Complete,
-            Some(Err(_)) => Outcome::Failed,
+        let (outcome, reason) = match &ended {
+            None => (Outcome::Stopped, Some("client_gone")),
+            Some(Ok(_)) => (Outcome::Complete, None),
+            Some(Err(error)) => (Outcome::Failed, Some(error.code())),
         };
-        self.books.record(self.account, usage, outcome).await;
+        self.slot.used(&usage);
+        self.books.record(self.account, usage, Ending { outcome, reason }).await;
         drop(self.slot);
         if let Some(ended) = ended {
             // A client that has gone misses nothing.

@@ -8,10 +8,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::books::{Account, Books};
+use super::books::{Account, Books, Ending};
+use super::config::WhenUsedUp;
+use super::held::Allowance;
 use super::running::Slot;
 use crate::error::{Error, Result};
-use crate::event::{Aside, Event, EventStream, Usage};
+use crate::event::{Aside, Event, EventStream, FinishReason, Usage};
 
 /// How long the end of a request waits for a client that does not read.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(10);
@@ -27,12 +29,15 @@ pub(super) struct Pump {
     pub(super) slot: Arc<Slot>,
     pub(super) started: Instant,
     pub(super) limit: Duration,
+    pub(super) when_used_up: WhenUsedUp,
     pub(super) cut_off: CancellationToken,
 }
 
 /// How a request ended.
 enum End {
     Complete(Usage),
+    /// What was set aside is used up.
+    UsedUp(Error),
     Stopped,
     Failed(Error),
 }
@@ -43,6 +48,8 @@ struct Tally {
     usage: Usage,
     /// Pieces of text that are still to repeat the prompt, one per choice.
     echoes: u16,
+    /// A bit for each choice that has ended.
+    finished: u32,
 }
 
 impl Pump {
@@ -50,16 +57,29 @@ impl Pump {
     pub(super) async fn run(mut self) {
         let mut tally = Tally { echoes: self.account.echoes, ..Tally::default() };
         let end = self.carry(&mut tally).await;
+        let (end, cut_at) = match end {
+            End::UsedUp(_) if self.when_used_up == WhenUsedUp::Length => {
+                self.finish(&tally).await;
+                (End::Complete(tally.usage), Some("quota"))
+            }
+            other => (other, None),
+        };
         // The backend stops first; the client hears of the end last, when the books are closed
         // and its slot is free for the next call.
         drop(self.inner);
         tally.usage.total_ms = millis(self.started);
-        let (usage, outcome, farewell) = match end {
-            End::Complete(usage) => (usage, Outcome::Complete, Some(Ok(Event::Done(usage)))),
-            End::Stopped => (tally.usage, Outcome::Stopped, None),
-            End::Failed(error) => (tally.usage, Outcome::Failed, Some(Err(error))),
+        let (usage, outcome, reason, farewell) = match end {
+            End::Complete(usage) => {
+                (usage, Outcome::Complete, cut_at, Some(Ok(Event::Done(usage))))
+            }
+            End::Stopped => (tally.usage, Outcome::Stopped, Some("client_gone"), None),
+            End::UsedUp(error) => (tally.usage, Outcome::Failed, Some("quota"), Some(Err(error))),
+            End::Failed(error) => {
+                (tally.usage, Outcome::Failed, Some(error.code()), Some(Err(error)))
+            }
         };
-        self.books.record(self.account, usage, outcome).await;
+        self.slot.used(&usage);
+        self.books.record(self.account, usage, Ending { outcome, reason }).await;
         drop(self.slot);
         if let Some(farewell) = farewell {
             // A client that is gone or does not read misses nothing but the end.
@@ -94,12 +114,50 @@ impl Pump {
                     return End::Failed(Error::Internal(message));
                 }
             };
+            if let Event::Served { channel } = event {
+                self.account.served_by(channel);
+            }
+            let before = tally.usage;
             tally.note(&event, self.started);
+            if tally.usage.completion_tokens > before.completion_tokens
+                && let Some(end) = self.check(&tally.usage).await
+            {
+                // What is not paid for is not said, and not counted.
+                tally.usage = before;
+                return end;
+            }
             tokio::select! {
                 biased;
                 sent = self.outer.send(Ok(event)) => if sent.is_err() { return End::Stopped },
                 () = self.cut_off.cancelled() => return End::Failed(Error::Draining),
                 () = &mut deadline => return self.time_out(),
+            }
+        }
+    }
+
+    /// The end of an answer that may not go on.
+    async fn check(&mut self, usage: &Usage) -> Option<End> {
+        let held = self.account.held.as_mut()?;
+        match held.allow(usage).await {
+            Ok(Allowance::Enough) => None,
+            Ok(Allowance::UsedUp(error)) => Some(End::UsedUp(error)),
+            Err(error) => Some(End::Failed(error)),
+        }
+    }
+
+    /// Tells the client that the choices which have not ended are as long as they may be.
+    async fn finish(&self, tally: &Tally) {
+        for choice in 0..self.account.choices {
+            if tally.finished & bit(choice) != 0 {
+                continue;
+            }
+            let event = Event::Finished { choice, reason: FinishReason::Length };
+            tokio::select! {
+                biased;
+                sent = self.outer.send_timeout(Ok(event), FAREWELL_LIMIT) => {
+                    if sent.is_err() { return }
+                }
+                () = self.cut_off.cancelled() => return,
             }
         }
     }
@@ -125,12 +183,14 @@ impl Tally {
                 let count = u32::try_from(tokens.len().max(1)).unwrap_or(u32::MAX);
                 self.usage.completion_tokens = self.usage.completion_tokens.saturating_add(count);
             }
-            Event::Served { .. }
-            | Event::Finished { .. }
-            | Event::Context { .. }
-            | Event::Done(_) => {}
+            Event::Finished { choice, .. } => self.finished |= bit(*choice),
+            Event::Served { .. } | Event::Context { .. } | Event::Done(_) => {}
         }
     }
+}
+
+fn bit(choice: u16) -> u32 {
+    1_u32.checked_shl(u32::from(choice)).unwrap_or(0)
 }
 
 fn millis(since: Instant) -> u64 {

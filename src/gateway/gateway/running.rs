@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use hearth_store::UserId;
 use tokio::sync::watch;
 
+use super::pacer::Pace;
 use crate::error::{Error, Result};
+use crate::event::Usage;
 
 /// Shortest and longest time after which a user who has too many answers under way is told to ask
 /// again.
@@ -41,6 +43,8 @@ pub(super) struct Slot {
     since: Instant,
     /// Whether a backend has accepted it: what is refused says nothing of how long calls take.
     has_begun: AtomicBool,
+    /// The rate limits that it counts against.
+    pub(super) pace: Option<Pace>,
 }
 
 impl Running {
@@ -70,7 +74,7 @@ impl Running {
         counts.by_user.insert(user, known + answers);
         self.total.send_modify(|total| *total += 1);
         let (running, since) = (Arc::clone(self), Instant::now());
-        Ok(Slot { running, user, answers, since, has_begun: AtomicBool::new(false) })
+        Ok(Slot { running, user, answers, since, has_begun: AtomicBool::new(false), pace: None })
     }
 
     /// Refuses all calls from now on.
@@ -115,6 +119,13 @@ impl Slot {
     /// Notes that a backend has accepted the call.
     pub(super) fn begin(&self) {
         self.has_begun.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts what one of its requests has used.
+    pub(super) fn used(&self, usage: &Usage) {
+        if let Some(pace) = &self.pace {
+            pace.used(usage.prompt_tokens.saturating_add(usage.completion_tokens));
+        }
     }
 }
 

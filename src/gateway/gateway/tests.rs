@@ -1,6 +1,7 @@
 //! Stories of requests, on a real store and with a scripted backend.
 
 mod ends;
+mod money;
 mod scripted;
 mod ways;
 
@@ -63,6 +64,7 @@ fn caller() -> Caller {
         name: "ann".to_owned(),
         role: UserRole::User,
         via: Via::Session(hearth_store::SessionHash([0; 32])),
+        scope: crate::caller::Scope::default(),
     }
 }
 

@@ -18,7 +18,7 @@ use super::profile::{
 use super::{Entry, Library, Pin, ProfileMessage, lock};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
-use crate::import::{Candidate, Progress, persist, write_blob};
+use crate::import::{Candidate, FoundTemplate, Progress, persist, write_blob};
 use crate::manifest::{Description, GGUF_TYPE, Layer, Manifest, read_json};
 use crate::merge::merge;
 use crate::name::ModelName;
@@ -59,6 +59,9 @@ pub struct Recipe {
 pub enum CreateStep {
     /// The base is sound.
     Checked { is_gguf: bool },
+    /// The base was sent without a template of its own: the family whose template is used, if its
+    /// vocabulary tells one.
+    NoTemplate(Option<&'static str>),
     /// The weights, `from` a kind, are made smaller.
     Quantizing { from: String, to: Quantization, progress: Progress },
     /// A text has become a file, or was one already.
@@ -84,6 +87,8 @@ struct Making<'a> {
     /// Keep all of them, and the base's, while no manifest refers to them: others may change the
     /// library meanwhile, because this takes minutes where weights are quantised.
     pins: Vec<Pin>,
+    /// What the files that were sent have of it; nothing is told of a model of the library.
+    template: Option<FoundTemplate>,
     on_step: OnStep<'a>,
 }
 
@@ -111,7 +116,8 @@ impl Library {
                 .map_err(|problem| Error::CannotMake(format!("template error: {problem}")))?;
         }
         let (layers, written, pins) = (Vec::new(), Vec::new(), Vec::new());
-        let mut making = Making { changes, now, layers, written, pins, on_step };
+        let template = None;
+        let mut making = Making { changes, now, layers, written, pins, template, on_step };
         let made = self.make(base, &mut making).and_then(|manifest| {
             making.tell(CreateStep::Naming)?;
             let _changing = lock(&self.changing);
@@ -166,6 +172,13 @@ impl Library {
         let wanted = making.changes.quantization;
         let plan = wanted.map(|wanted| self.plan_smaller(wanted, making)).transpose()?;
         making.tell(CreateStep::Checked { is_gguf })?;
+        if let (Some(found), None) = (making.template, &making.changes.template) {
+            match found {
+                FoundTemplate::Own => {}
+                FoundTemplate::Family(name) => making.tell(CreateStep::NoTemplate(Some(name)))?,
+                FoundTemplate::Nowhere => making.tell(CreateStep::NoTemplate(None))?,
+            }
+        }
         if let (Some(wanted), Some(plan)) = (wanted, plan) {
             description = self.make_smaller(plan, wanted, description, making)?;
         }
@@ -269,6 +282,7 @@ impl Library {
             let bytes = path.metadata().doing(|| format!("open {}", path.display()))?.len();
             let (media_type, name) = (GGUF_TYPE.to_owned(), None);
             making.layers.push(Layer { media_type, digest: *digest, bytes, name });
+            making.template = Some(candidate.template);
             return Ok(candidate.description);
         }
         if files.keys().all(|name| name.ends_with(".gguf")) {
@@ -276,6 +290,7 @@ impl Library {
         }
         let folder = self.folder_of(files)?;
         let candidate = Candidate::check(folder.path(), making.now)?;
+        making.template = Some(candidate.template);
         let mut on_progress = |_| ControlFlow::Continue(());
         let blobs = self.root.join("blobs");
         let copied = candidate.copy_into(&blobs, &mut making.layers, &mut on_progress);
@@ -295,6 +310,7 @@ impl Library {
         let (digest, bytes) = merge(&parts, &self.root.join("blobs"))?;
         self.keep_written(digest, making)?;
         let candidate = Candidate::check(&self.blob_path(&digest), making.now)?;
+        making.template = Some(candidate.template);
         let media_type = GGUF_TYPE.to_owned();
         making.layers.push(Layer { media_type, digest, bytes, name: None });
         Ok(candidate.description)

@@ -7,27 +7,35 @@ use super::{Library, lock};
 use crate::digest::Digest;
 use crate::error::{Doing, Result};
 use crate::manifest::{Manifest, read_json};
-use crate::sweep::{Removed, Used, sweep};
+use crate::sweep::{BrokenManifest, Removed, Used, sweep};
 
 impl Library {
     /// Deletes what a pull, an import or another program has left in the store and no model
     /// needs: blobs, unfinished files and folders, but nothing that is young or that a pull under
-    /// way counts on.
-    pub fn collect_unused(&self) -> Result<Removed> {
+    /// way counts on. Tells too which manifests cannot be read: while there are any, no blob goes.
+    pub fn collect_unused(&self) -> Result<(Removed, Vec<BrokenManifest>)> {
         let _changing = lock(&self.changing);
         let _linking = lock(&self.linking);
         let used = self.used()?;
-        Ok(self.pins.while_unpinned(|pinned| {
+        let broken = used.broken.clone();
+        let removed = self.pins.while_unpinned(|pinned| {
             let pinned = pinned.map(|digest| self.blob_path(&digest));
             sweep(&self.root, &used.with(pinned))
-        }))
+        });
+        Ok((removed, broken))
+    }
+
+    /// The manifests that cannot be read; their models are left out of the list.
+    pub fn broken_manifests(&self) -> Result<Vec<BrokenManifest>> {
+        Ok(self.used()?.broken)
     }
 
     /// Deletes what a removed manifest referred to, if no other does.
     pub(super) fn forget(&self, manifest: &Manifest) -> Result<()> {
         let folder = self.folder_path(manifest);
         let _linking = lock(&self.linking);
-        if !self.used()?.folders.contains(&folder) && folder.exists() {
+        let used = self.used()?;
+        if used.broken.is_empty() && !used.folders.contains(&folder) && folder.exists() {
             fs::remove_dir_all(&folder).doing(|| format!("remove {}", folder.display()))?;
         }
         self.collect_garbage(manifest.digests())
@@ -35,10 +43,15 @@ impl Library {
 
     /// Deletes those of these blobs that no manifest refers to and no pull counts on.
     pub(super) fn collect_garbage(&self, removed: impl Iterator<Item = Digest>) -> Result<()> {
-        let used = self.used()?.blobs;
+        let used = self.used()?;
+        if let Some(broken) = used.broken.first() {
+            tracing::warn!(path = %broken.path.display(), problem = %broken.problem,
+                "blobs are kept, because a manifest cannot be read");
+            return Ok(());
+        }
         for digest in removed {
             let path = self.blob_path(&digest);
-            if used.contains(&path) {
+            if used.blobs.contains(&path) {
                 continue;
             }
             self.pins.unless_pinned(&digest, || {
@@ -51,12 +64,18 @@ impl Library {
         Ok(())
     }
 
-    /// What the manifests refer to. One that cannot be read may refer to anything: then this
-    /// fails, and nothing is deleted. So does one under a name that we would not give.
+    /// What the manifests refer to, those too that stand under a name that we would not give.
     pub(super) fn used(&self) -> Result<Used> {
         let mut used = Used::default();
         for path in files_below(&self.root.join("manifests"))? {
-            let manifest: Manifest = read_json(&path)?;
+            let manifest: Manifest = match read_json(&path) {
+                Ok(manifest) => manifest,
+                Err(error) => {
+                    let problem = error.to_string();
+                    used.broken.push(BrokenManifest { path, problem });
+                    continue;
+                }
+            };
             used.folders.insert(self.folder_path(&manifest));
             used.blobs.extend(manifest.digests().map(|digest| self.blob_path(&digest)));
         }

@@ -147,11 +147,21 @@ fn what_a_dead_process_left_is_swept_at_the_next_start() {
     assert_eq!(Library::open(root.path(), &[]).unwrap().list(), [entry]);
     assert_eq!(leftovers.map(|path| path.exists()), [false; 3]);
     assert!(foreign.exists() && young.exists());
-    // A manifest that cannot be read may refer to anything.
-    leave(root.path(), "manifests/registry.ollama.ai/library/broken/latest");
+    // A manifest that cannot be read may refer to any blob, but to nothing half-written.
+    let broken = leave(root.path(), "manifests/registry.ollama.ai/library/broken/latest");
     let leftovers = leave_all();
-    Library::open(root.path(), &[]).unwrap();
-    assert_eq!(leftovers.map(|path| path.exists()), [true; 3]);
+    let library = Library::open(root.path(), &[]).unwrap();
+    assert_eq!(leftovers.each_ref().map(|path| path.exists()), [false, false, true]);
+    // It is named, the rest is looked after, and models can still be removed.
+    let (removed, told) = library.collect_unused().unwrap();
+    assert_eq!((removed.files, told.len()), (0, 1));
+    assert_eq!((&told[0].path, library.broken_manifests().unwrap()), (&broken, told.clone()));
+    assert_eq!(library.verify(None, &mut |_| ControlFlow::Continue(())).unwrap(), []);
+    library.remove("a").unwrap();
+    assert!(root.path().join(&model).exists() && library.list().is_empty());
+    fs::remove_file(broken).unwrap();
+    let (removed, told) = library.collect_unused().unwrap();
+    assert_eq!((removed.files, told.len()), (2, 0), "the orphan and the model's file");
 }
 
 #[test]

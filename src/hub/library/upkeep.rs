@@ -38,13 +38,18 @@ pub struct Shared {
 impl Library {
     /// Hashes every file of one model, or of all, anew.
     pub fn verify(&self, name: Option<&str>, on_progress: OnProgress<'_>) -> Result<Vec<Damage>> {
+        let is_one = name.is_some();
         let names = match name {
             Some(name) => vec![self.find(name)?.name],
             None => self.list().into_iter().map(|entry| entry.name).collect(),
         };
         let mut files: BTreeMap<Digest, Vec<ModelName>> = BTreeMap::new();
         for name in names.into_iter().filter(|name| !self.builtins.contains_key(name)) {
-            let manifest: Manifest = read_json(&self.manifest_path(&name))?;
+            let manifest: Manifest = match read_json(&self.manifest_path(&name)) {
+                // It is one of `broken_manifests`; the others are looked at nevertheless.
+                Err(_) if !is_one => continue,
+                manifest => manifest?,
+            };
             for digest in manifest.digests() {
                 files.entry(digest).or_default().push(name.clone());
             }

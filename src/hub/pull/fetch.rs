@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use futures_util::future::try_join_all;
 use reqwest::{Response, StatusCode, Url, header};
 
@@ -20,8 +19,8 @@ use crate::digest::Digest;
 
 /// 32 MiB: long enough that the time between two requests does not count.
 const SPAN_PIECES: usize = 8;
-/// Bytes that are written at once; a piece is a multiple.
-const WRITE_BYTES: usize = 1 << 20;
+/// Bytes that are written at once, and that each connection holds; a piece is a multiple.
+const WRITE_BYTES: usize = 512 << 10;
 /// Time between two reports.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 /// First and longest wait before a broken connection is tried again.
@@ -291,22 +290,23 @@ impl Transfer<'_> {
     /// Writes what comes to its place, and says so piece by piece.
     async fn take(&self, mut answer: Response, start: u64, end: u64) -> Result<(), Failure> {
         let host = host_of(answer.url());
-        let mut waiting = BytesMut::new();
+        // One buffer for the whole answer: a new one for each block would leave memory lying in
+        // the allocator of every thread that ever wrote one.
+        let mut block = Vec::with_capacity(WRITE_BYTES);
         let mut at = start;
         // Bytes of the piece that is not finished: taken out of the sum if it never will be.
         let mut unfinished = Unfinished { sum: &self.completed, bytes: 0 };
-        while let Some(chunk) = self.fetcher.http.chunk(&mut answer).await? {
+        while let Some(mut chunk) = self.fetcher.http.chunk(&mut answer).await? {
             self.fetcher.rate.take(chunk.len()).await;
-            waiting.extend_from_slice(&chunk);
-            if at + waiting.len() as u64 > end {
+            if at + (block.len() + chunk.len()) as u64 > end {
                 return Err(bad_answer(answer.url(), "more bytes than it should send"));
             }
-            while waiting.len() >= WRITE_BYTES || at + waiting.len() as u64 == end {
-                let block = waiting.split_to(waiting.len().min(WRITE_BYTES)).freeze();
-                if block.is_empty() {
-                    break;
+            while !chunk.is_empty() {
+                let room = WRITE_BYTES - block.len();
+                block.extend_from_slice(&chunk.split_to(room.min(chunk.len())));
+                if block.len() == WRITE_BYTES || at + block.len() as u64 == end {
+                    (block, at) = self.write(block, at, &mut unfinished).await?;
                 }
-                at = self.write(block, at, &mut unfinished).await?;
             }
         }
         if at < end {
@@ -315,24 +315,29 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    /// Writes one block, which lies in one piece; returns where the next begins.
+    /// Writes one block, which lies in one piece; returns it emptied, and where the next begins.
     async fn write(
         &self,
-        block: Bytes,
+        mut block: Vec<u8>,
         at: u64,
         unfinished: &mut Unfinished<'_>,
-    ) -> Result<u64, Failure> {
+    ) -> Result<(Vec<u8>, u64), Failure> {
         let next = at + block.len() as u64;
         let piece = usize::try_from(at / PIECE_BYTES).unwrap_or(usize::MAX);
         if self.partial.has(piece) {
-            return Ok(next);
+            block.clear();
+            return Ok((block, next));
         }
         unfinished.add(block.len() as u64);
         let is_last = next == self.partial.range(piece).1;
         let partial = Arc::clone(&self.partial);
-        blocking(move || {
+        let block = blocking(move || {
             partial.write(&block, at)?;
-            if is_last { partial.finish(piece) } else { Ok(()) }
+            if is_last {
+                partial.finish(piece)?;
+            }
+            block.clear();
+            Ok(block)
         })
         .await?;
         if is_last {
@@ -340,7 +345,7 @@ impl Transfer<'_> {
             // The hasher may be gone: then it has failed, and says so itself.
             let _ = self.news.send(());
         }
-        Ok(next)
+        Ok((block, next))
     }
 
     async fn report_now_and_then(&self, report: &(dyn Fn(u64) + Sync)) -> std::convert::Infallible {

@@ -102,6 +102,7 @@ pub(crate) async fn turn(
     let first = first.ok_or_else(|| Failure::internal("the events ended at once"))??;
     let question = body.content.map(|content| (content, files));
     let mut start = start(&state, &chat, parent, question, &model);
+    start.is_beside = body.answer.is_some();
     if let Some(message) = &continued {
         start.answer.id = message.id.clone();
         start.continues = true;
@@ -260,5 +261,12 @@ fn start(
         model: Some(model.to_owned()),
         ..new(asked, MessageRole::Assistant, String::new(), MessageStatus::Stopped)
     };
-    TurnStart { chat_id: chat.id.clone(), question, answer, continues: false, title_if_empty }
+    TurnStart {
+        chat_id: chat.id.clone(),
+        question,
+        answer,
+        continues: false,
+        is_beside: false,
+        title_if_empty,
+    }
 }

@@ -3,15 +3,18 @@
 
 use std::path::PathBuf;
 
+use axum::Extension;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::response::Response;
 use hearth_gateway::backend::ModelState;
-use hearth_hub::{Damage, Library, Shared};
+use hearth_gateway::request::RequestId;
+use hearth_hub::{BrokenManifest, Damage, Library, Shared};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::import::readable;
+use super::progress::told;
 use super::{on_library, shape};
 use crate::body::Json;
 use crate::error::{Failure, Result};
@@ -42,40 +45,66 @@ pub(crate) struct Share {
     path: PathBuf,
 }
 
+/// Lines of progress, and at last which files are damaged and which manifests cannot be read.
 pub(crate) async fn verify(
     State(state): State<AppState>,
+    Extension(id): Extension<RequestId>,
     Json(body): Json<Verify>,
-) -> Result<axum::Json<Value>> {
-    let verify = move |library: &Library| {
-        library.verify(body.name.as_deref(), &mut |_| std::ops::ControlFlow::Continue(()))
-    };
-    let damaged = on_library(&state, verify).await?;
-    let row = |damage: &Damage| json!({ "digest": damage.digest, "found": damage.found, "models": damage.models });
-    Ok(axum::Json(json!({ "damaged": damaged.iter().map(row).collect::<Vec<_>>() })))
+) -> Result<Response> {
+    told(&state, id, move |library, on_progress| {
+        let damaged = library.verify(body.name.as_deref(), on_progress)?;
+        let row = |damage: &Damage| {
+            let Damage { digest, found, models } = damage;
+            json!({ "digest": digest, "found": found, "models": models })
+        };
+        let damaged: Vec<Value> = damaged.iter().map(row).collect();
+        let broken = match body.name {
+            Some(_) => Vec::new(),
+            None => library.broken_manifests()?,
+        };
+        Ok(json!({ "damaged": damaged, "manifests": manifests(&broken) }))
+    })
+    .await
 }
 
 pub(crate) async fn collect(State(state): State<AppState>) -> Result<axum::Json<Value>> {
-    let removed = on_library(&state, Library::collect_unused).await?;
-    Ok(axum::Json(json!({ "files": removed.files, "bytes": removed.bytes })))
+    let (removed, broken) = on_library(&state, Library::collect_unused).await?;
+    Ok(axum::Json(json!({
+        "files": removed.files, "bytes": removed.bytes, "manifests": manifests(&broken),
+    })))
 }
 
+fn manifests(broken: &[BrokenManifest]) -> Vec<Value> {
+    let row = |manifest: &BrokenManifest| json!({ "path": manifest.path.display().to_string(), "problem": manifest.problem });
+    broken.iter().map(row).collect()
+}
+
+/// Lines of progress, and at last `{"path": …}`.
 pub(crate) async fn export(
     State(state): State<AppState>,
+    Extension(id): Extension<RequestId>,
     Json(body): Json<Archive>,
-) -> Result<StatusCode> {
+) -> Result<Response> {
     require_absolute(&body.path)?;
-    on_library(&state, move |library| library.export(&body.name, &body.path)).await?;
-    Ok(StatusCode::NO_CONTENT)
+    told(&state, id, move |library, on_progress| {
+        library.export(&body.name, &body.path, on_progress)?;
+        Ok(json!({ "path": body.path.display().to_string() }))
+    })
+    .await
 }
 
+/// Lines of progress, and at last `{"model": …}`.
 pub(crate) async fn import_archive(
     State(state): State<AppState>,
+    Extension(id): Extension<RequestId>,
     Json(body): Json<Archive>,
-) -> Result<(StatusCode, axum::Json<Value>)> {
+) -> Result<Response> {
     require_readable(&body.path).await?;
-    let import = move |library: &Library| library.import_archive(&body.path, &body.name);
-    let model = shape(&on_library(&state, import).await?, ModelState::Idle);
-    Ok((StatusCode::CREATED, axum::Json(json!({ "model": model }))))
+    told(&state, id, move |library, on_progress| {
+        let entry = library.import_archive(&body.path, &body.name, on_progress)?;
+        Ok(json!({ "model": shape(&entry, ModelState::Idle) }))
+    })
+    .await
 }
 
 pub(crate) async fn share(

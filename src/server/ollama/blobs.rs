@@ -83,8 +83,9 @@ async fn receive(
             file.write_all(&piece).map(|()| (file, hasher))
         });
         let written = written.await.map_err(|_| Failure::internal("writing a blob broke off"))?;
+        let doing = || "write a blob".to_owned();
         (file, hasher) =
-            written.map_err(|error| Failure::internal(format!("writing a blob: {error}")))?;
+            written.map_err(|source| hearth_hub::Error::Io { doing: doing(), source })?;
     }
     let digest = format!("sha256:{}", hex::encode(hasher.finalize()));
     Ok((file, Digest::parse(&digest)?))

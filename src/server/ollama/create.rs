@@ -52,6 +52,8 @@ struct Wanted {
     quantization: String,
     renderer: String,
     parser: String,
+    requires: String,
+    draft_files: BTreeMap<String, String>,
     stream: Option<bool>,
 }
 
@@ -76,7 +78,7 @@ pub(crate) async fn create(
         (_, false) => return Err(Failure::invalid("'from' and 'files' exclude each other")),
     };
     let is_streamed = wanted.stream.unwrap_or(true);
-    let has_foreign_code = !(wanted.renderer.is_empty() && wanted.parser.is_empty());
+    let notes = wanted.notes();
     let mut lines = begin(&state, name, Recipe { base, changes: wanted.changes()? });
     let next = async |lines: &mut mpsc::Receiver<Result<Value>>| {
         let ended = || Err(Failure::internal("the making of a model ended without a word"));
@@ -91,10 +93,7 @@ pub(crate) async fn create(
         return Ok(axum::Json(first).into_response());
     }
     let mut before = vec![first];
-    if has_foreign_code {
-        let words = "renderer and parser have no effect: the chat template is used";
-        before.insert(0, json!({ "status": words }));
-    }
+    before.splice(0..0, notes.into_iter().map(|words| json!({ "status": words })));
     let before: String = before.iter().map(|line| format!("{line}\n")).collect();
     let lines = stream::unfold((Some(before), lines, id), async |(before, mut lines, id)| {
         let text = match before {
@@ -151,6 +150,14 @@ fn line(step: CreateStep) -> Value {
     match step {
         CreateStep::Checked { is_gguf: true } => json!({ "status": "parsing GGUF" }),
         CreateStep::Checked { is_gguf: false } => json!({ "status": "parsing safetensors" }),
+        CreateStep::NoTemplate(Some(family)) => {
+            json!({ "status": format!("using autodetected template {family}") })
+        }
+        CreateStep::NoTemplate(None) => {
+            let words = "the model has no chat template: chats are written as lines of \
+                         'role: text' unless TEMPLATE says otherwise";
+            json!({ "status": words })
+        }
         CreateStep::Quantizing { from, to, progress } => json!({
             "status": format!("quantizing {from} model to {to}"), "digest": NO_DIGEST,
             "total": progress.total_bytes, "completed": progress.done_bytes,
@@ -172,9 +179,24 @@ fn digests(files: &BTreeMap<String, String>) -> Result<HashMap<String, Digest>> 
 }
 
 impl Wanted {
+    /// What is understood and has no effect here.
+    fn notes(&self) -> Vec<&'static str> {
+        let has_code = !(self.renderer.is_empty() && self.parser.is_empty());
+        let code = "renderer and parser have no effect: the chat template is used";
+        let requires = "requires has no effect: it names a version of Ollama";
+        [(has_code, code), (!self.requires.is_empty(), requires)]
+            .into_iter()
+            .filter_map(|(is_said, words)| is_said.then_some(words))
+            .collect()
+    }
+
     fn changes(self) -> Result<Changes> {
         if !self.adapters.is_empty() {
             return Err(Failure::invalid("adapters are not supported by this version of Hearth"));
+        }
+        if !self.draft_files.is_empty() {
+            let message = "draft models are not kept in a model: name one in engine.draft_models";
+            return Err(Failure::invalid(message));
         }
         let quantization = [self.quantize, self.quantization].into_iter().find(|q| !q.is_empty());
         let quantization = quantization.map(|name| name.parse()).transpose()?;

@@ -296,11 +296,13 @@ async fn an_answer_goes_on_where_it_stopped_and_others_are_given_beside_it() {
     let beside = story.turn(json!({ "answer": question, "model": "hf.co/a/b:q4" })).await;
     assert_eq!(beside.status, StatusCode::OK);
     let shown = story.show().await;
-    assert_eq!(shown["messages"][1]["content"], "Eins.");
-    assert_eq!(shown["messages"][1]["versions"].as_array().unwrap().len(), 2);
-    let back = json!({ "current_message_id": answer });
-    story.fixture.call(&story.token, "PATCH", &story.path, Some(back)).await;
-    assert_eq!(story.show().await["messages"][1]["content"], "One, two.");
+    assert_eq!(shown["messages"][1]["content"], "One, two.", "the chat stays where it is");
+    assert_eq!(shown["chat"]["model"], "m");
+    let versions = shown["messages"][1]["versions"].as_array().unwrap();
+    assert_eq!(versions.len(), 2);
+    let go = json!({ "current_message_id": versions[1] });
+    story.fixture.call(&story.token, "PATCH", &story.path, Some(go)).await;
+    assert_eq!(story.show().await["messages"][1]["content"], "Eins.");
     for wrong in [json!({ "answer": answer }), json!({ "continue": question })] {
         assert_eq!(story.turn(wrong).await.status, StatusCode::BAD_REQUEST);
     }

@@ -131,6 +131,7 @@ async fn signs_of_life_need_no_credential_and_nothing_else_goes_without() {
         version["version"].as_str().unwrap().split('.').map(|part| part.parse().unwrap()).collect();
     assert_eq!(parts.len(), 3);
     for (method, path) in [
+        ("GET", "/api/status"),
         ("GET", "/api/tags"),
         ("GET", "/api/ps"),
         ("POST", "/api/chat"),

@@ -10,6 +10,9 @@ use super::wallets::read_holder;
 use crate::error::{Error, Result};
 use crate::money::MicroDollars;
 
+/// Most budgets.
+const MAX_BUDGETS: i64 = 100_000;
+
 /// The budgets that bind a holder.
 pub(super) fn of(connection: &Connection, holder: Holder) -> Result<Vec<Budget>> {
     let mut statement = connection
@@ -19,15 +22,15 @@ pub(super) fn of(connection: &Connection, holder: Holder) -> Result<Vec<Budget>>
     Ok(budgets?)
 }
 
-/// Whether anybody has a budget.
-pub(super) fn are_any(connection: &Connection) -> Result<bool> {
-    let mut statement = connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM budgets)")?;
-    Ok(statement.query_row([], |row| row.get(0))?)
-}
-
 /// Sets a budget.
 pub(super) fn set(connection: &Connection, new: &NewBudget) -> Result<Budget> {
     let most = i64::try_from(new.most).map_err(|_| Error::TooMuchMoney)?;
+    let count: i64 = connection
+        .prepare_cached("SELECT count(*) FROM budgets")?
+        .query_row([], |row| row.get(0))?;
+    if count >= MAX_BUDGETS {
+        return Err(Error::TooMany { what: "budgets", limit: MAX_BUDGETS as u64 });
+    }
     // Of another zone or period the count begins anew; of the same one it goes on, so that
     // changing a limit gives nothing for free.
     let budget = connection
@@ -50,6 +53,21 @@ pub(super) fn set(connection: &Connection, new: &NewBudget) -> Result<Budget> {
             read,
         )?;
     Ok(budget)
+}
+
+/// Whether anybody has a budget.
+pub(super) fn are_any(connection: &Connection) -> Result<bool> {
+    let mut statement = connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM budgets)")?;
+    Ok(statement.query_row([], |row| row.get(0))?)
+}
+
+/// Every budget.
+pub(super) fn all(connection: &Connection) -> Result<Vec<Budget>> {
+    let mut statement =
+        connection.prepare_cached("SELECT * FROM budgets ORDER BY kind, holder_id, id LIMIT ?1")?;
+    let budgets: rusqlite::Result<Vec<Budget>> =
+        statement.query_map([MAX_BUDGETS], read)?.collect();
+    Ok(budgets?)
 }
 
 /// Removes a budget.
@@ -124,6 +142,44 @@ pub(super) fn hold(
     Ok(())
 }
 
+/// The budgets of which a request holds something in the period that runs.
+pub(super) fn held_by(connection: &Connection, request_id: &str) -> Result<Vec<Budget>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT b.* FROM budget_holds h JOIN budgets b
+             ON b.id = h.budget_id AND b.window_start = h.window_start
+         WHERE h.request_id = ?1 ORDER BY b.id",
+    )?;
+    let budgets: rusqlite::Result<Vec<Budget>> = statement.query_map([request_id], read)?.collect();
+    Ok(budgets?)
+}
+
+/// Sets more aside for a request that holds something of this budget.
+pub(super) fn hold_more(
+    connection: &Connection,
+    budget: &Budget,
+    request_id: &str,
+    more: Amounts,
+) -> Result<()> {
+    if budget.unit == Unit::Requests {
+        return Ok(());
+    }
+    let amount = counted(budget.unit, more).cast_signed();
+    let changed = connection
+        .prepare_cached(
+            "UPDATE budgets SET held = held + ?2 WHERE id = ?1 AND held + used + ?2 <= most",
+        )?
+        .execute((budget.id, amount))?;
+    if changed != 1 {
+        return Err(Error::Unbalanced(format!("budget {} cannot hold {amount}", budget.id)));
+    }
+    connection
+        .prepare_cached(
+            "UPDATE budget_holds SET amount = amount + ?3 WHERE request_id = ?1 AND budget_id = ?2",
+        )?
+        .execute((request_id, budget.id, amount))?;
+    Ok(())
+}
+
 /// Ends what a request holds, and counts what it used; `None` is nothing.
 pub(super) fn end(connection: &Connection, request_id: &str, used: Option<Amounts>) -> Result<()> {
     let mut statement = connection.prepare_cached(
@@ -156,17 +212,18 @@ pub(super) fn counted(unit: Unit, amounts: Amounts) -> u64 {
     }
 }
 
+/// A whole row, by the places of the table's columns.
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Budget> {
     Ok(Budget {
-        id: row.get("id")?,
-        holder: read_holder(row)?,
-        period: row.get("period")?,
-        unit: row.get("unit")?,
-        time_zone: row.get("time_zone")?,
-        most: row.get::<_, i64>("most")?.unsigned_abs(),
-        window_start: row.get("window_start")?,
-        window_end: row.get("window_end")?,
-        held: row.get::<_, i64>("held")?.unsigned_abs(),
-        used: row.get::<_, i64>("used")?.unsigned_abs(),
+        id: row.get(0)?,
+        holder: read_holder(row, 1)?,
+        period: row.get(3)?,
+        unit: row.get(4)?,
+        time_zone: row.get(5)?,
+        most: row.get::<_, i64>(6)?.unsigned_abs(),
+        window_start: row.get(7)?,
+        window_end: row.get(8)?,
+        held: row.get::<_, i64>(9)?.unsigned_abs(),
+        used: row.get::<_, i64>(10)?.unsigned_abs(),
     })
 }

@@ -24,7 +24,7 @@ pub struct LedgerReport {
 /// Wallets whose four sums do not agree with each other, with their entries or with the holds.
 const WALLETS: &str = "
     WITH entries AS (
-        SELECT kind, holder_id, count(*) AS count, max(sequence) AS last,
+        SELECT kind, holder_id, count(DISTINCT sequence) AS count, max(sequence) AS last,
             sum(iif(entry IN ('grant', 'credit'), amount_micros, 0))
                 - sum(iif(entry = 'revoke', amount_micros, 0)) AS granted,
             sum(iif(entry IN ('charge', 'credit'), amount_micros, 0)) AS used
@@ -86,9 +86,9 @@ const HOURS: &str = "
             sum(cost_micros) AS cost
         FROM usage GROUP BY 1
     ), sums AS (
-        SELECT hour, sum(requests) AS requests, sum(prompt_tokens) AS prompt,
+        SELECT start AS hour, sum(requests) AS requests, sum(prompt_tokens) AS prompt,
             sum(completion_tokens) AS completion, sum(cost_micros) AS cost
-        FROM usage_hours GROUP BY hour
+        FROM usage_hours GROUP BY start
     )
     SELECT format('hour %d: %d requests of %d, cost %d of %d', hour, coalesce(sums.requests, 0),
         coalesce(rows.requests, 0), coalesce(sums.cost, 0), coalesce(rows.cost, 0))
@@ -97,11 +97,32 @@ const HOURS: &str = "
         OR rows.completion IS NOT sums.completion OR rows.cost IS NOT sums.cost
     LIMIT ?1";
 
+/// Days whose sums are not the sums of their hours.
+const DAYS: &str = "
+    WITH hours AS (
+        SELECT start - start % 86400 AS day, user_id, token_id, group_id, channel_id, model,
+            sum(requests) AS requests, sum(cost_micros) AS cost
+        FROM usage_hours GROUP BY 1, 2, 3, 4, 5, 6
+    )
+    SELECT format('day %d, user %d, model %s: %d requests of %d, cost %d of %d', d.start,
+        d.user_id, d.model, d.requests, coalesce(h.requests, 0), d.cost_micros,
+        coalesce(h.cost, 0))
+    FROM usage_days d LEFT JOIN hours h ON h.day = d.start AND h.user_id = d.user_id
+        AND h.token_id = d.token_id AND h.group_id = d.group_id
+        AND h.channel_id = d.channel_id AND h.model = d.model
+    WHERE d.requests IS NOT h.requests OR d.cost_micros IS NOT h.cost
+    UNION ALL
+    SELECT format('%d requests in hours, %d in days', hours, days) FROM (
+        SELECT (SELECT coalesce(sum(requests), 0) FROM usage_hours) AS hours,
+            (SELECT coalesce(sum(requests), 0) FROM usage_days) AS days
+    ) WHERE hours <> days
+    LIMIT ?1";
+
 /// Checks everything, in one snapshot.
 pub(super) fn check(connection: &Connection) -> Result<LedgerReport> {
     let snapshot = connection.unchecked_transaction()?;
     let mut problems = Vec::new();
-    for question in [WALLETS, CHARGES, HOLDS, BUDGETS, HOURS] {
+    for question in [WALLETS, CHARGES, HOLDS, BUDGETS, HOURS, DAYS] {
         let mut statement = snapshot.prepare(question)?;
         for problem in statement.query_map([LISTED], |row| row.get(0))? {
             problems.push(problem?);

@@ -1,6 +1,6 @@
 //! Holds: what is set aside for requests that run, and how it is given back.
 
-use rusqlite::{Connection, OptionalExtension, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::budgets;
 use super::types::{Amounts, Budget, Holder, Reservation, Shortage, Unit, Wallet};
@@ -78,18 +78,19 @@ pub(super) fn reserve(connection: &Connection, wish: &Reservation) -> Result<Amo
     let costs = wish.most.money > MicroDollars::ZERO;
     let mut found: Vec<(u8, Wallet)> = Vec::with_capacity(3);
     let mut limits: Vec<Budget> = Vec::new();
-    for (bit, holder) in payers.each() {
-        let mut wallet = wallets::find(connection, holder)?;
-        if wallet.is_none() && costs && !matches!(holder, Holder::Group(_)) {
-            wallets::open(connection, holder)?;
-            wallet = wallets::find(connection, holder)?;
-        }
-        found.extend(wallet.filter(|_| costs).map(|wallet| (bit, wallet)));
-        for budget in budgets::of(connection, holder)? {
-            limits.push(budgets::current(connection, budget, wish.now, wish.calendar)?);
+    if costs {
+        for (bit, holder) in payers.each() {
+            found.extend(paying(connection, holder)?.map(|wallet| (bit, wallet)));
         }
     }
-    let given = give(wish, &found, &limits)?;
+    if budgets::are_any(connection)? {
+        for (_, holder) in payers.each() {
+            for budget in budgets::of(connection, holder)? {
+                limits.push(budgets::current(connection, budget, wish.now, wish.calendar)?);
+            }
+        }
+    }
+    let given = most_of(wish.least, wish.most, &found, &limits, true)?;
     let (mut set, mut credit) = (0, 0);
     for (bit, wallet) in found {
         set |= bit;
@@ -104,21 +105,83 @@ pub(super) fn reserve(connection: &Connection, wish: &Reservation) -> Result<Amo
         .prepare_cached(
             "INSERT INTO holds (request_id, state, user_id, token_id, group_id, wallets, credit,
                  amount_micros, tokens, budgets, created_at, expires_at)
-             VALUES (:id, 'held', :user, :token, :group, :wallets, :credit, :amount, :tokens,
-                 :budgets, :now, :expires)",
+             VALUES (?1, 'held', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
-        .execute(named_params! {
-            ":id": wish.request_id, ":user": payers.user, ":token": payers.token,
-            ":group": payers.group, ":wallets": set, ":credit": credit, ":amount": given.money,
-            ":tokens": budgets::counted(Unit::Tokens, given).cast_signed(),
-            ":budgets": limits.len() as i64, ":now": wish.now, ":expires": wish.expires_at,
-        })?;
+        .execute(params![
+            wish.request_id,
+            payers.user,
+            payers.token,
+            payers.group,
+            set,
+            credit,
+            given.money,
+            budgets::counted(Unit::Tokens, given).cast_signed(),
+            limits.len() as i64,
+            wish.now,
+            wish.expires_at,
+        ])?;
+    Ok(given)
+}
+
+/// The wallet that pays for a holder; users and API tokens get one when they first spend.
+fn paying(connection: &Connection, holder: Holder) -> Result<Option<Wallet>> {
+    let wallet = wallets::find(connection, holder)?;
+    if wallet.is_some() || matches!(holder, Holder::Group(_)) {
+        return Ok(wallet);
+    }
+    wallets::open(connection, holder)?;
+    wallets::find(connection, holder)
+}
+
+/// Sets more aside for a request that holds something already: at least `least` more, at most
+/// `most` more. Says what it was given on top.
+pub(super) fn extend(
+    connection: &Connection,
+    request_id: &str,
+    least: Amounts,
+    most: Amounts,
+) -> Result<Amounts> {
+    let hold = find(connection, request_id)?.filter(|hold| hold.is_held).ok_or(Error::NotFound)?;
+    let mut found: Vec<(u8, Wallet)> = Vec::with_capacity(3);
+    for (bit, holder) in hold.payers.each().filter(|(bit, _)| hold.wallets & bit != 0) {
+        let mut wallet = wallets::find(connection, holder)?.ok_or(Error::NotFound)?;
+        if wallet.is_unlimited != (hold.credit & bit != 0) {
+            // Its limit has changed: what was begun under the other rule gets no more under it.
+            wallet.is_unlimited = false;
+            wallet.remaining = MicroDollars::ZERO;
+        }
+        found.push((bit, wallet));
+    }
+    let limits = match hold.budgets {
+        0 => Vec::new(),
+        _ => budgets::held_by(connection, request_id)?,
+    };
+    let given = most_of(least, most, &found, &limits, false)?;
+    for (bit, wallet) in found {
+        let (holder, is_credit) = (wallet.holder, hold.credit & bit != 0);
+        wallets::hold(connection, Share { holder, amount: given.money, is_credit })?;
+    }
+    for budget in &limits {
+        budgets::hold_more(connection, budget, request_id, given)?;
+    }
+    connection
+        .prepare_cached(
+            "UPDATE holds SET amount_micros = amount_micros + ?2, tokens = tokens + ?3
+             WHERE request_id = ?1",
+        )?
+        .execute((request_id, given.money, budgets::counted(Unit::Tokens, given).cast_signed()))?;
     Ok(given)
 }
 
 /// The most that every wallet and budget can give, or what is short.
-fn give(wish: &Reservation, wallets: &[(u8, Wallet)], limits: &[Budget]) -> Result<Amounts> {
-    let mut given = wish.most;
+fn most_of(
+    least: Amounts,
+    most: Amounts,
+    wallets: &[(u8, Wallet)],
+    limits: &[Budget],
+    is_first: bool,
+) -> Result<Amounts> {
+    let mut given = most;
     let wallets = wallets.iter().filter(|(_, wallet)| !wallet.is_unlimited).map(|(_, wallet)| {
         let left = wallet.remaining.micros();
         (wallet.holder, None, Unit::Money, left, None)
@@ -128,7 +191,11 @@ fn give(wish: &Reservation, wallets: &[(u8, Wallet)], limits: &[Budget]) -> Resu
         (budget.holder, Some(budget.period), budget.unit, left, Some(budget.window_end))
     });
     for (holder, period, unit, left, resets_at) in wallets.chain(limits) {
-        let needed = budgets::counted(unit, wish.least);
+        // A request counts once, however much it takes.
+        let needed = match unit {
+            Unit::Requests if !is_first => 0,
+            _ => budgets::counted(unit, least),
+        };
         if left < needed {
             let shortage = Shortage { holder, period, unit, left, needed, resets_at };
             return Err(Error::Short(Box::new(shortage)));
@@ -186,7 +253,7 @@ pub(super) fn expire(connection: &Connection, now: i64) -> Result<usize> {
     let mut statement = connection
         .prepare_cached("SELECT * FROM holds WHERE state = 'held' AND expires_at <= ?1 LIMIT ?2")?;
     let expired: rusqlite::Result<Vec<(String, Hold)>> = statement
-        .query_map((now, EXPIRED_AT_ONCE as i64), |row| Ok((row.get("request_id")?, read(row)?)))?
+        .query_map((now, EXPIRED_AT_ONCE as i64), |row| Ok((row.get(0)?, read(row)?)))?
         .collect();
     let expired = expired?;
     for (request_id, hold) in &expired {
@@ -206,7 +273,7 @@ pub(super) fn expire(connection: &Connection, now: i64) -> Result<usize> {
 pub(crate) fn release_all(connection: &Connection) -> Result<usize> {
     let mut statement = connection.prepare("SELECT * FROM holds WHERE state = 'held'")?;
     let held: rusqlite::Result<Vec<(String, Hold)>> =
-        statement.query_map([], |row| Ok((row.get("request_id")?, read(row)?)))?.collect();
+        statement.query_map([], |row| Ok((row.get(0)?, read(row)?)))?.collect();
     let held = held?;
     for (request_id, hold) in &held {
         give_back(connection, request_id, *hold, "expired")?;
@@ -228,19 +295,16 @@ fn give_back(connection: &Connection, request_id: &str, hold: Hold, state: &str)
     Ok(())
 }
 
+/// A whole row, by the places of the table's columns.
 fn read(row: &Row<'_>) -> rusqlite::Result<Hold> {
-    let state: String = row.get("state")?;
+    let state = row.get_ref(1)?.as_str()?;
     Ok(Hold {
         is_void: state == "void",
         is_held: state == "held",
-        payers: Payers {
-            user: row.get("user_id")?,
-            token: row.get("token_id")?,
-            group: row.get("group_id")?,
-        },
-        wallets: row.get("wallets")?,
-        credit: row.get("credit")?,
-        amount: row.get("amount_micros")?,
-        budgets: row.get("budgets")?,
+        payers: Payers { user: row.get(2)?, token: row.get(3)?, group: row.get(4)? },
+        wallets: row.get(5)?,
+        credit: row.get(6)?,
+        amount: row.get(7)?,
+        budgets: row.get(9)?,
     })
 }

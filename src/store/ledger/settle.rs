@@ -1,6 +1,6 @@
 //! Settlement: the row of what a request used, what it cost, and the sums, in one.
 
-use rusqlite::{Connection, named_params};
+use rusqlite::Connection;
 
 use super::reserve::{self, Payers};
 use super::types::{Amounts, Settled};
@@ -8,10 +8,7 @@ use super::wallets::Share;
 use super::{budgets, wallets};
 use crate::error::Result;
 use crate::money::MicroDollars;
-use crate::usage::{self, Outcome, UsageRow};
-
-/// Seconds of an hour.
-const HOUR_S: i64 = 3_600;
+use crate::usage::{self, UsageRow};
 
 /// Writes a request into the books, once.
 pub(crate) fn settle(connection: &Connection, row: &UsageRow) -> Result<Settled> {
@@ -50,7 +47,7 @@ pub(crate) fn settle(connection: &Connection, row: &UsageRow) -> Result<Settled>
             .prepare_cached("UPDATE usage SET unpaid_micros = ?2 WHERE request_id = ?1")?
             .execute((&row.request_id, unpaid))?;
     }
-    add_to_hour(connection, row, payers)?;
+    usage::add(connection, row, payers.group)?;
     Ok(Settled::Now { unpaid })
 }
 
@@ -64,32 +61,4 @@ fn unreserved(connection: &Connection, payers: Payers) -> Result<Vec<Share>> {
         }
     }
     Ok(shares)
-}
-
-fn add_to_hour(connection: &Connection, row: &UsageRow, payers: Payers) -> Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT INTO usage_hours (hour, user_id, token_id, group_id, model, requests, failed,
-                 prompt_tokens, cached_tokens, completion_tokens, cost_micros)
-             VALUES (:hour, :user, :token, :group, :model, 1, :failed, :prompt, :cached,
-                 :completion, :cost)
-             ON CONFLICT DO UPDATE SET requests = requests + 1, failed = failed + :failed,
-                 prompt_tokens = prompt_tokens + :prompt,
-                 cached_tokens = cached_tokens + :cached,
-                 completion_tokens = completion_tokens + :completion,
-                 cost_micros = cost_micros + :cost",
-        )?
-        .execute(named_params! {
-            ":hour": row.created_at - row.created_at.rem_euclid(HOUR_S),
-            ":user": payers.user.map_or(0, |id| id.0),
-            ":token": payers.token.map_or(0, |id| id.0),
-            ":group": payers.group.map_or(0, |id| id.0),
-            ":model": row.model,
-            ":failed": row.outcome == Outcome::Failed,
-            ":prompt": row.prompt_tokens,
-            ":cached": row.cached_tokens,
-            ":completion": row.completion_tokens,
-            ":cost": row.cost,
-        })?;
-    Ok(())
 }

@@ -3,11 +3,12 @@
 //! Every change goes through here and ends with [`proved`], in release builds too; the table
 //! itself refuses a row that does not add up.
 
-use rusqlite::{Connection, OptionalExtension, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::types::{Grant, Holder, Wallet};
 use crate::error::{Error, Result};
 use crate::money::MicroDollars;
+use crate::page;
 
 /// Longest reason in an entry, in bytes.
 const MAX_REFERENCE_BYTES: usize = 512;
@@ -39,6 +40,22 @@ pub(super) fn find(connection: &Connection, holder: Holder) -> Result<Option<Wal
     Ok(found)
 }
 
+/// Wallets in the order of their holders.
+pub(super) fn list(
+    connection: &Connection,
+    after: Option<Holder>,
+    limit: u32,
+) -> Result<Vec<Wallet>> {
+    let (kind, id) = after.map_or(("", 0), |holder| (holder.kind(), holder.id()));
+    let mut statement = connection.prepare_cached(
+        "SELECT * FROM wallets WHERE (kind, holder_id) > (?1, ?2)
+         ORDER BY kind, holder_id LIMIT ?3",
+    )?;
+    let wallets: rusqlite::Result<Vec<Wallet>> =
+        statement.query_map((kind, id, page::rows(limit)), read)?.collect();
+    Ok(wallets?)
+}
+
 /// Makes a wallet without a limit, so that what is used is counted.
 pub(super) fn open(connection: &Connection, holder: Holder) -> Result<()> {
     connection
@@ -51,7 +68,7 @@ pub(super) fn open(connection: &Connection, holder: Holder) -> Result<()> {
 }
 
 /// Changes what a holder may spend.
-pub(super) fn grant(
+pub(crate) fn grant(
     connection: &Connection,
     holder: Holder,
     grant: Grant,
@@ -84,7 +101,7 @@ pub(super) fn grant(
             ":kind": holder.kind(), ":id": holder.id(),
         })?;
     if let Some(entry) = entry {
-        write_entry(connection, holder, (entry, amount), reference, now)?;
+        write_entry(connection, holder, (entry, amount), (reference, now))?;
     }
     proved(find(connection, holder)?.ok_or(Error::NotFound)?)
 }
@@ -133,27 +150,54 @@ pub(super) fn charge(
     reference: &str,
     now: i64,
 ) -> Result<MicroDollars> {
-    release(connection, share)?;
-    let wallet = find(connection, share.holder)?.ok_or(Error::NotFound)?;
-    let paid = if share.is_credit { cost } else { cost.min(wallet.remaining) };
-    if paid > MicroDollars::ZERO {
-        let statement = match share.is_credit {
-            true => {
-                "UPDATE wallets SET granted_micros = granted_micros + ?3,
-                     used_micros = used_micros + ?3
-                 WHERE kind = ?1 AND holder_id = ?2 RETURNING *"
-            }
-            false => {
-                "UPDATE wallets SET remaining_micros = remaining_micros - ?3,
-                     used_micros = used_micros + ?3
-                 WHERE kind = ?1 AND holder_id = ?2 AND remaining_micros >= ?3 RETURNING *"
-            }
-        };
-        change(connection, statement, share.holder, paid)?;
-        let entry = if share.is_credit { Entry::Credit } else { Entry::Charge };
-        write_entry(connection, share.holder, (entry, paid), reference, now)?;
+    if cost == MicroDollars::ZERO {
+        release(connection, share)?;
+        return Ok(MicroDollars::ZERO);
     }
+    let paid = match share.is_credit || cost <= share.amount {
+        true => cost,
+        false => {
+            let wallet = find(connection, share.holder)?.ok_or(Error::NotFound)?;
+            let payable = wallet.remaining.micros() + share.amount.micros();
+            MicroDollars::new(payable).unwrap_or(MicroDollars::MAX).min(cost)
+        }
+    };
+    if paid == MicroDollars::ZERO {
+        return Ok(cost);
+    }
+    // One statement gives the share back, takes the cost and counts the entry.
+    let (statement, entry) = match share.is_credit {
+        true => (
+            "UPDATE wallets SET granted_micros = granted_micros + ?3 - ?4,
+                 held_micros = held_micros - ?4, used_micros = used_micros + ?3,
+                 entries = entries + 1
+             WHERE kind = ?1 AND holder_id = ?2 RETURNING *",
+            Entry::Credit,
+        ),
+        false => (
+            "UPDATE wallets SET remaining_micros = remaining_micros + ?4 - ?3,
+                 held_micros = held_micros - ?4, used_micros = used_micros + ?3,
+                 entries = entries + 1
+             WHERE kind = ?1 AND holder_id = ?2 RETURNING *",
+            Entry::Charge,
+        ),
+    };
+    let (kind, id) = (share.holder.kind(), share.holder.id());
+    let changed = connection
+        .prepare_cached(statement)?
+        .query_row((kind, id, paid, share.amount), |row| Ok((read(row)?, row.get::<_, i64>(7)?)))
+        .map_err(too_much)?;
+    let (wallet, sequence) = (proved(changed.0)?, changed.1);
+    insert_entry(connection, wallet, sequence, (entry, paid), (reference, now))?;
     Ok(cost.saturating_sub(paid))
+}
+
+/// A sum that no wallet can hold reads as one out of range.
+fn too_much(error: rusqlite::Error) -> Error {
+    match error {
+        rusqlite::Error::IntegralValueOutOfRange(..) => Error::TooMuchMoney,
+        other => Error::from(other),
+    }
 }
 
 /// Runs a statement that changes one wallet by an amount, and looks at what became of it.
@@ -170,10 +214,7 @@ fn change(
         .prepare_cached(statement)?
         .query_row((holder.kind(), holder.id(), amount), read)
         .optional()
-        .map_err(|error| match error {
-            rusqlite::Error::IntegralValueOutOfRange(..) => Error::TooMuchMoney,
-            other => Error::from(other),
-        })?;
+        .map_err(too_much)?;
     let changed = changed.ok_or_else(|| {
         let (kind, id) = (holder.kind(), holder.id());
         Error::Unbalanced(format!("the wallet of {kind} {id} cannot change by {amount}"))
@@ -198,16 +239,25 @@ fn proved(wallet: Wallet) -> Result<Wallet> {
 fn write_entry(
     connection: &Connection,
     holder: Holder,
-    (entry, amount): (Entry, MicroDollars),
-    reference: &str,
-    now: i64,
+    change: (Entry, MicroDollars),
+    reason: (&str, i64),
 ) -> Result<()> {
-    let (sequence, remaining): (i64, MicroDollars) = connection
+    let (wallet, sequence) = connection
         .prepare_cached(
             "UPDATE wallets SET entries = entries + 1 WHERE kind = ?1 AND holder_id = ?2
-             RETURNING entries, remaining_micros",
+             RETURNING *",
         )?
-        .query_row((holder.kind(), holder.id()), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row((holder.kind(), holder.id()), |row| Ok((read(row)?, row.get::<_, i64>(7)?)))?;
+    insert_entry(connection, wallet, sequence, change, reason)
+}
+
+fn insert_entry(
+    connection: &Connection,
+    wallet: Wallet,
+    sequence: i64,
+    (entry, amount): (Entry, MicroDollars),
+    (reference, now): (&str, i64),
+) -> Result<()> {
     let name = match entry {
         Entry::Grant => "grant",
         Entry::Revoke => "revoke",
@@ -216,34 +266,36 @@ fn write_entry(
     };
     let end = reference.floor_char_boundary(MAX_REFERENCE_BYTES);
     connection
-        .prepare_cached(
-            "INSERT INTO ledger_entries (kind, holder_id, sequence, entry, amount_micros,
-                 remaining_micros, reference, created_at)
-             VALUES (:kind, :id, :sequence, :entry, :amount, :remaining, :reference, :now)",
-        )?
-        .execute(named_params! {
-            ":kind": holder.kind(), ":id": holder.id(), ":sequence": sequence, ":entry": name,
-            ":amount": amount, ":remaining": remaining, ":reference": &reference[..end],
-            ":now": now,
-        })?;
+        .prepare_cached("INSERT INTO ledger_entries VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+        .execute(params![
+            wallet.holder.kind(),
+            wallet.holder.id(),
+            sequence,
+            name,
+            amount,
+            wallet.remaining,
+            &reference[..end],
+            now,
+        ])?;
     Ok(())
 }
 
+/// A whole row, by the places of the table's columns: names would be looked up in each row.
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Wallet> {
     Ok(Wallet {
-        holder: read_holder(row)?,
-        is_unlimited: row.get("is_unlimited")?,
-        granted: row.get("granted_micros")?,
-        remaining: row.get("remaining_micros")?,
-        held: row.get("held_micros")?,
-        used: row.get("used_micros")?,
+        holder: read_holder(row, 0)?,
+        is_unlimited: row.get(2)?,
+        granted: row.get(3)?,
+        remaining: row.get(4)?,
+        held: row.get(5)?,
+        used: row.get(6)?,
     })
 }
 
-/// The holder in the columns `kind` and `holder_id`.
-pub(super) fn read_holder(row: &Row<'_>) -> rusqlite::Result<Holder> {
-    let kind: String = row.get("kind")?;
-    Holder::of(&kind, row.get("holder_id")?).ok_or_else(|| {
-        rusqlite::Error::InvalidColumnType(0, "kind".to_owned(), rusqlite::types::Type::Text)
+/// The holder in this column, its kind, and the next one, its number.
+pub(super) fn read_holder(row: &Row<'_>, column: usize) -> rusqlite::Result<Holder> {
+    let kind = row.get_ref(column)?.as_str()?;
+    Holder::of(kind, row.get(column + 1)?).ok_or_else(|| {
+        rusqlite::Error::InvalidColumnType(column, "kind".to_owned(), rusqlite::types::Type::Text)
     })
 }

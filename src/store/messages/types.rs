@@ -165,6 +165,8 @@ pub struct TurnStart {
     pub answer: NewMessage,
     /// Whether the answer is stored already and goes on.
     pub continues: bool,
+    /// Whether it is one more answer, beside that which the chat shows and goes on with.
+    pub is_beside: bool,
     /// The chat's title, if it has none yet.
     pub title_if_empty: Option<String>,
 }
@@ -174,7 +176,7 @@ pub struct TurnStart {
 pub struct MessageEnd {
     /// The answer.
     pub id: MessageId,
-    /// The request that the books know.
+    /// What the books know the request by: the id in its header.
     pub request_id: String,
     /// All that was said.
     pub content: String,

@@ -30,6 +30,7 @@ fn turn(chat: &str, question: Option<NewMessage>, answer: NewMessage) -> TurnSta
         question,
         answer,
         continues: false,
+        is_beside: false,
         title_if_empty: Some("First words".to_owned()),
     }
 }

@@ -116,6 +116,7 @@ async fn a_window_shows_the_end_and_goes_up_from_there() {
         question: Some(long),
         answer: NewMessage { content: "short".to_owned(), ..message(1_001, Some(1_000)) },
         continues: false,
+        is_beside: false,
         title_if_empty: None,
     };
     messages.start_turn(user.id, change).await.unwrap();
@@ -134,6 +135,7 @@ async fn versions_of_a_message_are_told_and_a_branch_lands_at_its_newest_end() {
         question: None,
         answer: message(5, Some(0)),
         continues: false,
+        is_beside: false,
         title_if_empty: None,
     };
     let messages = it.store.messages();

@@ -179,6 +179,38 @@ async fn a_short_balance_says_whose_and_gives_what_there_is_where_that_is_enough
 }
 
 #[tokio::test]
+async fn a_request_that_runs_may_hold_more_until_a_payer_has_no_more() {
+    let it = Fixture::new();
+    let ledger = it.store.ledger();
+    let more = |micros, tokens| Amounts { money: money(micros), tokens };
+    grant(&it.store, ANN, 100).await;
+    ledger.set_budget(budget(ANN, Unit::Tokens, 60)).await.unwrap();
+    ledger.set_budget(budget(ANN, Unit::Requests, 1)).await.unwrap();
+    ledger.reserve(wish("r", 40)).await.unwrap();
+    let given = ledger.extend("r".to_owned(), more(10, 5), more(50, 30)).await.unwrap();
+    assert_eq!(given, more(50, 30));
+    assert_eq!(sums(&it.store, ANN).await, (10, 90, 0));
+    assert_sound(&it.store).await;
+    let given = ledger.extend("r".to_owned(), more(10, 5), more(50, 30)).await.unwrap();
+    assert_eq!(given, more(10, 20), "what is left of each");
+    let refused = shortage(ledger.extend("r".to_owned(), more(1, 0), more(1, 0)).await);
+    assert_eq!((refused.unit, refused.left, refused.needed), (Unit::Money, 0, 1));
+    let refused = shortage(ledger.extend("r".to_owned(), more(0, 1), more(0, 1)).await);
+    assert_eq!((refused.unit, refused.left), (Unit::Tokens, 0));
+    assert_eq!(sums(&it.store, ANN).await, (0, 100, 0), "a refusal changes nothing");
+    assert_sound(&it.store).await;
+    ledger.settle(used("r", 70)).await.unwrap();
+    assert_eq!(sums(&it.store, ANN).await, (30, 0, 70));
+    assert_eq!(sums(&it.store, KEY).await, (0, 0, 70), "the unlimited one held as much");
+    let budgets = ledger.budgets(ANN).await.unwrap();
+    let held: Vec<_> = budgets.iter().map(|budget| (budget.held, budget.used)).collect();
+    assert_eq!(held, [(0, 7), (0, 1)]);
+    let late = ledger.extend("r".to_owned(), more(1, 0), more(1, 0)).await;
+    assert!(matches!(late, Err(Error::NotFound)), "settled");
+    assert_sound(&it.store).await;
+}
+
+#[tokio::test]
 async fn a_wallet_may_change_its_limit_while_requests_hold_parts_of_it() {
     let it = Fixture::new();
     let ledger = it.store.ledger();
@@ -353,6 +385,8 @@ async fn the_check_finds_money_that_nobody_can_explain() {
         "UPDATE wallets SET remaining_micros = 1000, granted_micros = 1015 WHERE kind = 'user'",
         "UPDATE usage SET cost_micros = 14",
         "DELETE FROM usage_hours",
+        "DELETE FROM usage_days",
+        "UPDATE usage_days SET cost_micros = cost_micros + 1",
         "DELETE FROM ledger_entries WHERE entry = 'grant'",
     ] {
         let it = Fixture::new();

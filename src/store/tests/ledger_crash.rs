@@ -14,8 +14,9 @@ use crate::{Error, Grant, Settled, Store};
 /// Tells the child which directory to work on, and from which number on requests are new.
 const DIR: &str = "HEARTH_STORE_LEDGER_DIR";
 const FIRST: &str = "HEARTH_STORE_LEDGER_FIRST";
-/// How often the child is killed, each time on the same directory.
-const KILLS: u32 = 20;
+/// How often the child is killed, each time on the same directory; with `HEARTH_SLOW=1`, and
+/// without.
+const KILLS: [u32; 2] = [200, 20];
 /// What the wallets have: far more than the requests use.
 const BALANCE: u64 = 1_000_000_000;
 
@@ -51,7 +52,7 @@ fn child_that_spends_until_it_is_killed() {
             });
         }
         while let Some(ended) = clients.join_next().await {
-            println!("\nrefused {}.", ended.unwrap().unwrap_err());
+            println!("\nrefused {:?}.", ended.unwrap().unwrap_err());
         }
     });
 }
@@ -85,6 +86,11 @@ fn run_child(shell: &str, dir: &Path, first: u32, kill_after: u64) -> Vec<String
     said
 }
 
+fn kills() -> u32 {
+    let is_slow = std::env::var_os("HEARTH_SLOW").is_some_and(|slow| slow == "1");
+    KILLS[usize::from(!is_slow)]
+}
+
 /// Which requests were acknowledged, with what they cost.
 fn paid(said: &[String]) -> HashMap<String, u64> {
     let read = |line: &String| {
@@ -115,7 +121,7 @@ async fn a_process_killed_at_random_moments_loses_no_payment_and_no_balance() {
     drop(store);
     let mut random = Random(7);
     let mut acknowledged = HashMap::new();
-    for kill in 0..KILLS {
+    for kill in 0..kills() {
         let first = 1_000_000 * kill;
         let said = run_child("", dir.path(), first, 1 + random.below(150));
         acknowledged.extend(paid(&said));
@@ -130,7 +136,72 @@ async fn a_process_killed_at_random_moments_loses_no_payment_and_no_balance() {
         }
         assert_sound(&store).await;
     }
-    assert!(acknowledged.len() >= KILLS as usize);
+    assert!(acknowledged.len() >= kills() as usize);
+}
+
+/// What stands before the child's command so that strace spoils its flushes of the disk, `when` as it counts them;
+/// `None` where there is no strace, or it may not trace.
+#[cfg(target_os = "linux")]
+fn spoiled_flush(what: &str, when: &str) -> Option<String> {
+    let is_there = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
+    let is_there = is_there.is_ok_and(|output| output.status.success());
+    is_there.then(|| {
+        format!(
+            "exec strace -f -o /dev/null -e trace=fsync,fdatasync \
+             -e inject=fsync,fdatasync:{what}:when={when} \"$0\" \"$@\";"
+        )
+    })
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_process_killed_at_any_flush_of_the_disk_loses_nothing_that_it_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    grant(&store, ANN, BALANCE).await;
+    grant(&store, KEY, BALANCE).await;
+    drop(store);
+    let mut acknowledged = HashMap::new();
+    for n in 1..=kills() / 2 {
+        let Some(shell) = spoiled_flush("signal=KILL", &n.to_string()) else { return };
+        let said = run_child(&shell, dir.path(), 1_000_000 * n, u64::MAX);
+        acknowledged.extend(paid(&said));
+        let store = Store::open(dir.path()).unwrap();
+        let booked = costs(&store).await;
+        let lost: Vec<_> =
+            acknowledged.iter().filter(|(id, cost)| booked.get(*id) != Some(*cost)).collect();
+        assert!(lost.is_empty(), "flush {n}: {lost:?}");
+        let used: u64 = booked.values().sum();
+        assert_eq!(sums(&store, ANN).await, (BALANCE - used, 0, used), "flush {n}");
+        assert_sound(&store).await;
+    }
+    assert!(!acknowledged.is_empty());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn after_a_flush_that_failed_nothing_more_is_acknowledged() {
+    // Far beyond what opening flushes, as each thread counts its own; and from there on all fail: one
+    // that fails while the log is carried into the database spoils no commit.
+    for n in [20, 45] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        grant(&store, ANN, BALANCE).await;
+        grant(&store, KEY, BALANCE).await;
+        drop(store);
+        let Some(shell) = spoiled_flush("error=EIO", &format!("{n}+")) else { return };
+        let said = run_child(&shell, dir.path(), 0, u64::MAX);
+        let refused: Vec<_> = said.iter().filter(|line| line.starts_with("refused ")).collect();
+        assert_eq!(refused.len(), 16, "every client is told: {said:?}");
+        assert!(refused.iter().any(|line| line.contains("DiskFailed")), "{refused:?}");
+        let acknowledged = paid(&said);
+        let store = Store::open(dir.path()).unwrap();
+        let booked = costs(&store).await;
+        assert!(acknowledged.iter().all(|(id, cost)| booked.get(id) == Some(cost)), "flush {n}");
+        let used: u64 = booked.values().sum();
+        assert_eq!(sums(&store, ANN).await, (BALANCE - used, 0, used), "flush {n}");
+        assert_sound(&store).await;
+    }
 }
 
 #[cfg(unix)]

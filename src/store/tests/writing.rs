@@ -20,6 +20,7 @@ pub(super) fn usage(id: &str) -> UsageRow {
         cost: MicroDollars::ZERO,
         outcome: Outcome::Complete,
         created_at: 50,
+        ..UsageRow::default()
     }
 }
 

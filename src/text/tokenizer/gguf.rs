@@ -6,8 +6,8 @@ mod unigram;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use hearth_formats::Error as FormatError;
 use hearth_formats::gguf::Metadata;
+use hearth_formats::{ChatFamily, Error as FormatError};
 use tokenizers::normalizers::bert::BertNormalizer;
 use tokenizers::normalizers::replace::Replace;
 use tokenizers::normalizers::unicode::NFC;
@@ -110,9 +110,16 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer> {
         tokens,
         ends,
         infill,
-        chat_template: metadata.str("tokenizer.chat_template")?.map(str::to_string),
+        chat_template: chat_template(metadata)?,
         grammars: OnceLock::new(),
     })
+}
+
+/// The model's own template, or its family's.
+fn chat_template(metadata: &Metadata) -> Result<Option<String>> {
+    let own = metadata.str("tokenizer.chat_template")?;
+    let family = || ChatFamily::of_gguf(metadata).map(|family| family.template);
+    Ok(own.or_else(family).map(str::to_string))
 }
 
 /// The id under `tokenizer.ggml.{name}_token_id`.

@@ -10,7 +10,7 @@ mod unigram;
 use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
-use hearth_formats::HuggingFaceTexts;
+use hearth_formats::{ChatFamily, HuggingFaceTexts};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -141,7 +141,8 @@ pub(super) fn build(texts: &HuggingFaceTexts) -> Result<Tokenizer> {
         added,
         tokens,
         ends,
-        chat_template: chat_template(texts.chat_template.as_deref(), config)?,
+        chat_template: chat_template(texts.chat_template.as_deref(), config)?
+            .or_else(|| ChatFamily::of_folder(texts).map(|family| family.template.to_string())),
         grammars: OnceLock::new(),
         model: file.model(vocab, &control)?,
     })

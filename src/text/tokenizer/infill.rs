@@ -1,5 +1,7 @@
 //! The control tokens with which models were trained to fill a gap between two texts.
 
+use hearth_formats::GAP_MARKS;
+
 use crate::error::Result;
 use crate::tokenizer::added::AddedTokens;
 use crate::tokenizer::{Specials, Tokenizer};
@@ -13,22 +15,6 @@ pub(super) struct Infill {
     gap: u32,
 }
 
-/// The texts of the three in the families that do not name them in their metadata.
-const MARKS: [[&str; 3]; 6] = [
-    // qwen 2.5 and 3, codegemma
-    ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"],
-    // starcoder
-    ["<fim_prefix>", "<fim_suffix>", "<fim_middle>"],
-    // granite
-    ["<fim-prefix>", "<fim-suffix>", "<fim-middle>"],
-    // deepseek: begin, hole, end
-    ["<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"],
-    // codellama
-    ["▁<PRE>", "▁<SUF>", "▁<MID>"],
-    // glm
-    ["<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>"],
-];
-
 impl Infill {
     /// The three that the metadata name, or that have a known text.
     pub(super) fn find(named: [Option<u32>; 3], added: &AddedTokens) -> Option<Infill> {
@@ -36,7 +22,8 @@ impl Infill {
             [Some(front), Some(back), Some(gap)] => Some(Infill { front, back, gap }),
             _ => None,
         };
-        let known = || MARKS.iter().find_map(|texts| of(texts.map(|text| added.control_id(text))));
+        let known =
+            || GAP_MARKS.iter().find_map(|texts| of(texts.map(|text| added.control_id(text))));
         of(named).or_else(known)
     }
 }

@@ -17,7 +17,7 @@ before(async () => {
   view = await openPage(browser, server.url);
   ({ page } = view);
   await setUpAdmin(server, view.context);
-  view.expected.push(/status of (500|503|429)/, /ERR_INTERNET_DISCONNECTED/, /ERR_FAILED/);
+  view.expected.push(/status of (500|503|429|404)/, /ERR_INTERNET_DISCONNECTED/, /ERR_FAILED/);
 });
 
 after(async () => {

@@ -184,6 +184,16 @@ async fn a_disk_that_becomes_full_in_the_middle_ends_the_pull_and_nothing_else()
     let error = lines.last().unwrap()["error"].as_str().unwrap();
     assert!(error.contains("bytes are needed on the disk"), "{error}");
     assert!(registry.asked_for("/v2/me/huge/blobs/").is_empty());
+    // Neither does what a client sends; the same file can be sent when there is room.
+    let (sent, filler) = (vec![9; 4 << 20], disk.join("filler"));
+    std::fs::write(&filler, vec![0; 9 << 20]).unwrap();
+    let blob = format!("/api/blobs/{}", hearth_hub::Digest::of(&sent));
+    let (status, answer) = story.send_bytes(axum::http::Method::POST, &blob, sent.clone()).await;
+    assert_eq!(status, StatusCode::INSUFFICIENT_STORAGE, "{answer}");
+    assert!(answer["error"].as_str().unwrap().contains("disk is full"), "{answer}");
+    std::fs::remove_file(&filler).unwrap();
+    let (status, _) = story.send_bytes(axum::http::Method::POST, &blob, sent).await;
+    assert_eq!(status, StatusCode::CREATED);
     let real = std::fs::read(models().join("stories260K-q8_0.gguf")).unwrap();
     registry.put_model("small", &real);
     let lines = pull(&story, &registry.name("me/small")).await;

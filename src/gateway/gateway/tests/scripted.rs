@@ -23,6 +23,8 @@ pub(super) enum Script {
     SayAndHang(Vec<Result<Event>>),
     /// Text until the stream is dropped.
     SayForEver,
+    /// It is neither accepted nor refused.
+    Never,
 }
 
 /// Takes the next script for each request.
@@ -31,6 +33,8 @@ pub(super) struct Scripted {
     pub(super) models: Mutex<Vec<ServedModel>>,
     /// Names of the models that were asked for.
     pub(super) asked: Mutex<Vec<String>>,
+    /// Most tokens that were asked for.
+    pub(super) limits: Mutex<Vec<Option<u32>>>,
     /// Who asked.
     pub(super) users: Mutex<Vec<Option<UserId>>>,
     pub(super) loaded: AtomicUsize,
@@ -43,6 +47,7 @@ impl Default for Scripted {
             scripts: Mutex::default(),
             models: Mutex::new(vec![model("m")]),
             asked: Mutex::default(),
+            limits: Mutex::default(),
             users: Mutex::default(),
             loaded: AtomicUsize::new(0),
             cancelled: watch::Sender::new(0),
@@ -76,6 +81,7 @@ impl Backend for Scripted {
         user: Option<UserId>,
         request: GenerateRequest,
     ) -> Result<EventStream> {
+        self.limits.lock().unwrap().push(request.max_tokens);
         self.asked.lock().unwrap().push(request.model);
         self.users.lock().unwrap().push(user);
         let script = self.scripts.lock().unwrap().pop_front().expect("a script per request");
@@ -84,6 +90,7 @@ impl Backend for Scripted {
             Script::Say(events) => (events, false),
             Script::SayAndHang(events) => (events, true),
             Script::SayForEver => (Vec::new(), false),
+            Script::Never => std::future::pending().await,
         };
         let for_ever = events.is_empty() && !hangs;
         let (sender, stream) = mpsc::channel(1);

@@ -138,7 +138,8 @@ async fn the_prompts_of_one_call_become_one_stream() {
     ends.sort_unstable();
     assert_eq!(texts, [(0, "a"), (1, "b"), (2, "a"), (3, "b"), (4, "a"), (5, "b")]);
     assert_eq!(ends, [0, 1, 2, 3, 4, 5]);
-    let ids: Vec<String> = it.rows().await.into_iter().map(|row| row.request_id).collect();
+    let ids: Vec<String> =
+        it.rows().await.into_iter().map(|row| row.client_request_id.unwrap_or_default()).collect();
     assert_eq!(ids, ["r", "r-2", "r-3"]);
 }
 

@@ -140,12 +140,14 @@ export interface ChannelChange {
   settings?: { models?: string[]; model_mapping?: Record<string, string> };
 }
 
-export interface AuditEntry {
-  id: number;
-  at: number;
-  actor: string | null;
+export interface AuditAct {
+  sequence: number;
+  created_at: number;
+  actor: string;
+  via: string;
+  address: string;
   action: string;
-  target: string | null;
+  target: string;
 }
 
 export const admin = {
@@ -163,6 +165,12 @@ export const admin = {
     ),
   /** The address of the same rows as a file. */
   usageCsv: (filter: UsageFilter) => `/hearth/usage?${query({ ...filter, format: 'csv' })}`,
+
+  audit: (before: number | null) =>
+    call<{ acts: AuditAct[]; next: number | null }>(
+      'GET',
+      `/hearth/audit?${query({ before, limit: 50 })}`,
+    ),
 
   budgets: () => call<{ budgets: Budget[] }>('GET', '/hearth/budgets'),
   setBudget: (body: NewBudget) => call<{ budget: Budget }>('PUT', '/hearth/budgets', { body }),

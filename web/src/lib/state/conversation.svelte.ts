@@ -290,24 +290,24 @@ export class Conversation {
   }
 
   /** Takes a running answer up where it is, as often as the connection is lost. */
-  async #resume(turn: Turn, lost: ApiError | null): Promise<void> {
-    if (this.isTemporary && lost) return this.#broke(turn, lost);
+  async #resume(turn: Turn, first: ApiError | null): Promise<void> {
+    if (this.isTemporary && first) return this.#broke(turn, first);
+    const id = turn.messageId ?? '';
+    let lost = first;
     for (let tries = 0; tries < follow_tries; tries += 1) {
       if (lost && !['network_lost', 'stream_cut', 'too_slow'].includes(lost.code)) break;
       if (lost) await pause(follow_pause_ms * tries);
       try {
-        const id = turn.messageId ?? '';
         for await (const event of api.follow(this.id, id, turn.abort.signal)) {
           this.#apply(turn, event, true);
         }
         return;
       } catch (failure) {
-        const error = errorFromFailure(failure);
+        lost = errorFromFailure(failure);
+        if (lost.status !== 404) continue;
         // It has ended meanwhile: what the server has stored is the whole of it.
-        const stored = error.status === 404 ? api.message(this.id, turn.messageId ?? '') : null;
-        const row = await stored?.catch(() => null);
-        if (row) return this.#put(row.message);
-        lost = error;
+        const stored = await api.message(this.id, id).catch(() => null);
+        return stored ? this.#put(stored.message) : this.#broke(turn, first ?? lost);
       }
     }
     if (lost) this.#broke(turn, lost);

@@ -9,7 +9,15 @@ export const settingsSections = [
   'usage',
   'playground',
 ] as const;
-export const adminSections = ['models', 'channels', 'users', 'usage', 'money', 'log'] as const;
+export const adminSections = [
+  'models',
+  'channels',
+  'users',
+  'usage',
+  'money',
+  'log',
+  'audit',
+] as const;
 export type SettingsSection = (typeof settingsSections)[number];
 export type AdminSection = (typeof adminSections)[number];
 

@@ -21,11 +21,13 @@ export const sectionWords: Record<SettingsSection | AdminSection, Key> = {
   users: 'users.title',
   money: 'money.title',
   log: 'log.title',
+  audit: 'audit.title',
 };
 
 const needs: Partial<Record<SettingsSection | AdminSection, string>> = {
   usage: '/hearth/usage/summary',
   log: '/hearth/usage',
+  audit: '/hearth/audit',
   money: '/hearth/budgets',
   channels: '/hearth/channels',
 };

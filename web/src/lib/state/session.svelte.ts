@@ -22,7 +22,7 @@ class Session {
   /** Set by a reader of a link who would rather sign in. */
   wantsIn = $state(false);
 
-  isAdmin = $derived(this.user?.role === 'admin');
+  isAdmin = $derived(this.user?.role === 'admin' || this.user?.role === 'owner');
 
   constructor() {
     whenSignInRequired(() => {

@@ -28,6 +28,7 @@ export const desk = {
 
   'role.user': 'User',
   'role.admin': 'Administrator',
+  'role.owner': 'Owner',
   'prompts.title': 'Prompts and presets',
   'prompts.text':
     'A prompt is a text you call up by / in the composer. A preset is a model with instructions and parameters; keep one from a chat’s settings.',
@@ -270,4 +271,14 @@ export const desk = {
   'pull.remaining': '{time} left',
   'pull.cancel': 'Cancel',
   'pull.dismiss': 'Put away',
+
+  'audit.title': 'Audit',
+  'audit.text': 'Every act of administration, chained so that none can be left out.',
+  'audit.who': 'Who',
+  'audit.what': 'What',
+  'audit.whom': 'To whom',
+  'audit.from': 'From',
+  'audit.more': 'Older acts',
+  'audit.empty.title': 'Nothing was done yet',
+  'audit.empty.text': 'Acts such as adding users or changing budgets are listed here.',
 } as const;

@@ -28,6 +28,7 @@ export const desk = {
 
   'role.user': '用户',
   'role.admin': '管理员',
+  'role.owner': '所有者',
   'prompts.title': '提示词与预设',
   'prompts.text':
     '提示词是在输入框中用 / 调出的文本；预设是带有系统提示词和参数的模型，可在对话设置中保存。',
@@ -265,4 +266,14 @@ export const desk = {
   'pull.remaining': '剩余 {time}',
   'pull.cancel': '取消',
   'pull.dismiss': '收起',
+
+  'audit.title': '审计',
+  'audit.text': '每一次管理操作，链式记录，无法遗漏。',
+  'audit.who': '操作者',
+  'audit.what': '操作',
+  'audit.whom': '对象',
+  'audit.from': '来源',
+  'audit.more': '更早的操作',
+  'audit.empty.title': '还没有操作',
+  'audit.empty.text': '添加用户、修改预算等操作会列在这里。',
 };
