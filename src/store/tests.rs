@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod channels;
 mod chats;
 mod chats_kept;
 mod chats_searched;

@@ -167,10 +167,8 @@ impl Answer {
             }),
             Event::Finished { reason, .. } => {
                 end.finish_reason = Some(match reason {
-                    FinishReason::Stop | FinishReason::StopText(_) | FinishReason::ToolCalls => {
-                        "stop"
-                    }
                     FinishReason::Length => "length",
+                    _ => "stop",
                 });
             }
             Event::Done(usage) => {

@@ -223,6 +223,7 @@ fn generate_request(id: &RequestId, model: &str, prompt: Vec<PromptMessage>) -> 
         rules: AnswerRules::default(),
         window: Window::default(),
         fallback: Sampling::default(),
+        extras: None,
     }
 }
 
