@@ -11,7 +11,9 @@ self.addEventListener('install', (event) => {
 self.addEventListener('activate', (event) => {
   const forget = async () => {
     const names = await caches.keys();
-    await Promise.all(names.filter((name) => name !== cache_name).map((name) => caches.delete(name)));
+    await Promise.all(
+      names.filter((name) => name !== cache_name).map((name) => caches.delete(name)),
+    );
     await self.clients.claim();
   };
   event.waitUntil(forget());

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hearth_gateway::Error as GatewayError;
+use hearth_gateway::accounts::Watch;
+use hearth_gateway::caller::Caller;
 use hearth_gateway::event::{Aside, Event, EventStream, FinishReason};
 use hearth_gateway::request::RequestId;
 use hearth_store::{
@@ -27,6 +29,8 @@ const MAX_CALLS: usize = 128;
 pub(super) struct Answer {
     pub(super) state: AppState,
     pub(super) owner: UserId,
+    /// Who asks: the answer ends when the credential is taken away.
+    pub(super) caller: Caller,
     pub(super) request_id: RequestId,
     /// By its full name.
     pub(super) model: String,
@@ -57,13 +61,14 @@ impl Answer {
     ) -> Result<Arc<LiveAnswer>> {
         let (begun, outcome) = oneshot::channel();
         let tasks = self.state.tasks().clone();
+        let watch = self.state.accounts().watch(&self.caller);
         tasks.spawn(async move {
             match self.store_beginning(start).await {
                 Ok(live) => {
                     let live = Arc::new(live);
                     self.permit.announce(&live);
                     let _ = begun.send(Ok(Arc::clone(&live)));
-                    let end = self.listen(first, events, &live).await;
+                    let end = self.listen(first, events, &live, watch).await;
                     self.store_end(&live, end).await;
                 }
                 Err(failure) => drop(begun.send(Err(failure))),
@@ -85,7 +90,13 @@ impl Answer {
 
     /// Takes events until the last one, or until somebody stops the answer: then the events are
     /// dropped, which cancels the sequence.
-    async fn listen(&self, first: Event, mut events: EventStream, live: &LiveAnswer) -> End {
+    async fn listen(
+        &self,
+        first: Event,
+        mut events: EventStream,
+        live: &LiveAnswer,
+        mut watch: Watch,
+    ) -> End {
         let mut end = End::default();
         let mut event: Option<std::result::Result<Event, GatewayError>> = Some(Ok(first));
         let (began, mut kept, mut kept_bytes) = (Instant::now(), Instant::now(), 0);
@@ -119,6 +130,7 @@ impl Answer {
             event = tokio::select! {
                 event = events.recv() => event,
                 () = live.stopped() => return end,
+                () = watch.revoked() => Some(Err(GatewayError::NotSignedIn)),
             };
         }
     }
@@ -141,7 +153,7 @@ impl Answer {
     fn take(&self, event: Event, live: &LiveAnswer, end: &mut End) {
         match event {
             Event::Context { .. } => {}
-            Event::Served { channel } => live.hear(|heard| heard.channel_id = Some(channel)),
+            Event::Served { channel, .. } => live.hear(|heard| heard.channel_id = Some(channel)),
             Event::Started { prompt_tokens } => {
                 live.hear(|heard| heard.prompt_tokens = prompt_tokens);
             }
@@ -155,10 +167,17 @@ impl Answer {
                     heard.pieces += 1;
                     heard.reasoning.push_str(&text);
                 }
+                // Declining is an answer too.
+                Aside::Refusal(text) => heard.content.push_str(&text),
                 Aside::CallStart { id, name, .. } if heard.calls.len() < MAX_CALLS => {
                     heard.calls.push(MessageCall { id, name, arguments: String::new() });
                 }
-                Aside::CallStart { .. } => {}
+                // What only its maker's own clients understand is not kept in chats.
+                Aside::CallStart { .. }
+                | Aside::Seal(_)
+                | Aside::Citation(_)
+                | Aside::Break
+                | Aside::Foreign(_) => {}
                 Aside::CallArguments { index, text } => {
                     if let Some(call) = heard.calls.get_mut(index as usize) {
                         call.arguments.push_str(&text);

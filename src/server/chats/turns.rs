@@ -107,7 +107,8 @@ pub(crate) async fn turn(
         start.answer.id = message.id.clone();
         start.continues = true;
     }
-    let answer = Answer { state: state.clone(), owner, request_id, model, permit, continued };
+    let answer =
+        Answer { state: state.clone(), owner, caller, request_id, model, permit, continued };
     let live = answer.begin(start, first, events).await?;
     Ok(sse::answer(live::follow(state, live)))
 }
