@@ -111,13 +111,13 @@ test('a user is added, given a role, disabled and enabled', async () => {
   await page.getByText('Disabled', { exact: true }).waitFor({ state: 'detached' });
 });
 
-test('the last administrator stays one', async () => {
+test('the last owner stays one', async () => {
   view.expected.push(/status of 409/);
   await page.getByLabel('Role of grace').selectOption('user');
   await page.getByLabel(`Role of ${admin.name}`).selectOption('user');
-  await page.getByText('This is the last administrator.').waitFor();
+  await page.getByText('This is the last owner.').waitFor();
   await page.reload();
-  assert.equal(await page.getByLabel(`Role of ${admin.name}`).inputValue(), 'admin');
+  assert.equal(await page.getByLabel(`Role of ${admin.name}`).inputValue(), 'owner');
 });
 
 test('the guide is loaded, unloaded and cannot be deleted', async () => {
