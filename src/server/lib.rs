@@ -31,6 +31,7 @@ mod responses;
 mod revocable;
 mod routes;
 mod running;
+mod shelf;
 mod sse;
 mod state;
 #[cfg(test)]

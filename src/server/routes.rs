@@ -16,7 +16,7 @@ use crate::guard::{self, Guard};
 use crate::state::AppState;
 use crate::{
     accounts, anthropic, billing, channels, chats, doctor, edge, models, ollama, openai, openapi,
-    ops, quota, responses, usage, web,
+    ops, quota, responses, shelf, usage, web,
 };
 
 pub use crate::guard::Access;
@@ -330,14 +330,52 @@ fn hearth_channels() -> Vec<Entry> {
 }
 
 fn hearth_chats() -> Vec<Entry> {
-    use Access::User;
+    use Access::{Anyone, User};
     vec![
         route(GET, User, "/hearth/chats", "List one's chats", chats::list),
         route(POST, User, "/hearth/chats", "Begin a chat", chats::create),
-        route(GET, User, "/hearth/chats/{id}", "Show a chat", chats::show),
+        route(GET, User, "/hearth/chats/search", "Find words in one's chats", chats::search),
+        route(POST, User, "/hearth/chats/import", "Bring chats in from elsewhere", chats::import),
+        route(GET, User, "/hearth/chats/{id}", "Show a chat's last messages", chats::show),
         route(PATCH, User, "/hearth/chats/{id}", "Change a chat", chats::update),
         route(DELETE, User, "/hearth/chats/{id}", "Delete a chat", chats::delete),
+        route(GET, User, "/hearth/chats/{id}/export", "Show all of a chat", chats::export),
+        route(
+            GET,
+            User,
+            "/hearth/chats/{id}/messages/{message}",
+            "Show one message",
+            chats::message,
+        ),
+        route(
+            DELETE,
+            User,
+            "/hearth/chats/{id}/messages/{message}",
+            "Delete one message",
+            chats::delete_message,
+        ),
         route(POST, User, "/hearth/chats/{id}/turns", "Say something and be answered", chats::turn),
+        route(DELETE, User, "/hearth/chats/{id}/turns", "Stop running answers", chats::stop),
+        route(
+            GET,
+            User,
+            "/hearth/chats/{id}/turns/{message}",
+            "Read along with a running answer",
+            chats::follow,
+        ),
+        route(GET, User, "/hearth/chats/{id}/share", "Show a chat's link", chats::share_of),
+        route(POST, User, "/hearth/chats/{id}/share", "Make a link to a chat", chats::share),
+        route(DELETE, User, "/hearth/chats/{id}/share", "Take a link back", chats::unshare),
+        route(GET, User, "/hearth/shared/{id}", "Read what a link shows", chats::shared),
+        route(GET, Anyone, "/hearth/open/{id}", "Read what an open link shows", chats::open),
+        route(GET, User, "/hearth/folders", "List one's folders", chats::folders),
+        route(POST, User, "/hearth/folders", "Make a folder", chats::add_folder),
+        route(PATCH, User, "/hearth/folders/{id}", "Rename a folder", chats::rename_folder),
+        route(DELETE, User, "/hearth/folders/{id}", "Delete a folder", chats::delete_folder),
+        route(GET, User, "/hearth/shelf", "List prompts and presets", shelf::list),
+        route(POST, User, "/hearth/shelf", "Keep a prompt or preset", shelf::add),
+        route(PATCH, User, "/hearth/shelf/{id}", "Change a prompt or preset", shelf::update),
+        route(DELETE, User, "/hearth/shelf/{id}", "Delete a prompt or preset", shelf::delete),
     ]
 }
 

@@ -3,6 +3,7 @@
 mod anthropic_stories;
 mod catalogue_stories;
 mod channel_stories;
+mod chat_shelf_stories;
 mod chat_stories;
 mod doors;
 mod matrix;

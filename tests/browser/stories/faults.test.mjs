@@ -17,7 +17,7 @@ before(async () => {
   view = await openPage(browser, server.url);
   ({ page } = view);
   await setUpAdmin(server, view.context);
-  view.expected.push(/status of (500|503|429)/, /ERR_INTERNET_DISCONNECTED/, /ERR_FAILED/);
+  view.expected.push(/status of (500|503|429|404)/, /ERR_INTERNET_DISCONNECTED/, /ERR_FAILED/);
 });
 
 after(async () => {
@@ -28,7 +28,9 @@ after(async () => {
 const fault = (status, code) => ({
   status,
   contentType: 'application/json',
-  body: JSON.stringify({ error: { code, message: 'A fault for the test.', request_id: 'r-42' } }),
+  body: JSON.stringify({
+    error: { code, message: 'A fault for the test.', request_id: 'r-42' },
+  }),
 });
 
 test('a fault in the list of chats is told and can be tried again', async () => {
