@@ -14,6 +14,7 @@ mod config;
 mod doctor;
 mod edge;
 mod error;
+mod gemini;
 mod guard;
 mod host;
 mod listener;

@@ -4,6 +4,7 @@ mod anthropic_stories;
 mod catalogue_stories;
 mod chat_stories;
 mod doors;
+mod gemini_stories;
 mod money_stories;
 mod ollama_stories;
 mod scripted;
