@@ -9,6 +9,7 @@ pub use crate::cli_launch::{Launch, Tool};
 pub use crate::cli_models::{Run, Search, Show, ShowPart};
 use crate::cli_money::parse_quota;
 pub use crate::cli_money::{Prices, Quota};
+pub use crate::cli_people::{Audit, Groups, Import, Invites};
 
 /// Hearth turns this machine into a private LLM platform.
 #[derive(Debug, Parser)]
@@ -52,6 +53,18 @@ pub enum Command {
     /// Create, list and revoke API tokens.
     #[command(subcommand)]
     Tokens(Tokens),
+    /// Put people into groups, which say what they may use and how much.
+    #[command(subcommand)]
+    Groups(Groups),
+    /// Let people make their own accounts.
+    #[command(subcommand)]
+    Invites(Invites),
+    /// See who did what, and that nobody changed that log.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Bring in what another product has.
+    #[command(subcommand)]
+    Import(Import),
     /// Say what people, groups and API tokens may spend, and how fast.
     #[command(subcommand)]
     Quota(Quota),
@@ -93,6 +106,23 @@ pub enum Users {
     Disable { name: String },
     /// Undo `disable`.
     Enable { name: String },
+    /// Give a person another role.
+    Role {
+        name: String,
+        #[arg(value_enum)]
+        role: Role,
+    },
+    /// Remove a person with all that is theirs.
+    Rm { name: String },
+    /// Write all people as CSV to standard output.
+    Export,
+    /// Add the people of a CSV file, all or none; its columns are those of `export` and password.
+    Import {
+        file: PathBuf,
+        /// Only check the file.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Set a new password and end the person's sessions.
     Password {
         name: String,
@@ -107,6 +137,8 @@ pub enum Users {
 pub enum Role {
     User,
     Admin,
+    /// An admin whom other admins cannot change.
+    Owner,
 }
 
 /// Commands about API tokens.
@@ -137,6 +169,17 @@ pub enum Tokens {
     List,
     /// Revoke the token with this id, at once.
     Revoke { id: i64 },
+    /// Refuse the token with this id until it is enabled.
+    Disable { id: i64 },
+    /// Undo `disable`.
+    Enable { id: i64 },
+    /// Print a new secret for the token with this id.
+    Rotate {
+        id: i64,
+        /// How long the old secret works too: 1h, 1d.
+        #[arg(long, value_name = "TIME", value_parser = parse_lifetime)]
+        overlap: Option<u64>,
+    },
 }
 
 /// Commands about models.
@@ -229,7 +272,7 @@ pub struct Bench {
 }
 
 /// Seconds of `12h`, `30d`, `1y`.
-fn parse_lifetime(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_lifetime(text: &str) -> Result<u64, String> {
     let units =
         [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400), ('w', 604_800), ('y', 31_536_000)];
     let explain =

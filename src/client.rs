@@ -95,6 +95,14 @@ impl Client {
 
     /// One call; the answer's JSON, or its error as a sentence.
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+        let answer = self.whole(method, path, body).await?;
+        if answer.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&answer).context("the server's answer is not JSON")
+    }
+
+    async fn whole(&self, method: Method, path: &str, body: Option<Value>) -> Result<Vec<u8>> {
         let mut stream = self.send(method, path, body).await?;
         let mut answer = Vec::new();
         while let Some(bytes) = stream.next().await {
@@ -103,10 +111,13 @@ impl Client {
                 bail!("the answer is longer than {MAX_ANSWER_BYTES} bytes");
             }
         }
-        if answer.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&answer).context("the server's answer is not JSON")
+        Ok(answer)
+    }
+
+    /// An answer that is a text.
+    pub async fn text(&self, path: &str) -> Result<String> {
+        let answer = self.whole(Method::GET, path, None).await?;
+        String::from_utf8(answer).context("the server's answer is no text")
     }
 
     /// One call whose answer is a stream of server-sent events.

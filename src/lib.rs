@@ -11,6 +11,7 @@ pub mod cli;
 mod cli_launch;
 mod cli_models;
 mod cli_money;
+mod cli_people;
 pub mod client;
 pub mod config;
 mod create_command;
@@ -33,6 +34,7 @@ mod local_workbench;
 pub mod lock;
 mod logs;
 pub mod model_commands;
+pub mod people_commands;
 mod quota_commands;
 mod run_answer;
 mod run_command;
@@ -75,6 +77,18 @@ async fn run_command(cli: Cli, environment: &Environment) -> Result<()> {
         }
         Command::Tokens(command) => {
             accounts_commands::tokens(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Groups(command) => {
+            people_commands::groups(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Invites(command) => {
+            people_commands::invites(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Audit(command) => {
+            people_commands::audit(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Import(command) => {
+            people_commands::import(&Client::connect(&cli.target, &config).await?, command).await
         }
         Command::Quota(command) => {
             quota_commands::quota(&Client::connect(&cli.target, &config).await?, command).await

@@ -3,12 +3,23 @@
 //! The server asks it for the [`Caller`] behind each credential; the command line uses the same
 //! methods as [`Caller::operator`]. It knows no HTTP and no SQL.
 
+mod alerts;
 mod api_tokens;
 mod attempts;
+mod audit;
 mod config;
+mod directory;
+mod groups;
+mod invites;
 mod names;
+mod new_api;
 mod passwords;
+mod people_file;
+mod revocations;
+mod seal;
+mod second_factor;
 mod secrets;
+mod sessions;
 mod setup;
 mod sign_in;
 #[cfg(test)]
@@ -20,16 +31,26 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use hearth_store::{Store, User, UserId};
+use serde_json::Value;
 
+use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::error::Result;
 
 use attempts::Attempts;
 use passwords::Passwords;
+use revocations::Revocations;
+use seal::Seal;
 use secrets::Keys;
 
-pub use api_tokens::NewToken;
+pub use api_tokens::{NewToken, TokenChange};
 pub use config::AccountsConfig;
+pub use groups::GroupWishes;
+pub use invites::{InviteWishes, Join};
+pub use new_api::Report as NewApiReport;
+pub use people_file::Imported;
+pub use revocations::Watch;
+pub use second_factor::{Enrolment, SecondFactor};
 pub use secrets::{Secret, read_control_secret};
 pub use users::{AccountChange, LANGUAGES, NewAccount, Preferences};
 
@@ -54,7 +75,9 @@ struct Inner {
     config: AccountsConfig,
     clock: Clock,
     keys: Keys,
+    seal: Seal,
     passwords: Passwords,
+    revocations: Revocations,
     by_address: Attempts<IpAddr>,
     by_name_and_network: Attempts<(String, IpAddr)>,
     by_name: Attempts<String>,
@@ -62,6 +85,23 @@ struct Inner {
     at_setup: Attempts<()>,
     /// Keyed hash of the setup code while there is no user.
     setup_code: Mutex<Option<[u8; 32]>>,
+}
+
+/// What comes with an attempt to sign in.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// The client's address.
+    pub address: IpAddr,
+    /// What the browser calls itself.
+    pub agent: Option<String>,
+    /// A code of the second factor, or a recovery code.
+    pub code: Option<String>,
+}
+
+impl From<IpAddr> for Visit {
+    fn from(address: IpAddr) -> Visit {
+        Visit { address, agent: None, code: None }
+    }
 }
 
 /// A user who has just signed in, and the secret for the cookie.
@@ -85,6 +125,8 @@ impl Accounts {
             store,
             clock,
             keys: Keys::open(data_dir)?,
+            seal: Seal::open(data_dir)?,
+            revocations: Revocations::new(),
             passwords: Passwords::new(config.hashes_at_once),
             by_address: Attempts::new(ADDRESS_ATTEMPTS.0, ADDRESS_ATTEMPTS.1),
             by_name_and_network: Attempts::new(NAME_ATTEMPTS.0, NAME_ATTEMPTS.1),
@@ -95,6 +137,23 @@ impl Accounts {
             config,
         };
         Ok(Accounts { inner: Arc::new(inner) })
+    }
+
+    /// The store, through a handle that notes this act of the caller with what it writes.
+    fn acting(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        target: impl Into<String>,
+        detail: Value,
+    ) -> Store {
+        self.inner.store.audited(caller.act(self.inner.clock.now(), action, target.into(), detail))
+    }
+
+    /// Refuses a dangerous act of a session whose user has not proved lately who they are.
+    fn require_confirmed(&self, caller: &Caller) -> Result<()> {
+        let lately = self.inner.clock.now() - i64::from(self.inner.config.step_up_s);
+        caller.require_confirmed(lately)
     }
 
     /// Deletes sessions that have ended, a thousand at most; to be called now and then.

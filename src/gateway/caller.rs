@@ -1,8 +1,12 @@
 //! Who asks, and what that allows.
 
-use hearth_store::{ApiTokenId, SessionHash, UserId, UserRole};
+use std::net::IpAddr;
+
+use hearth_store::{Act, ApiTokenId, GroupId, SessionHash, UserId, UserRole};
+use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::permission::{Permission, permissions};
 
 /// Who asks. Made only by [`crate::accounts::Accounts`] from a credential, or by
 /// [`Caller::operator`] for the command line.
@@ -16,6 +20,21 @@ pub struct Caller {
     pub role: UserRole,
     /// The credential that was shown.
     pub via: Via,
+    /// Where from, and within which bounds.
+    pub scope: Scope,
+}
+
+/// Where a caller comes from and what their group allows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scope {
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// The group that the user is in.
+    pub group_id: Option<GroupId>,
+    /// The models that the group's people may use; `None` is all.
+    pub models: Option<Vec<String>>,
+    /// When the user of a session last proved who they are, in Unix seconds.
+    pub confirmed_at: i64,
 }
 
 /// The credential that a caller has shown.
@@ -42,8 +61,9 @@ impl Caller {
         Caller {
             user_id: None,
             name: "operator".to_owned(),
-            role: UserRole::Admin,
+            role: UserRole::Owner,
             via: Via::Operator,
+            scope: Scope::default(),
         }
     }
 
@@ -56,10 +76,48 @@ impl Caller {
 
     /// Refuses everybody but admins and the operator.
     pub fn require_admin(&self) -> Result<()> {
-        match self.role {
-            UserRole::Admin => Ok(()),
-            UserRole::User => Err(Error::Forbidden("This needs an admin.".to_owned())),
+        self.require(Permission::ManagePeople)
+    }
+
+    /// Refuses whoever's role does not have this permission.
+    pub fn require(&self, permission: Permission) -> Result<()> {
+        if permissions(self.role).contains(&permission) {
+            return Ok(());
         }
+        let who = match permission {
+            Permission::ManageOwners => "an owner",
+            _ => "an admin",
+        };
+        Err(Error::Forbidden(format!("This needs {who}.")))
+    }
+
+    /// Refuses to give somebody a role above the caller's own.
+    pub fn require_rank(&self, role: UserRole) -> Result<()> {
+        match role <= self.role {
+            true => Ok(()),
+            false => Err(Error::Forbidden("This needs an owner.".to_owned())),
+        }
+    }
+
+    /// Refuses sessions whose user has not proved who they are since this time: what is dangerous
+    /// is not done by whoever finds a browser open.
+    pub fn require_confirmed(&self, since: i64) -> Result<()> {
+        match self.via {
+            Via::Session(_) if self.scope.confirmed_at < since => Err(Error::ConfirmRequired),
+            _ => Ok(()),
+        }
+    }
+
+    /// An act of this caller, for the audit log.
+    pub fn act(&self, at: i64, action: &'static str, target: String, detail: Value) -> Act {
+        let via = match &self.via {
+            Via::Session(_) => "session".to_owned(),
+            Via::ApiToken { id, .. } => format!("token {}", id.0),
+            Via::Operator => "operator".to_owned(),
+        };
+        let address = self.scope.address.map(|address| address.to_string()).unwrap_or_default();
+        let actor = self.name.clone();
+        Act { at, actor_id: self.user_id, actor, via, address, action, target, detail }
     }
 
     /// Refuses everybody but the operator.
@@ -84,14 +142,14 @@ impl Caller {
         }
     }
 
-    /// Whether the caller's credential allows this model.
+    /// Whether the caller's credential and group allow this model.
     pub fn may_use_model(&self, model: &str) -> bool {
-        match &self.via {
-            Via::ApiToken { models: Some(patterns), .. } => {
-                patterns.iter().any(|pattern| covers(pattern, model))
-            }
+        let allows = |patterns: &Vec<String>| patterns.iter().any(|pattern| covers(pattern, model));
+        let by_token = match &self.via {
+            Via::ApiToken { models: Some(patterns), .. } => allows(patterns),
             _ => true,
-        }
+        };
+        by_token && self.scope.models.as_ref().is_none_or(allows)
     }
 
     /// The API token that was shown, for the books.
@@ -122,6 +180,7 @@ mod tests {
             name: "u".to_owned(),
             role: UserRole::User,
             via: Via::ApiToken { id: ApiTokenId(1), models, restricted: true },
+            scope: Scope::default(),
         }
     }
 
@@ -135,6 +194,11 @@ mod tests {
         }
         assert!(with_models(&["*"]).may_use_model("anything"));
         assert!(!with_models(&[]).may_use_model("anything"), "an empty list allows nothing");
+        let mut member = with_models(&["llama3", "qwen*"]);
+        member.scope.models = Some(vec!["qwen2*".to_owned()]);
+        for (model, allowed) in [("llama3", false), ("qwen1", false), ("qwen2:7b", true)] {
+            assert_eq!(member.may_use_model(model), allowed, "{model}: group and token together");
+        }
     }
 
     #[test]

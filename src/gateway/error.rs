@@ -54,6 +54,18 @@ pub enum Error {
     NotSignedIn,
     #[error("Wrong name or password.")]
     WrongCredentials,
+    /// Name and password are right, but a code of the second factor is needed too.
+    #[error("Enter the code of your authenticator, or a recovery code.")]
+    SecondFactorRequired,
+    /// The act is dangerous, and it is a while since the user proved who they are.
+    #[error("Confirm first that it is you: enter your password again, or sign in anew.")]
+    ConfirmRequired,
+    /// The way to sign in is not configured here.
+    #[error("{0}")]
+    NotOffered(String),
+    /// A provider that is to say who somebody is does not answer as it should.
+    #[error("{0}")]
+    Provider(String),
     #[error("Too many attempts; try again in {} s.", retry_after.as_secs().max(1))]
     TooManyAttempts { retry_after: Duration },
     /// The one-time code of the first setup does not match.
@@ -107,10 +119,15 @@ impl From<hearth_store::Error> for Error {
         match error {
             Store::NameTaken => conflict("name_taken"),
             Store::LastAdmin => conflict("last_admin"),
+            Store::LastOwner => conflict("last_owner"),
+            Store::FactorExists => conflict("factor_exists"),
+            Store::RowRefused { .. } => conflict("name_taken"),
+            Store::Higher => Error::Forbidden("This needs an owner.".to_owned()),
             Store::SetupDone => conflict("setup_done"),
             Store::TokenTaken => conflict("token_taken"),
             Store::TooMany { .. } => conflict("too_many"),
             Store::ChatFull { .. } => conflict("chat_full"),
+            Store::NotNewApi { .. } => Error::Invalid { param: None, message: sentence(&error) },
             Store::NotFound => Error::NotFound,
             Store::TooMuchMoney => Error::Invalid { param: None, message: sentence(&error) },
             Store::Short(shortage) => out_of_quota(&shortage),

@@ -9,6 +9,7 @@ pub mod embedding;
 pub mod error;
 pub mod event;
 pub mod gateway;
+pub mod permission;
 pub mod quota;
 pub mod request;
 pub mod wire;

@@ -13,6 +13,7 @@ use hearth_store::{
     RateLimitRow, Store, Unit, Wallet,
 };
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::caller::Caller;
 use crate::clock::Clock;
@@ -88,7 +89,9 @@ impl Quota {
             return Err(Error::invalid("reason", message));
         }
         let reference = format!("{}: {reason}", caller.name);
-        Ok(self.store.ledger().grant(holder, grant, reference, self.clock.now()).await?)
+        let detail = json!({ "grant": format!("{grant:?}"), "reason": reason });
+        let store = self.acting(caller, "quota.grant", named(holder), detail);
+        Ok(store.ledger().grant(holder, grant, reference, self.clock.now()).await?)
     }
 
     /// What binds a holder. For admins, and for owners of API tokens.
@@ -172,14 +175,18 @@ impl Quota {
             return Err(Error::invalid("most", "'most' is too large."));
         }
         let BudgetWish { holder, period, unit, most, .. } = wish;
+        let detail =
+            json!({ "period": period, "unit": unit, "time_zone": time_zone, "most": most });
         let new = NewBudget { holder, period, unit, time_zone, most, window };
-        Ok(self.terms.change(async { self.store.ledger().set_budget(new).await }).await?)
+        let store = self.acting(caller, "budgets.set", named(holder), detail);
+        Ok(self.terms.change(async { store.ledger().set_budget(new).await }).await?)
     }
 
     /// Removes a budget. For admins.
     pub async fn remove_budget(&self, caller: &Caller, id: i64) -> Result<()> {
         caller.require_admin()?;
-        Ok(self.terms.change(async { self.store.ledger().remove_budget(id).await }).await?)
+        let store = self.acting(caller, "budgets.remove", format!("budget {id}"), json!({}));
+        Ok(self.terms.change(async { store.ledger().remove_budget(id).await }).await?)
     }
 
     /// Every budget. For admins.
@@ -197,7 +204,16 @@ impl Quota {
     pub async fn set_price(&self, caller: &Caller, row: PriceRow) -> Result<()> {
         caller.require_admin()?;
         check_model(&row.model)?;
-        Ok(self.terms.change(async { self.store.prices().set(row).await }).await?)
+        let target = format!("model {}", row.model);
+        let store = self.acting(caller, "prices.set", target, json!(row));
+        Ok(self.terms.change(async { store.prices().set(row).await }).await?)
+    }
+
+    /// Looks at the rules anew, after they were changed by another hand than this.
+    pub async fn refresh(&self) {
+        let nothing = async { Ok::<(), Error>(()) };
+        // It cannot fail: nothing is asked.
+        let _ = self.terms.change(nothing).await;
     }
 
     /// Removes a price. For admins.
@@ -208,7 +224,9 @@ impl Quota {
         channel: Option<hearth_store::ChannelId>,
     ) -> Result<()> {
         caller.require_admin()?;
-        Ok(self.terms.change(async { self.store.prices().remove(model, channel).await }).await?)
+        let target = format!("model {model}");
+        let store = self.acting(caller, "prices.remove", target, json!({ "channel_id": channel }));
+        Ok(self.terms.change(async { store.prices().remove(model, channel).await }).await?)
     }
 
     /// Every rate limit. For admins.
@@ -234,7 +252,9 @@ impl Quota {
             let message = "Give at least one limit, and none of 0; remove the row to allow all.";
             return Err(Error::Invalid { param: None, message: message.to_owned() });
         }
-        Ok(self.terms.change(async { self.store.rate_limits().set(row).await }).await?)
+        let target = format!("limit of {:?} {}", row.kind, row.holder);
+        let store = self.acting(caller, "limits.set", target, json!(row));
+        Ok(self.terms.change(async { store.rate_limits().set(row).await }).await?)
     }
 
     /// Removes a rate limit. For admins.
@@ -245,7 +265,20 @@ impl Quota {
         holder: String,
     ) -> Result<()> {
         caller.require_admin()?;
-        Ok(self.terms.change(async { self.store.rate_limits().remove(kind, holder).await }).await?)
+        let target = format!("limit of {kind:?} {holder}");
+        let store = self.acting(caller, "limits.remove", target, json!({}));
+        Ok(self.terms.change(async { store.rate_limits().remove(kind, holder).await }).await?)
+    }
+
+    /// The store, through a handle that notes this act with what it writes.
+    fn acting(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        target: String,
+        detail: Value,
+    ) -> Store {
+        self.store.audited(caller.act(self.clock.now(), action, target, detail))
     }
 
     /// Budgets as they stand now: those whose period has ended have nothing used yet.
@@ -306,4 +339,9 @@ fn check_model(model: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid("model", "A model's name has 1 to 256 bytes and no blanks."))
+}
+
+/// A holder, for the audit log.
+fn named(holder: Holder) -> String {
+    format!("{} {}", holder.kind(), holder.id())
 }

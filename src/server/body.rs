@@ -21,6 +21,8 @@ const ANYONE_BODY_BYTES: u32 = 16 << 10;
 const OWN_BODY_BYTES: u32 = 64 << 10;
 /// Most bytes of a turn: a long document as a question. What was said before is the store's.
 const TURN_BODY_BYTES: u32 = 1 << 20;
+/// Most bytes of a file of people.
+const PEOPLE_BODY_BYTES: u32 = 1 << 20;
 /// A body of more bytes is not parsed on the async threads.
 const LARGE_BODY_BYTES: usize = 64 << 10;
 /// Names what of a request changed nothing.
@@ -39,6 +41,7 @@ impl BodyLimit {
                 config.max_body_bytes
             }
             (_, Dialect::Hearth) if path.ends_with("/turns") => TURN_BODY_BYTES,
+            (_, Dialect::Hearth) if path == "/hearth/users/import" => PEOPLE_BODY_BYTES,
             (_, Dialect::Hearth) => OWN_BODY_BYTES,
         };
         BodyLimit(most.min(config.max_body_bytes))

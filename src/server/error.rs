@@ -288,6 +288,10 @@ fn of_gateway(error: &GatewayError) -> Failure {
         }
         E::NotSignedIn => failure(StatusCode::UNAUTHORIZED, "sign_in_required"),
         E::WrongCredentials => failure(StatusCode::UNAUTHORIZED, "wrong_credentials"),
+        E::SecondFactorRequired => failure(StatusCode::UNAUTHORIZED, "second_factor_required"),
+        E::ConfirmRequired => failure(StatusCode::FORBIDDEN, "confirm_required"),
+        E::NotOffered(_) => failure(StatusCode::NOT_FOUND, "not_offered"),
+        E::Provider(_) => failure(StatusCode::BAD_GATEWAY, "provider_failed"),
         E::TooManyAttempts { retry_after } => {
             failure(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts").retry_after(*retry_after)
         }

@@ -13,6 +13,7 @@ use crate::body::BodyLimit;
 use crate::error::{Dialect, Failure, Result};
 use crate::host;
 use crate::rate_headers;
+use crate::revocable;
 use crate::state::AppState;
 
 /// The name of the session's cookie.
@@ -26,6 +27,8 @@ pub enum Access {
     Anyone,
     /// Users and the operator; rows of others are not found.
     User,
+    /// Users who are signed in themselves; no API token.
+    Person,
     /// Admins and the operator.
     Admin,
     /// The command line on the same machine.
@@ -67,6 +70,7 @@ pub(crate) async fn check(
     let caller = caller_of(&guard.state, key, request.headers(), request.extensions()).await?;
     match guard.access {
         Access::Anyone | Access::User => {}
+        Access::Person => require_person(&caller)?,
         Access::Admin => caller.require_admin()?,
         Access::Operator => caller.require_operator()?,
     }
@@ -77,8 +81,9 @@ pub(crate) async fn check(
     let dialect = Dialect::of(request.uri().path());
     let is_asking = dialect != Dialect::Hearth && !is_reading(request.method());
     let limited = is_asking.then(|| caller.clone());
+    let watch = guard.state.accounts().watch(&caller);
     request.extensions_mut().insert(caller);
-    let mut response = next.run(request).await;
+    let mut response = revocable::run(watch, next.run(request)).await?;
     if let Some(caller) = limited {
         let limits = guard.state.gateway().rate_limits(&caller).await;
         rate_headers::tell(response.headers_mut(), dialect, limits);
@@ -90,18 +95,29 @@ pub(crate) async fn check(
     Ok(response)
 }
 
+/// What is a person's own business is not done with an API token, which others may hold.
+fn require_person(caller: &Caller) -> Result<()> {
+    match caller.via {
+        Via::Session(_) => Ok(()),
+        Via::ApiToken { .. } | Via::Operator => Err(GatewayError::Forbidden(
+            "Sign in to do this; it cannot be done with a token.".to_owned(),
+        )
+        .into()),
+    }
+}
+
 async fn caller_of(
     state: &AppState,
     key: Option<&str>,
     headers: &HeaderMap,
     extensions: &Extensions,
 ) -> Result<Caller> {
+    let peer = peer_of(extensions, headers, state.proxies());
     if let Some(secret) = secret(headers).or(key) {
-        let peer = peer_of(extensions, headers, state.proxies());
         return Ok(state.accounts().caller_by_bearer(secret, peer.0).await?);
     }
     let secret = cookie(headers).ok_or_else(not_signed_in)?;
-    Ok(state.accounts().caller_by_session(secret).await?)
+    Ok(state.accounts().caller_by_session(secret, peer.0).await?)
 }
 
 /// The secret in the address, where Google's clients may put it; the log has no addresses.

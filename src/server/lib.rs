@@ -28,6 +28,7 @@ mod ops;
 mod quota;
 mod rate_headers;
 mod responses;
+mod revocable;
 mod routes;
 mod running;
 mod sse;

@@ -35,7 +35,7 @@ fn body<T: ToSchema>(method: &'static str, path: &'static str, name: &'static st
 }
 
 fn bodies() -> Vec<Body> {
-    use accounts::{me, session, tokens, users};
+    use accounts::{groups, import, invites, me, second_factor, session, tokens, users};
     vec![
         body::<session::Setup>("POST", "/hearth/setup", "Setup"),
         body::<session::SignIn>("POST", "/hearth/session", "SignIn"),
@@ -44,6 +44,15 @@ fn bodies() -> Vec<Body> {
         body::<users::New>("POST", "/hearth/users", "NewUser"),
         body::<users::Change>("PATCH", "/hearth/users/{id}", "UserChange"),
         body::<tokens::New>("POST", "/hearth/tokens", "NewToken"),
+        body::<tokens::Change>("PATCH", "/hearth/tokens/{id}", "TokenChange"),
+        body::<tokens::Rotate>("POST", "/hearth/tokens/{id}/rotate", "TokenRotation"),
+        body::<session::Proof>("POST", "/hearth/session/confirm", "Proof"),
+        body::<second_factor::Code>("POST", "/hearth/me/second-factor/confirm", "FirstCode"),
+        body::<groups::New>("POST", "/hearth/groups", "NewGroup"),
+        body::<groups::Change>("PATCH", "/hearth/groups/{id}", "GroupChange"),
+        body::<import::Import>("POST", "/hearth/import/new-api", "NewApiImport"),
+        body::<invites::New>("POST", "/hearth/invites", "NewInvite"),
+        body::<invites::Newcomer>("POST", "/hearth/join", "Newcomer"),
         body::<quota::wallets::Change>("PUT", "/hearth/quota/{kind}/{holder}", "WalletChange"),
         body::<quota::wallets::Change>("PUT", "/hearth/tokens/{id}/quota", "TokenWalletChange"),
         body::<quota::budgets::New>("PUT", "/hearth/budgets", "NewBudget"),
@@ -99,6 +108,11 @@ fn queries(route: &Route) -> &'static [&'static str] {
         ("GET", "/hearth/models/catalogue") => &["q", "offset", "limit"],
         ("GET", "/hearth/chats") => &["before", "limit"],
         ("GET", "/hearth/tokens") => &["all"],
+        ("POST", "/hearth/users/import") => &["dry_run"],
+        ("GET", "/hearth/audit") => {
+            &["action", "actor", "target", "since", "until", "before", "limit"]
+        }
+        ("GET", "/hearth/audit/verify") => &["sequence", "hash"],
         ("GET", "/hearth/quota") => &["after"],
         ("DELETE", "/hearth/prices") => &["model", "channel_id"],
         ("DELETE", "/hearth/limits") => &["kind", "holder"],
@@ -143,6 +157,7 @@ fn operation(route: &Route, body: Option<&Body>) -> (HttpMethod, OperationBuilde
     let who = match route.access {
         Access::Anyone => "Anyone may call it.",
         Access::User => "Users and the operator may call it; rows of others are not found.",
+        Access::Person => "Users who are signed in may call it; no API token may.",
         Access::Admin => "Admins and the operator may call it.",
         Access::Operator => "Only the command line on the server's own machine may call it.",
     };

@@ -79,6 +79,7 @@ fn entries() -> Vec<Entry> {
         gemini_api(),
         ollama_api(),
         hearth_accounts(),
+        hearth_people(),
         hearth_money(),
         hearth_models(),
         hearth_chats(),
@@ -143,8 +144,8 @@ fn ollama_api() -> Vec<Entry> {
 }
 
 fn hearth_accounts() -> Vec<Entry> {
-    use Access::{Admin, Anyone, User};
-    use accounts::{me, session, tokens, users};
+    use Access::{Anyone, Person, User};
+    use accounts::{me, second_factor, session, sessions, tokens};
     vec![
         route(GET, Anyone, "/hearth/status", "Version and whether setup is open", session::status),
         route(POST, Anyone, "/hearth/setup", "Create the first admin", session::setup),
@@ -153,12 +154,83 @@ fn hearth_accounts() -> Vec<Entry> {
         route(DELETE, User, "/hearth/session", "Sign out", session::sign_out),
         route(PATCH, User, "/hearth/me", "Change one's preferences", me::update),
         route(POST, User, "/hearth/me/password", "Change one's password", me::change_password),
-        route(GET, Admin, "/hearth/users", "List users", users::list),
-        route(POST, Admin, "/hearth/users", "Create a user", users::create),
-        route(PATCH, Admin, "/hearth/users/{id}", "Change a user", users::update),
+        route(POST, Person, "/hearth/session/confirm", "Prove again who one is", session::confirm),
+        route(GET, User, "/hearth/sessions", "List one's sessions", sessions::list),
+        route(DELETE, User, "/hearth/sessions", "End one's other sessions", sessions::end_others),
+        route(DELETE, User, "/hearth/sessions/{id}", "End one of one's sessions", sessions::end),
+        route(
+            GET,
+            User,
+            "/hearth/me/second-factor",
+            "Whether codes are asked for",
+            second_factor::show,
+        ),
+        route(
+            POST,
+            Person,
+            "/hearth/me/second-factor",
+            "Begin a second factor",
+            second_factor::begin,
+        ),
+        route(
+            POST,
+            Person,
+            "/hearth/me/second-factor/confirm",
+            "Turn it on with its first code",
+            second_factor::confirm,
+        ),
+        route(DELETE, Person, "/hearth/me/second-factor", "Turn it off", second_factor::end),
+        route(
+            POST,
+            Person,
+            "/hearth/me/recovery-codes",
+            "Make new recovery codes",
+            second_factor::renew_codes,
+        ),
         route(GET, User, "/hearth/tokens", "List API tokens", tokens::list),
         route(POST, User, "/hearth/tokens", "Create an API token", tokens::create),
+        route(PATCH, User, "/hearth/tokens/{id}", "Change an API token", tokens::update),
         route(DELETE, User, "/hearth/tokens/{id}", "Delete an API token", tokens::delete),
+        route(POST, User, "/hearth/tokens/{id}/rotate", "Give it a new secret", tokens::rotate),
+    ]
+}
+
+fn hearth_people() -> Vec<Entry> {
+    use Access::{Admin, Anyone, Operator, User};
+    use accounts::{audit, groups, import, invites, users};
+    vec![
+        route(GET, User, "/hearth/roles", "What each role may do", users::roles),
+        route(GET, Admin, "/hearth/users", "List users", users::list),
+        route(POST, Admin, "/hearth/users", "Create a user", users::create),
+        route(GET, Admin, "/hearth/users/export", "All users as CSV", users::export),
+        route(POST, Admin, "/hearth/users/import", "Create users from CSV", users::import),
+        route(PATCH, Admin, "/hearth/users/{id}", "Change a user", users::update),
+        route(DELETE, Admin, "/hearth/users/{id}", "Remove a user", users::remove),
+        route(
+            DELETE,
+            Admin,
+            "/hearth/users/{id}/sessions",
+            "End a user's sessions",
+            users::end_sessions,
+        ),
+        route(
+            DELETE,
+            Admin,
+            "/hearth/users/{id}/second-factor",
+            "Turn a lost second factor off",
+            users::end_second_factor,
+        ),
+        route(GET, Admin, "/hearth/groups", "List groups", groups::list),
+        route(POST, Admin, "/hearth/groups", "Create a group", groups::create),
+        route(PATCH, Admin, "/hearth/groups/{id}", "Change a group", groups::update),
+        route(DELETE, Admin, "/hearth/groups/{id}", "Delete a group", groups::delete),
+        route(GET, Admin, "/hearth/invites", "List invites", invites::list),
+        route(POST, Admin, "/hearth/invites", "Create an invite", invites::create),
+        route(DELETE, Admin, "/hearth/invites/{id}", "Delete an invite", invites::delete),
+        route(POST, Anyone, "/hearth/join", "Make one's account by an invite", invites::join),
+        route(POST, Operator, "/hearth/import/new-api", "Import New API's data", import::new_api),
+        route(GET, Admin, "/hearth/audit", "Who did what", audit::list),
+        route(GET, Admin, "/hearth/audit/verify", "Whether that log is whole", audit::verify),
     ]
 }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use futures_util::stream::{self, Stream};
 use hearth_gateway::Error as GatewayError;
+use hearth_gateway::accounts::Watch;
 use hearth_gateway::caller::Caller;
 use hearth_gateway::event::{Event, EventStream};
 use hearth_gateway::request::{GenerateRequest, RequestId};
@@ -40,6 +41,8 @@ pub(crate) struct Running {
     /// By its full name, for the metrics.
     pub(crate) model: String,
     pub(crate) events: EventStream,
+    /// Ends the answer when the caller's credential is taken away.
+    pub(crate) watch: Watch,
 }
 
 impl Running {
@@ -51,8 +54,9 @@ impl Running {
     ) -> std::result::Result<(Running, Event), GatewayError> {
         let model = state.gateway().model(caller, &request.model)?.name;
         let id = request.id.clone();
+        let watch = state.accounts().watch(caller);
         let events = state.gateway().generate(caller, request).await?;
-        let mut running = Running { state, id, model, events };
+        let mut running = Running { state, id, model, events, watch };
         let first = running.next().await?;
         Ok((running, first))
     }
@@ -60,7 +64,11 @@ impl Running {
     /// The next event; a stream that ends without `Done` is a fault.
     pub(crate) async fn next(&mut self) -> std::result::Result<Event, GatewayError> {
         let cut = || Err(GatewayError::Internal("the events ended without `Done`".to_owned()));
-        let event = self.events.recv().await.unwrap_or_else(cut)?;
+        let event = tokio::select! {
+            biased;
+            event = self.events.recv() => event.unwrap_or_else(cut)?,
+            () = self.watch.revoked() => return Err(GatewayError::NotSignedIn),
+        };
         if let Event::Done(usage) = &event {
             self.state.metrics().count_generation(&self.model, usage);
         }

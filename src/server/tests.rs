@@ -5,8 +5,10 @@ mod catalogue_stories;
 mod chat_stories;
 mod doors;
 mod gemini_stories;
+mod matrix;
 mod money_stories;
 mod ollama_stories;
+mod people_stories;
 mod scripted;
 mod wire;
 

@@ -1,12 +1,13 @@
 //! Rows of API tokens. The secret itself is never here, only its keyed hash.
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, named_params};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::page;
 use crate::store::Store;
+use crate::text_list::{TextList, to_json};
 use crate::users::{self, NewUser, User, UserId};
 
 /// Most API tokens of one user.
@@ -41,6 +42,51 @@ pub struct ApiToken {
     pub models: Option<Vec<String>>,
     /// Networks that it may be used from; `None` is everywhere.
     pub allow_ips: Option<Vec<String>>,
+    /// It works only while its owner is in one of these groups; `None` is always.
+    pub groups: Option<Vec<String>>,
+    /// A disabled token does not work.
+    pub disabled: bool,
+    /// Until when the secret before the last rotation works too, in Unix seconds.
+    pub old_expires_at: Option<i64>,
+}
+
+/// Changes of an API token; `None` leaves a column as it is.
+#[derive(Clone, Debug, Default)]
+pub struct ApiTokenChange {
+    /// A new name.
+    pub name: Option<String>,
+    /// Disables or enables.
+    pub disabled: Option<bool>,
+    /// Another end, or `Some(None)` for none.
+    pub expires_at: Option<Option<i64>>,
+    /// As [`ApiToken::models`].
+    pub models: Option<Option<Vec<String>>>,
+    /// As [`ApiToken::allow_ips`].
+    pub allow_ips: Option<Option<Vec<String>>>,
+    /// As [`ApiToken::groups`].
+    pub groups: Option<Option<Vec<String>>>,
+}
+
+/// A new secret for an API token.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    /// The start of the new secret.
+    pub prefix: String,
+    /// Its keyed hash.
+    pub hash: [u8; 32],
+    /// Until when the secret that it replaces works too.
+    pub old_expires_at: i64,
+}
+
+/// An API token that a secret names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundToken {
+    /// The token.
+    pub token: ApiToken,
+    /// Its owner.
+    pub user: User,
+    /// Whether the secret is the one before the last rotation.
+    pub is_old: bool,
 }
 
 /// An API token to be made.
@@ -88,16 +134,86 @@ impl ApiTokens<'_> {
             .await
     }
 
+    /// Makes an API token and changes it, as one act.
+    pub async fn create_with(&self, new: NewApiToken, more: ApiTokenChange) -> Result<ApiToken> {
+        self.0
+            .write(move |connection| {
+                let id = insert(connection, &new)?.id;
+                apply(connection, id, None, &more)
+            })
+            .await
+    }
+
     /// The API token with this hash and its owner, valid or not: that is the caller's to judge.
     pub async fn by_hash(&self, hash: [u8; 32]) -> Result<Option<(ApiToken, User)>> {
+        Ok(self.by_secret(hash).await?.map(|found| (found.token, found.user)))
+    }
+
+    /// As [`ApiTokens::by_hash`], also by the hash before the last rotation.
+    pub async fn by_secret(&self, hash: [u8; 32]) -> Result<Option<FoundToken>> {
         self.0
             .read(move |connection| {
                 // One snapshot for both rows: between them the user might be disabled.
                 let snapshot = connection.unchecked_transaction()?;
-                let found = select(&snapshot, "t.hash = ?1", &[&hash.as_slice(), &1])?.pop();
+                let values: [&dyn ToSql; 2] = [&hash.as_slice(), &1];
+                let current = select(&snapshot, "t.hash = ?1", &values)?.pop();
+                let is_old = current.is_none();
+                let token = match current {
+                    Some(token) => token,
+                    None => match select(&snapshot, "t.old_hash = ?1", &values)?.pop() {
+                        Some(token) => token,
+                        None => return Ok(None),
+                    },
+                };
+                let user = users::owner(&snapshot, token.user_id)?;
+                Ok(Some(FoundToken { token, user, is_old }))
+            })
+            .await
+    }
+
+    /// The API token with this id and its owner.
+    pub async fn by_id(&self, id: ApiTokenId) -> Result<Option<(ApiToken, User)>> {
+        self.0
+            .read(move |connection| {
+                let snapshot = connection.unchecked_transaction()?;
+                let found = select(&snapshot, "t.id = ?1", &[&id, &1])?.pop();
                 let Some(token) = found else { return Ok(None) };
                 let user = users::owner(&snapshot, token.user_id)?;
                 Ok(Some((token, user)))
+            })
+            .await
+    }
+
+    /// Changes an API token, of `owner` alone if one is given; else [`Error::NotFound`].
+    pub async fn update(
+        &self,
+        id: ApiTokenId,
+        owner: Option<UserId>,
+        change: ApiTokenChange,
+    ) -> Result<ApiToken> {
+        self.0.write(move |connection| apply(connection, id, owner, &change)).await
+    }
+
+    /// Gives an API token a new secret; the one before the last is void at once.
+    pub async fn rotate(
+        &self,
+        id: ApiTokenId,
+        owner: Option<UserId>,
+        new: Rotation,
+    ) -> Result<ApiToken> {
+        self.0
+            .write(move |connection| {
+                let changed = connection
+                    .prepare_cached(
+                        "UPDATE api_tokens SET old_hash = hash, old_expires_at = ?5,
+                             hash = ?3, prefix = ?4
+                         WHERE id = ?1 AND (?2 IS NULL OR user_id = ?2)",
+                    )?
+                    .execute((id, owner, new.hash, &new.prefix, new.old_expires_at))?;
+                if changed == 0 {
+                    return Err(Error::NotFound);
+                }
+                select(connection, "t.id = ?1", &[&id, &1])?.pop().ok_or(Error::NotFound)
             })
             .await
     }
@@ -168,7 +284,7 @@ impl ApiTokens<'_> {
     }
 }
 
-fn insert(connection: &Connection, new: &NewApiToken) -> Result<ApiToken> {
+pub(crate) fn insert(connection: &Connection, new: &NewApiToken) -> Result<ApiToken> {
     let owned: i64 = connection
         .prepare_cached("SELECT count(*) FROM api_tokens WHERE user_id = ?1")?
         .query_row([new.user_id], |row| row.get(0))?;
@@ -200,6 +316,45 @@ fn insert(connection: &Connection, new: &NewApiToken) -> Result<ApiToken> {
     select(connection, "t.id = ?1", &[&id, &1])?.pop().ok_or(Error::NotFound)
 }
 
+pub(crate) fn apply(
+    connection: &Connection,
+    id: ApiTokenId,
+    owner: Option<UserId>,
+    change: &ApiTokenChange,
+) -> Result<ApiToken> {
+    let list =
+        |list: &Option<Option<Vec<String>>>| list.as_ref().and_then(Option::as_deref).map(to_json);
+    let changed = connection
+        .prepare_cached(
+            "UPDATE api_tokens SET
+                 name = coalesce(:name, name),
+                 disabled = coalesce(:disabled, disabled),
+                 expires_at = iif(:set_expires, :expires, expires_at),
+                 models = iif(:set_models, :models, models),
+                 allow_ips = iif(:set_ips, :ips, allow_ips),
+                 groups = iif(:set_groups, :groups, groups)
+             WHERE id = :id AND (:owner IS NULL OR user_id = :owner)",
+        )?
+        .execute(named_params! {
+            ":id": id,
+            ":owner": owner,
+            ":name": change.name,
+            ":disabled": change.disabled,
+            ":set_expires": change.expires_at.is_some(),
+            ":expires": change.expires_at.flatten(),
+            ":set_models": change.models.is_some(),
+            ":models": list(&change.models),
+            ":set_ips": change.allow_ips.is_some(),
+            ":ips": list(&change.allow_ips),
+            ":set_groups": change.groups.is_some(),
+            ":groups": list(&change.groups),
+        })?;
+    if changed == 0 {
+        return Err(Error::NotFound);
+    }
+    select(connection, "t.id = ?1", &[&id, &1])?.pop().ok_or(Error::NotFound)
+}
+
 /// API tokens for which `condition` holds; `?2` of the values is the most rows.
 fn select(
     connection: &Connection,
@@ -207,8 +362,7 @@ fn select(
     values: &[&dyn ToSql],
 ) -> Result<Vec<ApiToken>> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT t.id, t.name, t.user_id, u.name AS user, t.prefix, t.created_at, t.last_used_at,
-                t.expires_at, t.models, t.allow_ips
+        "SELECT t.*, u.name AS user
          FROM api_tokens t JOIN users u ON u.id = t.user_id
          WHERE {condition} ORDER BY t.id LIMIT ?2"
     ))?;
@@ -229,23 +383,10 @@ fn read_token(row: &Row<'_>) -> rusqlite::Result<ApiToken> {
         expires_at: row.get("expires_at")?,
         models: row.get::<_, Option<TextList>>("models")?.map(|list| list.0),
         allow_ips: row.get::<_, Option<TextList>>("allow_ips")?.map(|list| list.0),
+        groups: row.get::<_, Option<TextList>>("groups")?.map(|list| list.0),
+        disabled: row.get("disabled")?,
+        old_expires_at: row.get("old_expires_at")?,
     })
-}
-
-fn to_json(list: &[String]) -> String {
-    serde_json::Value::from(list).to_string()
-}
-
-/// A list of texts in a column, as JSON.
-struct TextList(Vec<String>);
-
-impl FromSql for TextList {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<TextList> {
-        // A damaged list must not read as "all allowed": it is an error.
-        serde_json::from_str(value.as_str()?)
-            .map(TextList)
-            .map_err(|error| FromSqlError::Other(Box::new(error)))
-    }
 }
 
 impl ToSql for ApiTokenId {

@@ -12,12 +12,27 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Why a row could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another user has this name; case does not matter.
-    #[error("a user with this name exists already")]
+    /// Another user, or another group, has this name; case does not matter.
+    #[error("this name is taken already")]
     NameTaken,
     /// The change would leave nobody who may administer.
     #[error("this is the last active admin")]
     LastAdmin,
+    /// The change would leave no owner.
+    #[error("this is the last active owner")]
+    LastOwner,
+    /// A user of a higher role is changed by their like alone.
+    #[error("only an owner can do this to an owner")]
+    Higher,
+    /// A list of rows is refused because of this one, which counts from 1.
+    #[error("row {row}: a user with this name exists already")]
+    RowRefused {
+        /// Its place.
+        row: usize,
+    },
+    /// A second factor that counts, or this passkey, is there already.
+    #[error("there is one already; remove it first")]
+    FactorExists,
     /// There is a first user already.
     #[error("the first user exists already")]
     SetupDone,
@@ -64,6 +79,17 @@ pub enum Error {
     /// The disk has no room left; reading still works.
     #[error("the disk with the database is full")]
     DiskFull,
+    /// The file is no database of New API or One API.
+    #[error("{path} is no database of New API or One API: {reason}")]
+    NotNewApi {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// A trial was taken back, as it should be.
+    #[error("this was a trial")]
+    Trial,
     /// The disk could not be written or read; what was asked for is not written down.
     #[error("the disk with the database has failed")]
     DiskFailed,

@@ -1,11 +1,12 @@
 //! Rows of groups: people who share a wallet and budgets.
 
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::store::Store;
+use crate::text_list::{TextList, to_json};
 use crate::users::UserId;
 
 /// Most groups.
@@ -23,8 +24,19 @@ pub struct Group {
     pub id: GroupId,
     /// Unique, whatever its case.
     pub name: String,
+    /// Names, or starts of names with `*`, of the models that its people may use; `None` is all.
+    pub models: Option<Vec<String>>,
     /// Unix seconds.
     pub created_at: i64,
+}
+
+/// Changes of a group; `None` leaves a column as it is.
+#[derive(Clone, Debug, Default)]
+pub struct GroupChange {
+    /// A new name.
+    pub name: Option<String>,
+    /// Other models, or `Some(None)` for all.
+    pub models: Option<Option<Vec<String>>>,
 }
 
 /// Questions about groups.
@@ -33,24 +45,53 @@ pub struct Groups<'a>(pub(crate) &'a Store);
 impl Groups<'_> {
     /// Makes a group, or fails with [`Error::NameTaken`].
     pub async fn create(&self, name: String, created_at: i64) -> Result<Group> {
+        self.create_with(name, GroupChange::default(), created_at).await
+    }
+
+    /// Makes a group and changes it, as one act.
+    pub async fn create_with(
+        &self,
+        name: String,
+        more: GroupChange,
+        created_at: i64,
+    ) -> Result<Group> {
         self.0
             .write(move |connection| {
-                let count: i64 = connection
-                    .prepare_cached("SELECT count(*) FROM groups")?
-                    .query_row([], |row| row.get(0))?;
-                if count >= MAX_GROUPS {
-                    return Err(Error::TooMany { what: "groups", limit: MAX_GROUPS as u64 });
+                let id = insert(connection, &name, created_at)?.id;
+                apply(connection, id, &more)
+            })
+            .await
+    }
+
+    /// Changes a group.
+    pub async fn update(&self, id: GroupId, change: GroupChange) -> Result<Group> {
+        self.0.write(move |connection| apply(connection, id, &change)).await
+    }
+
+    /// Deletes a group; its people are in none then.
+    pub async fn delete(&self, id: GroupId) -> Result<()> {
+        self.0
+            .write(move |connection| {
+                match connection
+                    .prepare_cached("DELETE FROM groups WHERE id = ?1")?
+                    .execute([id])?
+                {
+                    0 => Err(Error::NotFound),
+                    _ => Ok(()),
                 }
-                let added = connection
-                    .prepare_cached(
-                        "INSERT INTO groups (name, name_key, created_at) VALUES (?1, ?2, ?3)
-                         RETURNING *",
-                    )?
-                    .query_row((&name, name.to_lowercase(), created_at), read_group);
-                added.map_err(|error| match Error::from(error) {
-                    error if error.is_unique_violation() => Error::NameTaken,
-                    error => error,
-                })
+            })
+            .await
+    }
+
+    /// The group with this id.
+    pub async fn by_id(&self, id: GroupId) -> Result<Option<Group>> {
+        self.0
+            .read(move |connection| {
+                let found = connection
+                    .prepare_cached("SELECT * FROM groups WHERE id = ?1")?
+                    .query_row([id], read_group)
+                    .optional()?;
+                Ok(found)
             })
             .await
     }
@@ -114,8 +155,58 @@ impl Groups<'_> {
     }
 }
 
+pub(crate) fn insert(connection: &Connection, name: &str, created_at: i64) -> Result<Group> {
+    let count: i64 = connection
+        .prepare_cached("SELECT count(*) FROM groups")?
+        .query_row([], |row| row.get(0))?;
+    if count >= MAX_GROUPS {
+        return Err(Error::TooMany { what: "groups", limit: MAX_GROUPS as u64 });
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO groups (name, name_key, created_at) VALUES (?1, ?2, ?3) RETURNING *",
+        )?
+        .query_row((name, name.to_lowercase(), created_at), read_group)
+        .map_err(name_taken)
+}
+
+fn apply(connection: &Connection, id: GroupId, change: &GroupChange) -> Result<Group> {
+    let models = change.models.as_ref().and_then(Option::as_deref).map(to_json);
+    let values = named_params! {
+        ":id": id,
+        ":name": change.name,
+        ":name_key": change.name.as_ref().map(|name| name.to_lowercase()),
+        ":set_models": change.models.is_some(),
+        ":models": models,
+    };
+    let changed = connection
+        .prepare_cached(
+            "UPDATE groups SET
+                 name = coalesce(:name, name),
+                 name_key = coalesce(:name_key, name_key),
+                 models = iif(:set_models, :models, models)
+             WHERE id = :id RETURNING *",
+        )?
+        .query_row(values, read_group)
+        .optional()
+        .map_err(name_taken)?;
+    changed.ok_or(Error::NotFound)
+}
+
+fn name_taken(error: rusqlite::Error) -> Error {
+    match Error::from(error) {
+        error if error.is_unique_violation() => Error::NameTaken,
+        error => error,
+    }
+}
+
 fn read_group(row: &Row<'_>) -> rusqlite::Result<Group> {
-    Ok(Group { id: row.get("id")?, name: row.get("name")?, created_at: row.get("created_at")? })
+    Ok(Group {
+        id: row.get("id")?,
+        name: row.get("name")?,
+        models: row.get::<_, Option<TextList>>("models")?.map(|list| list.0),
+        created_at: row.get("created_at")?,
+    })
 }
 
 impl ToSql for GroupId {

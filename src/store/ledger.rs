@@ -20,6 +20,7 @@ pub use types::{
     Amounts, Budget, Calendar, Grant, Holder, NewBudget, Period, Reservation, Settled, Shortage,
     Span, Unit, Wallet,
 };
+pub(crate) use wallets::grant;
 
 pub(crate) use reserve::release_all;
 pub(crate) use settle::settle;

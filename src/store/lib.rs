@@ -5,16 +5,21 @@
 //! absent one look the same. It knows no HTTP, no passwords in the clear and no policy.
 
 mod api_tokens;
+mod audit;
 mod channels;
 mod chats;
 mod connection;
 mod error;
+mod factors;
 mod groups;
 mod health;
+mod identities;
+mod invites;
 mod ledger;
 mod messages;
 mod migrations;
 mod money;
+mod new_api;
 mod page;
 mod prices;
 mod rate_limits;
@@ -24,16 +29,23 @@ mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
+mod text_list;
 mod usage;
 mod users;
 mod writer;
 
-pub use api_tokens::{ApiToken, ApiTokenId, ApiTokens, NewApiToken};
+pub use api_tokens::{
+    ApiToken, ApiTokenChange, ApiTokenId, ApiTokens, FoundToken, NewApiToken, Rotation,
+};
+pub use audit::{Act, Audit, AuditFilter, AuditHash, AuditReport, AuditRow};
 pub use channels::ChannelId;
 pub use chats::{BadCursor, Chat, ChatChange, ChatCursor, ChatId, Chats, NewChat};
 pub use error::{Error, Result};
-pub use groups::{Group, GroupId, Groups};
+pub use factors::{Factor, Factors, Passkey, PasskeyRow};
+pub use groups::{Group, GroupChange, GroupId, Groups};
 pub use health::StoreReport;
+pub use identities::{Identities, Identity};
+pub use invites::{Invite, InviteId, Invites, NewInvite};
 pub use ledger::{
     Amounts, Budget, Calendar, Grant, Holder, Ledger, LedgerReport, NewBudget, Period, Reservation,
     Settled, Shortage, Span, Unit, Wallet,
@@ -43,10 +55,13 @@ pub use messages::{
     Messages, NewMessage, TurnStart,
 };
 pub use money::MicroDollars;
+pub use new_api::{
+    Brought, BroughtCounts, BroughtToken, BroughtUser, NewApi, OldData, OldToken, OldUsage, OldUser,
+};
 pub use page::MAX_PAGE;
 pub use prices::{Price, PriceRow, Prices};
 pub use rate_limits::{LimitKind, RateLimit, RateLimitRow, RateLimits};
-pub use sessions::{NewSession, Session, SessionHash, Sessions};
+pub use sessions::{NewSession, Session, SessionHash, SessionOrigin, SessionRow, Sessions};
 pub use settings::Settings;
 pub use store::Store;
 pub use usage::{

@@ -1,9 +1,10 @@
 //! Rows of signed-in browsers. The session's id itself is never here, only its hash.
 
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{OptionalExtension, named_params};
+use rusqlite::{OptionalExtension, Row, named_params};
+use serde::Serialize;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::users::{self, User, UserId};
 
@@ -11,6 +12,11 @@ use crate::users::{self, User, UserId};
 const MAX_PER_USER: i64 = 50;
 /// Most expired sessions that one sweep deletes.
 const SWEPT: i64 = 1_000;
+
+/// Most networks that are remembered of one user.
+const MAX_NETWORKS: i64 = 100;
+/// Hexadecimal digits of the hash that name a session in lists.
+const ID_DIGITS: i64 = 16;
 
 /// SHA-256 of a session's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +33,40 @@ pub struct Session {
     pub last_seen_at: i64,
     /// Unix seconds; the session ends then, however much it is used.
     pub expires_at: i64,
+    /// Unix seconds at which the user last proved who they are.
+    pub confirmed_at: i64,
+}
+
+/// A session, as its user sees it in a list.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SessionRow {
+    /// Names it; says nothing of its secret.
+    pub id: String,
+    /// How it began: `password`, `passkey`, `oidc`, `ldap`, `proxy` or `setup`.
+    pub method: String,
+    /// Where it began.
+    pub address: Option<String>,
+    /// What the browser called itself.
+    pub agent: Option<String>,
+    /// Unix seconds.
+    pub created_at: i64,
+    /// Unix seconds, exact to a minute.
+    pub last_seen_at: i64,
+    /// Unix seconds.
+    pub expires_at: i64,
+}
+
+/// Where and how a session begins.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SessionOrigin {
+    /// As [`SessionRow::method`].
+    pub method: &'static str,
+    /// As [`SessionRow::address`].
+    pub address: Option<String>,
+    /// As [`SessionRow::agent`].
+    pub agent: Option<String>,
+    /// The network of the address, to be remembered as one of the user's.
+    pub network: Option<String>,
 }
 
 /// A session to be made.
@@ -48,19 +88,30 @@ pub struct Sessions<'a>(pub(crate) &'a Store);
 impl Sessions<'_> {
     /// Makes a session; the user's least recently seen ones beyond the limit end.
     pub async fn create(&self, session: NewSession) -> Result<()> {
+        self.create_from(session, SessionOrigin::default()).await.map(drop)
+    }
+
+    /// Makes a session that began like this. Says whether the user has signed in before, but
+    /// never from this network.
+    pub async fn create_from(&self, session: NewSession, origin: SessionOrigin) -> Result<bool> {
         self.0
             .write(move |connection| {
                 connection
                     .prepare_cached(
                         "INSERT INTO sessions
-                             (id_hash, user_id, created_at, last_seen_at, expires_at)
-                         VALUES (:hash, :user, :created_at, :created_at, :expires_at)",
+                             (id_hash, user_id, created_at, last_seen_at, expires_at, confirmed_at,
+                              method, address, agent)
+                         VALUES (:hash, :user, :created_at, :created_at, :expires_at, :created_at,
+                                 :method, :address, :agent)",
                     )?
                     .execute(named_params! {
                         ":hash": session.hash,
                         ":user": session.user_id,
                         ":created_at": session.created_at,
                         ":expires_at": session.expires_at,
+                        ":method": origin.method,
+                        ":address": origin.address,
+                        ":agent": origin.agent,
                     })?;
                 connection
                     .prepare_cached(
@@ -69,6 +120,66 @@ impl Sessions<'_> {
                              ORDER BY last_seen_at DESC, id_hash = ?2 DESC LIMIT -1 OFFSET ?3)",
                     )?
                     .execute((session.user_id, session.hash, MAX_PER_USER))?;
+                match &origin.network {
+                    Some(network) => is_new_network(connection, &session, network),
+                    None => Ok(false),
+                }
+            })
+            .await
+    }
+
+    /// The user's sessions, the one last seen first.
+    pub async fn list_of(&self, user: UserId) -> Result<Vec<SessionRow>> {
+        self.0
+            .read(move |connection| {
+                let mut statement = connection.prepare_cached(
+                    "SELECT * FROM sessions WHERE user_id = ?1
+                     ORDER BY last_seen_at DESC, created_at DESC LIMIT ?2",
+                )?;
+                let rows: rusqlite::Result<Vec<SessionRow>> =
+                    statement.query_map((user, MAX_PER_USER), read_row)?.collect();
+                Ok(rows?)
+            })
+            .await
+    }
+
+    /// Ends the session of this user that [`SessionRow::id`] names, or fails with
+    /// [`Error::NotFound`].
+    pub async fn end_of(&self, user: UserId, id: String) -> Result<()> {
+        self.0
+            .write(move |connection| {
+                let ended = connection
+                    .prepare_cached(
+                        "DELETE FROM sessions WHERE user_id = ?1
+                             AND lower(substr(hex(id_hash), 1, ?3)) = ?2",
+                    )?
+                    .execute((user, id, ID_DIGITS))?;
+                if ended == 0 { Err(Error::NotFound) } else { Ok(()) }
+            })
+            .await
+    }
+
+    /// Ends all sessions of this user but `keep`; says how many.
+    pub async fn end_all_of(&self, user: UserId, keep: Option<SessionHash>) -> Result<usize> {
+        self.0
+            .write(move |connection| {
+                let ended = connection
+                    .prepare_cached(
+                        "DELETE FROM sessions WHERE user_id = ?1 AND id_hash IS NOT ?2",
+                    )?
+                    .execute((user, keep))?;
+                Ok(ended)
+            })
+            .await
+    }
+
+    /// Notes that the user has proved again who they are.
+    pub async fn confirm(&self, hash: SessionHash, at: i64) -> Result<()> {
+        self.0
+            .write(move |connection| {
+                connection
+                    .prepare_cached("UPDATE sessions SET confirmed_at = ?2 WHERE id_hash = ?1")?
+                    .execute((hash, at))?;
                 Ok(())
             })
             .await
@@ -82,18 +193,19 @@ impl Sessions<'_> {
                 let snapshot = connection.unchecked_transaction()?;
                 let found = snapshot
                     .prepare_cached(
-                        "SELECT user_id, created_at, last_seen_at, expires_at
+                        "SELECT user_id, created_at, last_seen_at, expires_at, confirmed_at
                          FROM sessions WHERE id_hash = ?1",
                     )?
                     .query_row([hash], |row| {
-                        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
                     })
                     .optional()?;
-                let Some((user_id, created_at, last_seen_at, expires_at)) = found else {
+                let Some((user_id, created_at, last_seen_at, expires_at, confirmed_at)) = found
+                else {
                     return Ok(None);
                 };
                 let user = users::owner(&snapshot, user_id)?;
-                Ok(Some(Session { user, created_at, last_seen_at, expires_at }))
+                Ok(Some(Session { user, created_at, last_seen_at, expires_at, confirmed_at }))
             })
             .await
     }
@@ -140,6 +252,54 @@ impl Sessions<'_> {
                 Ok(swept)
             })
             .await
+    }
+}
+
+/// Remembers the network; says whether it is a new one of somebody who had others.
+fn is_new_network(
+    connection: &rusqlite::Connection,
+    session: &NewSession,
+    network: &str,
+) -> Result<bool> {
+    let (known, others): (bool, bool) = connection
+        .prepare_cached(
+            "SELECT coalesce(max(network = ?2), 0), count(*) > 0 FROM known_networks
+             WHERE user_id = ?1",
+        )?
+        .query_row((session.user_id, network), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    connection
+        .prepare_cached(
+            "INSERT INTO known_networks (user_id, network, seen_at) VALUES (?1, ?2, ?3)
+             ON CONFLICT (user_id, network) DO UPDATE SET seen_at = excluded.seen_at",
+        )?
+        .execute((session.user_id, network, session.created_at))?;
+    connection
+        .prepare_cached(
+            "DELETE FROM known_networks WHERE user_id = ?1 AND network IN (
+                 SELECT network FROM known_networks WHERE user_id = ?1
+                 ORDER BY seen_at DESC, network = ?2 DESC LIMIT -1 OFFSET ?3)",
+        )?
+        .execute((session.user_id, network, MAX_NETWORKS))?;
+    Ok(others && !known)
+}
+
+fn read_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
+    let hash: SessionHash = row.get("id_hash")?;
+    Ok(SessionRow {
+        id: hash.id(),
+        method: row.get("method")?,
+        address: row.get("address")?,
+        agent: row.get("agent")?,
+        created_at: row.get("created_at")?,
+        last_seen_at: row.get("last_seen_at")?,
+        expires_at: row.get("expires_at")?,
+    })
+}
+
+impl SessionHash {
+    /// As [`SessionRow::id`].
+    pub fn id(&self) -> String {
+        self.0[..ID_DIGITS as usize / 2].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

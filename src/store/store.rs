@@ -6,13 +6,18 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use crate::api_tokens::ApiTokens;
+use crate::audit::{self, Act, Audit};
 use crate::chats::Chats;
 use crate::connection;
 use crate::error::{Error, Result};
+use crate::factors::Factors;
 use crate::groups::Groups;
 use crate::health::{self, StoreReport};
+use crate::identities::Identities;
+use crate::invites::Invites;
 use crate::ledger::{self, Ledger};
 use crate::messages::Messages;
+use crate::new_api::NewApi;
 use crate::prices::Prices;
 use crate::rate_limits::RateLimits;
 use crate::readers::Readers;
@@ -32,6 +37,8 @@ const FILE_NAME: &str = "hearth.db";
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    /// Noted with what is written through this handle.
+    act: Option<Arc<Act>>,
 }
 
 // Fields drop in this order: the writer closes last and so removes the WAL file.
@@ -53,7 +60,38 @@ impl Store {
         let readers = Readers::open(&path)?;
         let writer = Writer::start(writing)
             .map_err(|error| Error::Open { path, reason: error.to_string() })?;
-        Ok(Store { inner: Arc::new(Inner { readers, writer }) })
+        Ok(Store { inner: Arc::new(Inner { readers, writer }), act: None })
+    }
+
+    /// The same rows, through a handle for one write: whatever it writes, this act is noted in the
+    /// same transaction, or neither is.
+    pub fn audited(&self, act: Act) -> Store {
+        Store { inner: Arc::clone(&self.inner), act: Some(Arc::new(act)) }
+    }
+
+    /// Questions about the audit log.
+    pub fn audit(&self) -> Audit<'_> {
+        Audit(self)
+    }
+
+    /// Questions about second factors and passkeys.
+    pub fn factors(&self) -> Factors<'_> {
+        Factors(self)
+    }
+
+    /// Questions about who people are elsewhere.
+    pub fn identities(&self) -> Identities<'_> {
+        Identities(self)
+    }
+
+    /// What a database of New API or One API holds.
+    pub fn new_api(&self) -> NewApi<'_> {
+        NewApi(self)
+    }
+
+    /// Questions about invites.
+    pub fn invites(&self) -> Invites<'_> {
+        Invites(self)
     }
 
     /// Questions about users.
@@ -124,11 +162,35 @@ impl Store {
         self.inner.readers.read(question).await
     }
 
+    /// As [`Store::write`], but all is taken back at the end: what would be done is known then.
+    pub(crate) async fn trial<T, F>(&self, job: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        let (told, answer) = std::sync::mpsc::channel();
+        let job = move |connection: &Connection| -> Result<()> {
+            let outcome = job(connection);
+            let _ = told.send(outcome);
+            Err(Error::Trial)
+        };
+        match self.inner.writer.write(job).await {
+            Ok(()) | Err(Error::Trial) => answer.recv().unwrap_or(Err(Error::Closed)),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(crate) async fn write<T, F>(&self, job: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
+        let Some(act) = self.act.clone() else { return self.inner.writer.write(job).await };
+        let job = move |connection: &Connection| {
+            let done = job(connection)?;
+            audit::append(connection, &act)?;
+            Ok(done)
+        };
         self.inner.writer.write(job).await
     }
 }

@@ -1,11 +1,13 @@
 //! Stories on a real file: who sees what, what survives, what is refused.
 
 mod accounts;
+mod audit;
 mod chats;
 mod crash;
 mod ledger;
 mod ledger_crash;
 mod ledger_play;
+mod people;
 mod usage;
 mod writing;
 

@@ -1,105 +1,24 @@
 //! Rows of people who may sign in.
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+mod types;
+
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::page;
 use crate::sessions::SessionHash;
 use crate::store::Store;
+use crate::text_list::TextList;
+
+pub use types::{Credentials, NewUser, Theme, User, UserChange, UserId, UserRole};
 
 /// Most users of one data directory.
 const MAX_USERS: i64 = 100_000;
 
-/// Names a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct UserId(pub i64);
-
-/// What a user may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UserRole {
-    /// Uses models and owns chats.
-    User,
-    /// Administers users and models too.
-    Admin,
-}
-
-/// How the web app looks for a user.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Theme {
-    /// As the user's system.
-    #[default]
-    System,
-    /// Dark on light.
-    Light,
-    /// Light on dark.
-    Dark,
-}
-
-/// A user, without the password. Serialized as Hearth's own API shows it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct User {
-    /// Never used again for another user.
-    pub id: UserId,
-    /// As it was written when the user was made.
-    pub name: String,
-    /// What the user may do.
-    pub role: UserRole,
-    /// A disabled user cannot sign in, and no session or API token of theirs works.
-    pub disabled: bool,
-    /// Language of the web app; `None` is the browser's.
-    pub language: Option<String>,
-    /// Look of the web app.
-    pub theme: Theme,
-    /// Model of new chats; `None` is the first on offer.
-    pub default_model: Option<String>,
-    /// Unix seconds.
-    pub created_at: i64,
-}
-
-/// A user to be made.
-#[derive(Clone, Debug)]
-pub struct NewUser {
-    /// Unique, whatever its case.
-    pub name: String,
-    /// The hash, as a PHC string.
-    pub password: String,
-    /// What the user may do.
-    pub role: UserRole,
-    /// Unix seconds.
-    pub created_at: i64,
-}
-
-/// A user with the hash of the password, for checking it.
-#[derive(Clone, Debug)]
-pub struct Credentials {
-    /// Whose password it is.
-    pub user: User,
-    /// The hash, as a PHC string.
-    pub password: String,
-}
-
-/// Changes of a user; `None` leaves a column as it is.
-#[derive(Clone, Debug, Default)]
-pub struct UserChange {
-    /// A new role.
-    pub role: Option<UserRole>,
-    /// Disables or enables; disabling ends the user's sessions.
-    pub disabled: Option<bool>,
-    /// A new hash, as a PHC string; it ends the user's sessions but [`UserChange::keep`].
-    pub password: Option<String>,
-    /// The session that a new password does not end.
-    pub keep: Option<SessionHash>,
-    /// A new language, or `Some(None)` for the browser's.
-    pub language: Option<Option<String>>,
-    /// A new look.
-    pub theme: Option<Theme>,
-    /// A new default model, or `Some(None)` for the first on offer.
-    pub default_model: Option<Option<String>>,
+/// How many may administer.
+struct Heads {
+    admins: i64,
+    owners: i64,
 }
 
 /// Questions about users.
@@ -115,12 +34,51 @@ impl Users<'_> {
 
     /// Makes a user, or fails with [`Error::NameTaken`].
     pub async fn create(&self, user: NewUser) -> Result<User> {
+        self.0.write(move |connection| insert_bounded(connection, &user)).await
+    }
+
+    /// Makes a user with more than a name: what `more` says is theirs from the beginning.
+    pub async fn create_with(&self, user: NewUser, more: UserChange) -> Result<User> {
         self.0
             .write(move |connection| {
-                if count(connection)? >= MAX_USERS {
-                    return Err(Error::TooMany { what: "users", limit: MAX_USERS as u64 });
+                let id = insert_bounded(connection, &user)?.id;
+                apply(connection, id, &more)?;
+                find(connection, id)?.ok_or(Error::NotFound)
+            })
+            .await
+    }
+
+    /// Makes users, all or none, each with what more there is of them. A name that is taken is
+    /// [`Error::RowRefused`], with the row's place.
+    pub async fn create_all(&self, users: Vec<(NewUser, UserChange)>) -> Result<usize> {
+        self.0
+            .write(move |connection| {
+                for (place, (user, more)) in users.iter().enumerate() {
+                    let refused = |error: Error| match error {
+                        Error::NameTaken => Error::RowRefused { row: place + 1 },
+                        error => error,
+                    };
+                    let id = insert_bounded(connection, user).map_err(refused)?.id;
+                    apply(connection, id, more)?;
                 }
-                insert(connection, &user)
+                Ok(users.len())
+            })
+            .await
+    }
+
+    /// Removes a user with all that is theirs but the books. As [`UserChange::by`] and
+    /// [`Error::LastAdmin`] say, some cannot be.
+    pub async fn remove(&self, id: UserId, by: Option<UserRole>) -> Result<()> {
+        self.0
+            .write(move |connection| {
+                refuse_higher(connection, id, by)?;
+                let before = Heads::count(connection)?;
+                let removed =
+                    connection.prepare_cached("DELETE FROM users WHERE id = ?1")?.execute([id])?;
+                if removed == 0 {
+                    return Err(Error::NotFound);
+                }
+                before.check(Heads::count(connection)?)
             })
             .await
     }
@@ -146,7 +104,7 @@ impl Users<'_> {
         self.0
             .read(move |connection| {
                 let found = connection
-                    .prepare_cached("SELECT * FROM users WHERE name_key = ?1")?
+                    .prepare_cached(&select("u.name_key = ?1"))?
                     .query_row([key], |row| {
                         Ok(Credentials { user: read_user(row)?, password: row.get("password")? })
                     })
@@ -161,11 +119,23 @@ impl Users<'_> {
         let after = after.map_or(0, |id| id.0);
         self.0
             .read(move |connection| {
-                let mut statement = connection
-                    .prepare_cached("SELECT * FROM users WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+                let mut statement =
+                    connection.prepare_cached(&select("u.id > ?1 ORDER BY u.id LIMIT ?2"))?;
                 let users: rusqlite::Result<Vec<User>> =
                     statement.query_map((after, page::rows(limit)), read_user)?.collect();
                 Ok(users?)
+            })
+            .await
+    }
+
+    /// Puts another hash of the same password in the place of an older one.
+    pub async fn renew_password(&self, id: UserId, password: String) -> Result<()> {
+        self.0
+            .write(move |connection| {
+                connection
+                    .prepare_cached("UPDATE users SET password = ?2 WHERE id = ?1")?
+                    .execute((id, password))?;
+                Ok(())
             })
             .await
     }
@@ -174,17 +144,37 @@ impl Users<'_> {
     pub async fn update(&self, id: UserId, change: UserChange) -> Result<User> {
         self.0
             .write(move |connection| {
-                let admins_before = count_active_admins(connection)?;
+                refuse_higher(connection, id, change.by)?;
+                let before = Heads::count(connection)?;
                 apply(connection, id, &change)?;
-                if admins_before > 0 && count_active_admins(connection)? == 0 {
-                    return Err(Error::LastAdmin);
-                }
+                before.check(Heads::count(connection)?)?;
                 if change.password.is_some() || change.disabled == Some(true) {
                     end_sessions(connection, id, change.keep)?;
                 }
                 find(connection, id)?.ok_or(Error::NotFound)
             })
             .await
+    }
+}
+
+impl Heads {
+    fn count(connection: &Connection) -> Result<Heads> {
+        let mut statement = connection.prepare_cached(
+            "SELECT count(*), coalesce(sum(is_owner), 0) FROM users
+             WHERE role = 'admin' AND NOT disabled",
+        )?;
+        Ok(statement.query_row([], |row| Ok(Heads { admins: row.get(0)?, owners: row.get(1)? }))?)
+    }
+
+    /// Refuses a change after which nobody would be left of those there were.
+    fn check(&self, after: Heads) -> Result<()> {
+        if self.admins > 0 && after.admins == 0 {
+            return Err(Error::LastAdmin);
+        }
+        if self.owners > 0 && after.owners == 0 {
+            return Err(Error::LastOwner);
+        }
+        Ok(())
     }
 }
 
@@ -196,17 +186,27 @@ pub(crate) fn insert_first(connection: &Connection, user: &NewUser) -> Result<Us
     insert(connection, user)
 }
 
-fn insert(connection: &Connection, user: &NewUser) -> Result<User> {
+pub(crate) fn insert_bounded(connection: &Connection, user: &NewUser) -> Result<User> {
+    if count(connection)? >= MAX_USERS {
+        return Err(Error::TooMany { what: "users", limit: MAX_USERS as u64 });
+    }
+    insert(connection, user)
+}
+
+/// Adds a row; the first admin is the owner.
+pub(crate) fn insert(connection: &Connection, user: &NewUser) -> Result<User> {
     connection
         .prepare_cached(
-            "INSERT INTO users (name, name_key, password, role, created_at)
-             VALUES (:name, :name_key, :password, :role, :created_at)",
+            "INSERT INTO users (name, name_key, password, role, is_owner, created_at)
+             VALUES (:name, :name_key, :password, iif(:rank > 0, 'admin', 'user'),
+                     :rank = 2 OR (:rank = 1 AND NOT EXISTS (SELECT 1 FROM users WHERE is_owner)),
+                     :created_at)",
         )?
         .execute(named_params! {
             ":name": user.name,
             ":name_key": name_key(&user.name),
             ":password": user.password,
-            ":role": user.role,
+            ":rank": rank(user.role),
             ":created_at": user.created_at,
         })
         .map_err(|error| match Error::from(error) {
@@ -217,22 +217,36 @@ fn insert(connection: &Connection, user: &NewUser) -> Result<User> {
     find(connection, id)?.ok_or(Error::NotFound)
 }
 
-fn apply(connection: &Connection, id: UserId, change: &UserChange) -> Result<()> {
+/// Leaves users of a higher role alone.
+fn refuse_higher(connection: &Connection, id: UserId, by: Option<UserRole>) -> Result<()> {
+    let Some(by) = by else { return Ok(()) };
+    let user = find(connection, id)?.ok_or(Error::NotFound)?;
+    if user.role > by { Err(Error::Higher) } else { Ok(()) }
+}
+
+pub(crate) fn apply(connection: &Connection, id: UserId, change: &UserChange) -> Result<()> {
     // A flag beside each nullable column tells "leave it" from "set it to NULL".
     connection
         .prepare_cached(
             "UPDATE users SET
-                 role = coalesce(:role, role),
+                 name = coalesce(:name, name),
+                 name_key = coalesce(:name_key, name_key),
+                 role = coalesce(iif(:rank > 0, 'admin', iif(:rank = 0, 'user', NULL)), role),
+                 is_owner = coalesce(:rank = 2, is_owner),
                  disabled = coalesce(:disabled, disabled),
                  password = coalesce(:password, password),
                  theme = coalesce(:theme, theme),
                  language = iif(:set_language, :language, language),
-                 default_model = iif(:set_model, :model, default_model)
+                 default_model = iif(:set_model, :model, default_model),
+                 email = iif(:set_email, :email, email),
+                 group_id = iif(:set_group, :group, group_id)
              WHERE id = :id",
         )?
         .execute(named_params! {
             ":id": id,
-            ":role": change.role,
+            ":name": change.name,
+            ":name_key": change.name.as_deref().map(name_key),
+            ":rank": change.role.map(rank),
             ":disabled": change.disabled,
             ":password": change.password,
             ":theme": change.theme,
@@ -240,8 +254,16 @@ fn apply(connection: &Connection, id: UserId, change: &UserChange) -> Result<()>
             ":language": change.language.as_ref().and_then(Option::as_ref),
             ":set_model": change.default_model.is_some(),
             ":model": change.default_model.as_ref().and_then(Option::as_ref),
+            ":set_email": change.email.is_some(),
+            ":email": change.email.as_ref().and_then(Option::as_ref),
+            ":set_group": change.group_id.is_some(),
+            ":group": change.group_id.flatten(),
         })
-        .map_err(Error::from)
+        .map_err(|error| match Error::from(error) {
+            error if error.is_unique_violation() => Error::NameTaken,
+            error if error.is_foreign_key_violation() => Error::NotFound,
+            error => error,
+        })
         .and_then(|changed| if changed == 1 { Ok(()) } else { Err(Error::NotFound) })
 }
 
@@ -257,29 +279,43 @@ fn count(connection: &Connection) -> Result<i64> {
     Ok(statement.query_row([], |row| row.get(0))?)
 }
 
-fn count_active_admins(connection: &Connection) -> Result<i64> {
-    let mut statement = connection
-        .prepare_cached("SELECT count(*) FROM users WHERE role = 'admin' AND NOT disabled")?;
-    Ok(statement.query_row([], |row| row.get(0))?)
+/// Users for whom `condition` holds, with what their group allows.
+fn select(condition: &str) -> String {
+    format!(
+        "SELECT u.*, g.name AS group_name, g.models AS group_models
+         FROM users u LEFT JOIN groups g ON g.id = u.group_id WHERE {condition}"
+    )
 }
 
-fn find(connection: &Connection, id: UserId) -> Result<Option<User>> {
-    let found = connection
-        .prepare_cached("SELECT * FROM users WHERE id = ?1")?
-        .query_row([id], read_user)
-        .optional()?;
+/// The role as a number: 0, 1, 2.
+fn rank(role: UserRole) -> i64 {
+    role as i64
+}
+
+pub(crate) fn find(connection: &Connection, id: UserId) -> Result<Option<User>> {
+    let found =
+        connection.prepare_cached(&select("u.id = ?1"))?.query_row([id], read_user).optional()?;
     Ok(found)
 }
 
 fn read_user(row: &Row<'_>) -> rusqlite::Result<User> {
+    let role = match (row.get::<_, String>("role")?.as_str(), row.get("is_owner")?) {
+        ("admin", true) => UserRole::Owner,
+        ("admin", false) => UserRole::Admin,
+        _ => UserRole::User,
+    };
     Ok(User {
         id: row.get("id")?,
         name: row.get("name")?,
-        role: row.get("role")?,
+        role,
         disabled: row.get("disabled")?,
         language: row.get("language")?,
         theme: row.get("theme")?,
         default_model: row.get("default_model")?,
+        email: row.get("email")?,
+        group_id: row.get("group_id")?,
+        group: row.get("group_name")?,
+        group_models: row.get::<_, Option<TextList>>("group_models")?.map(|list| list.0),
         created_at: row.get("created_at")?,
     })
 }
@@ -292,64 +328,4 @@ pub(crate) fn owner(connection: &Connection, id: UserId) -> Result<User> {
 /// The name in the form in which it is unique.
 fn name_key(name: &str) -> String {
     name.to_lowercase()
-}
-
-impl UserRole {
-    /// As it stands in the database and in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            UserRole::User => "user",
-            UserRole::Admin => "admin",
-        }
-    }
-}
-
-impl ToSql for UserId {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        self.0.to_sql()
-    }
-}
-
-impl FromSql for UserId {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<UserId> {
-        i64::column_result(value).map(UserId)
-    }
-}
-
-impl ToSql for UserRole {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.as_str().into())
-    }
-}
-
-impl FromSql for UserRole {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<UserRole> {
-        match value.as_str()? {
-            "user" => Ok(UserRole::User),
-            "admin" => Ok(UserRole::Admin),
-            _ => Err(FromSqlError::InvalidType),
-        }
-    }
-}
-
-impl ToSql for Theme {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let text = match self {
-            Theme::System => "system",
-            Theme::Light => "light",
-            Theme::Dark => "dark",
-        };
-        Ok(text.into())
-    }
-}
-
-impl FromSql for Theme {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Theme> {
-        match value.as_str()? {
-            "system" => Ok(Theme::System),
-            "light" => Ok(Theme::Light),
-            "dark" => Ok(Theme::Dark),
-            _ => Err(FromSqlError::InvalidType),
-        }
-    }
 }

@@ -12,6 +12,10 @@ pub struct AccountsConfig {
     pub session_max_s: u32,
     /// Passwords that are hashed at the same time; each takes 19 MiB of memory.
     pub hashes_at_once: u32,
+    /// How hard new passwords must be to guess: 0 (anything of 8 characters) to 4, by zxcvbn.
+    pub password_score: u8,
+    /// Seconds after which a session must prove again who its user is before a dangerous act.
+    pub step_up_s: u32,
 }
 
 impl Default for AccountsConfig {
@@ -20,6 +24,8 @@ impl Default for AccountsConfig {
             session_idle_s: 12 * 60 * 60,
             session_max_s: 7 * 24 * 60 * 60,
             hashes_at_once: 4,
+            password_score: 3,
+            step_up_s: 20 * 60,
         }
     }
 }
@@ -36,6 +42,12 @@ impl AccountsConfig {
         }
         if !(1..=64).contains(&self.hashes_at_once) {
             return Err("hashes_at_once must be 1 to 64".to_owned());
+        }
+        if self.password_score > 4 {
+            return Err("password_score must be 0 to 4".to_owned());
+        }
+        if !(60..=year).contains(&self.step_up_s) {
+            return Err("step_up_s must be 60 to 31622400".to_owned());
         }
         Ok(())
     }

@@ -31,6 +31,10 @@ const CODE_LENGTH: usize = 16;
 pub struct Secret(String);
 
 impl Secret {
+    pub(super) fn new(text: String) -> Secret {
+        Secret(text)
+    }
+
     /// The text itself.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -102,6 +106,11 @@ pub(super) fn new_token() -> Secret {
     Secret(format!("{TOKEN_START}{}", hex::encode(rand::random::<[u8; 24]>())))
 }
 
+/// A new invite's secret: 192 random bits.
+pub(super) fn new_invite() -> Secret {
+    Secret(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>()))
+}
+
 /// A new session id: 256 random bits. The store gets only its hash.
 pub(super) fn new_session() -> (Secret, SessionHash) {
     let id: [u8; 32] = rand::random();
@@ -145,7 +154,7 @@ pub(super) fn tidy_setup_code(code: &str) -> String {
         .collect()
 }
 
-fn read_or_make(data_dir: &Path, name: &str) -> Result<[u8; 32]> {
+pub(super) fn read_or_make(data_dir: &Path, name: &str) -> Result<[u8; 32]> {
     let path = data_dir.join(name);
     if !path.try_exists().map_err(|error| unusable(&path, &error))? {
         make_key(data_dir, &path).map_err(|error| unusable(&path, &error))?;

@@ -1,13 +1,13 @@
 //! The first user: by a one-time code in the browser, or by a secret from the environment.
 
-use std::net::IpAddr;
 use std::sync::PoisonError;
 
-use hearth_store::{Error as StoreError, NewApiToken, NewUser, UserId, UserRole};
+use hearth_store::{Act, Error as StoreError, NewApiToken, NewUser, UserId, UserRole};
+use serde_json::Value;
 
 use super::attempts::network_of;
 use super::secrets::{self, Secret};
-use super::{Accounts, SignedIn, names, passwords};
+use super::{Accounts, SignedIn, Visit, names, passwords};
 use crate::error::{Error, Result};
 
 /// Name of the user that [`Accounts::bootstrap_root`] makes.
@@ -39,8 +39,10 @@ impl Accounts {
         code: &str,
         name: &str,
         password: &str,
-        peer: IpAddr,
+        visit: impl Into<Visit>,
     ) -> Result<SignedIn> {
+        let visit = visit.into();
+        let peer = visit.address;
         if !self.setup_required().await? {
             return Err(StoreError::SetupDone.into());
         }
@@ -54,13 +56,23 @@ impl Accounts {
             return Err(Error::WrongSetupCode);
         }
         let name = names::parse(name)?;
-        passwords::check_strength(&name, password)?;
+        passwords::check_strength(&name, password, self.inner.config.password_score)?;
         let password = self.inner.passwords.hash(password).await?;
         let new = NewUser { name, password, role: UserRole::Admin, created_at: now };
+        let act = Act {
+            at: now,
+            actor_id: None,
+            actor: new.name.clone(),
+            via: "setup code".to_owned(),
+            address: peer.to_string(),
+            action: "users.setup",
+            target: format!("user {}", new.name),
+            detail: Value::Null,
+        };
         // Of two callers with the right code, the store lets one through.
-        let user = self.inner.store.users().create_first(new).await?;
+        let user = self.inner.store.audited(act).users().create_first(new).await?;
         *self.inner.setup_code.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.start_session(user).await
+        self.start_session(user, "setup", visit).await
     }
 
     /// Makes the admin `root` with this password and an API token with exactly this secret, while

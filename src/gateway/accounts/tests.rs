@@ -1,7 +1,10 @@
 //! Stories of coming in, on a real store and with a clock of their own.
 
+mod company;
 mod credentials;
+mod new_api;
 mod people;
+mod second_factor;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -56,6 +59,6 @@ impl Fixture {
     /// A caller with a session, as the server makes it.
     async fn caller(&self, name: &str) -> Caller {
         let session = self.sign_in(name).await.session;
-        self.accounts.caller_by_session(session.reveal()).await.unwrap()
+        self.accounts.caller_by_session(session.reveal(), PEER).await.unwrap()
     }
 }

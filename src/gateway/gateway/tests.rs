@@ -64,6 +64,7 @@ fn caller() -> Caller {
         name: "ann".to_owned(),
         role: UserRole::User,
         via: Via::Session(hearth_store::SessionHash([0; 32])),
+        scope: crate::caller::Scope::default(),
     }
 }
 

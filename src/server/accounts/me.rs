@@ -2,15 +2,15 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use hearth_gateway::Error as GatewayError;
 use hearth_gateway::accounts::Preferences;
 use hearth_store::Theme;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::session::still_signed_in;
 use crate::body::{Json, present};
-use crate::error::{Failure, Result};
+use crate::error::Result;
 use crate::guard::Signed;
 use crate::state::AppState;
 
@@ -27,6 +27,10 @@ pub(crate) struct Change {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
     default_model: Option<Option<String>>,
+    name: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    email: Option<Option<String>>,
 }
 
 pub(crate) async fn update(
@@ -38,6 +42,8 @@ pub(crate) async fn update(
         language: body.language,
         theme: body.theme,
         default_model: body.default_model,
+        name: body.name,
+        email: body.email,
     };
     let user = state.accounts().update_me(&caller, preferences).await?;
     Ok(axum::Json(json!({ "user": user })))
@@ -56,12 +62,7 @@ pub(crate) async fn change_password(
     Signed(caller): Signed,
     Json(body): Json<Passwords>,
 ) -> Result<StatusCode> {
-    match state.accounts().change_password(&caller, &body.current, &body.new).await {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
-        Err(error @ GatewayError::WrongCredentials) => {
-            // The caller is signed in; 401 would tell the web app otherwise.
-            Err(Failure { status: StatusCode::FORBIDDEN, ..error.into() })
-        }
-        Err(error) => Err(error.into()),
-    }
+    let changed = state.accounts().change_password(&caller, &body.current, &body.new).await;
+    changed.map_err(|error| still_signed_in(error.into()))?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -2,13 +2,13 @@
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use hearth_gateway::accounts::NewToken;
+use hearth_gateway::accounts::{NewToken, TokenChange};
 use hearth_store::{ApiToken, ApiTokenId, Grant, Holder, MAX_PAGE};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::body::Json;
+use crate::body::{Json, present};
 use crate::error::{Failure, Result};
 use crate::guard::Signed;
 use crate::quota::wallets::dollars;
@@ -56,6 +56,8 @@ pub(crate) struct New {
     expires_at: Option<i64>,
     models: Option<Vec<String>>,
     allow_ips: Option<Vec<String>>,
+    /// It works only while its owner is in one of these groups.
+    groups: Option<Vec<String>>,
     /// Dollars that it may spend, as `12.50`; without it, as much as its owner.
     quota_usd: Option<String>,
 }
@@ -71,6 +73,7 @@ pub(crate) async fn create(
         expires_at: body.expires_at,
         models: body.models,
         allow_ips: body.allow_ips,
+        groups: body.groups,
     };
     let quota = body.quota_usd.as_deref().map(dollars).transpose()?;
     let (token, secret) = state.accounts().create_token(&caller, new).await?;
@@ -85,6 +88,63 @@ pub(crate) async fn create(
     }
     let body = json!({ "token": token, "secret": secret.reveal() });
     Ok((StatusCode::CREATED, axum::Json(body)))
+}
+
+/// Changes of an API token; what is absent stays, null takes a bound away.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Change {
+    name: Option<String>,
+    disabled: Option<bool>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<i64>)]
+    expires_at: Option<Option<i64>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<String>>)]
+    models: Option<Option<Vec<String>>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<String>>)]
+    allow_ips: Option<Option<Vec<String>>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<String>>)]
+    groups: Option<Option<Vec<String>>>,
+}
+
+pub(crate) async fn update(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+    Path(id): Path<i64>,
+    Json(body): Json<Change>,
+) -> Result<axum::Json<Value>> {
+    let change = TokenChange {
+        name: body.name,
+        disabled: body.disabled,
+        expires_at: body.expires_at,
+        models: body.models,
+        allow_ips: body.allow_ips,
+        groups: body.groups,
+    };
+    let token = state.accounts().update_token(&caller, ApiTokenId(id), change).await?;
+    Ok(axum::Json(json!({ "token": token })))
+}
+
+/// How long the secret that is replaced works too.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rotate {
+    #[serde(default)]
+    overlap_s: u32,
+}
+
+pub(crate) async fn rotate(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+    Path(id): Path<i64>,
+    Json(body): Json<Rotate>,
+) -> Result<axum::Json<Value>> {
+    let rotated = state.accounts().rotate_token(&caller, ApiTokenId(id), body.overlap_s).await?;
+    let (token, secret) = rotated;
+    Ok(axum::Json(json!({ "token": token, "secret": secret.reveal() })))
 }
 
 pub(crate) async fn delete(

@@ -1,15 +1,17 @@
 //! What admins do with users.
 
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
 use hearth_gateway::accounts::{AccountChange, NewAccount};
 use hearth_gateway::caller::Caller;
+use hearth_gateway::permission::ROLES;
 use hearth_store::{MAX_PAGE, User, UserId, UserRole};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::body::Json;
+use crate::body::{AnyBytes, Json, present};
 use crate::error::Result;
 use crate::guard::Signed;
 use crate::state::AppState;
@@ -40,10 +42,13 @@ async fn all(state: &AppState, caller: &Caller) -> Result<Vec<User>> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct New {
     name: String,
-    /// `user` or `admin`.
+    /// `user`, `admin` or `owner`.
     #[schema(value_type = String)]
     role: UserRole,
     password: String,
+    email: Option<String>,
+    /// Name of their group.
+    group: Option<String>,
 }
 
 pub(crate) async fn create(
@@ -52,7 +57,12 @@ pub(crate) async fn create(
     Json(body): Json<New>,
 ) -> Result<(StatusCode, axum::Json<Value>)> {
     let new = NewAccount { name: body.name, role: body.role, password: body.password };
-    let user = state.accounts().create_user(&caller, new).await?;
+    let more = AccountChange {
+        email: body.email.map(Some),
+        group: body.group.map(Some),
+        ..AccountChange::default()
+    };
+    let user = state.accounts().create_user_with(&caller, new, more).await?;
     Ok((StatusCode::CREATED, axum::Json(json!({ "user": user }))))
 }
 
@@ -60,11 +70,19 @@ pub(crate) async fn create(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Change {
-    /// `user` or `admin`.
+    /// `user`, `admin` or `owner`.
     #[schema(value_type = Option<String>)]
     role: Option<UserRole>,
     disabled: Option<bool>,
     password: Option<String>,
+    name: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    email: Option<Option<String>>,
+    /// Name of their group; null is none.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    group: Option<Option<String>>,
 }
 
 pub(crate) async fn update(
@@ -73,8 +91,82 @@ pub(crate) async fn update(
     Path(id): Path<i64>,
     Json(body): Json<Change>,
 ) -> Result<axum::Json<Value>> {
-    let change =
-        AccountChange { role: body.role, disabled: body.disabled, password: body.password };
+    let change = AccountChange {
+        role: body.role,
+        disabled: body.disabled,
+        password: body.password,
+        name: body.name,
+        email: body.email,
+        group: body.group,
+    };
     let user = state.accounts().update_user(&caller, UserId(id), change).await?;
     Ok(axum::Json(json!({ "user": user })))
+}
+
+pub(crate) async fn remove(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+    Path(id): Path<i64>,
+) -> Result<StatusCode> {
+    state.accounts().remove_user(&caller, UserId(id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn end_sessions(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+    Path(id): Path<i64>,
+) -> Result<axum::Json<Value>> {
+    let ended = state.accounts().end_sessions_of(&caller, UserId(id)).await?;
+    Ok(axum::Json(json!({ "ended": ended })))
+}
+
+pub(crate) async fn end_second_factor(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+    Path(id): Path<i64>,
+) -> Result<StatusCode> {
+    state.accounts().reset_second_factor(&caller, UserId(id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// All people as a table of comma-separated values.
+pub(crate) async fn export(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+) -> Result<impl IntoResponse> {
+    let table = state.accounts().export_users(&caller).await?;
+    let headers = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
+        (header::CONTENT_DISPOSITION, "attachment; filename=\"users.csv\""),
+    ];
+    Ok((headers, table))
+}
+
+/// Whether to look only.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct How {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// People from such a table, all or none.
+pub(crate) async fn import(
+    State(state): State<AppState>,
+    Signed(caller): Signed,
+    Query(how): Query<How>,
+    AnyBytes(file): AnyBytes,
+) -> Result<axum::Json<Value>> {
+    let imported = state.accounts().import_users(&caller, &file, how.dry_run).await?;
+    Ok(axum::Json(json!(imported)))
+}
+
+/// The built-in roles and what they may do.
+pub(crate) async fn roles() -> axum::Json<Value> {
+    let roles: Vec<Value> = ROLES
+        .iter()
+        .map(|(role, permissions)| json!({ "role": role, "permissions": permissions }))
+        .collect();
+    axum::Json(json!({ "roles": roles }))
 }

@@ -68,7 +68,7 @@ pub(super) fn open(connection: &Connection, holder: Holder) -> Result<()> {
 }
 
 /// Changes what a holder may spend.
-pub(super) fn grant(
+pub(crate) fn grant(
     connection: &Connection,
     holder: Holder,
     grant: Grant,

@@ -84,8 +84,8 @@ fn session(number: u8, user_id: UserId) -> NewSession {
 async fn a_new_password_ends_all_sessions_but_the_one_kept() {
     let it = Fixture::new();
     let sessions = it.store.sessions();
-    let user = it.user("u", UserRole::Admin).await;
     let other = it.user("o", UserRole::Admin).await;
+    let user = it.user("u", UserRole::Admin).await;
     for number in 1..=3 {
         sessions.create(session(number, user.id)).await.unwrap();
     }

@@ -62,6 +62,7 @@ async fn an_api_token_keeps_to_its_limits() {
         expires_at: Some(it.now() + 100),
         models: texts(&["qwen*"]),
         allow_ips: texts(&["192.0.2.77/24", "2001:db8::1"]),
+        ..NewToken::default()
     };
     let (token, secret) = it.token(&caller, new).await;
     assert_eq!(token.allow_ips, texts(&["192.0.2.0/24", "2001:db8::1/128"]));
@@ -180,7 +181,7 @@ async fn the_initial_root_token_signs_in_and_calls_and_can_be_given_again() {
     assert_eq!(tokens.len(), 1);
     assert!(!tokens[0].prefix.contains("my-"));
     let root = it.accounts.sign_in("root", secret, PEER).await.unwrap().user;
-    assert_eq!((root.name.as_str(), root.role), ("root", UserRole::Admin));
+    assert_eq!((root.name.as_str(), root.role), ("root", UserRole::Owner));
     // A password that was changed since stays changed.
     let caller = it.caller_of_root(secret).await;
     it.accounts.change_password(&caller, secret, "battery staple").await.unwrap();
@@ -233,6 +234,6 @@ async fn what_is_no_credential_is_not_signed_in() {
 impl Fixture {
     async fn caller_of_root(&self, password: &str) -> Caller {
         let session = self.accounts.sign_in("root", password, PEER).await.unwrap().session;
-        self.accounts.caller_by_session(session.reveal()).await.unwrap()
+        self.accounts.caller_by_session(session.reveal(), PEER).await.unwrap()
     }
 }

@@ -26,8 +26,8 @@ async fn the_setup_code_makes_one_admin_and_is_then_void() {
     let weak = it.accounts.setup(code.reveal(), "ann", "short", PEER).await;
     assert!(matches!(weak, Err(Error::WeakPassword(_))));
     let signed_in = it.accounts.setup(code.reveal(), " ann ", PASSWORD, PEER).await.unwrap();
-    assert_eq!((signed_in.user.name.as_str(), signed_in.user.role), ("ann", UserRole::Admin));
-    let caller = it.accounts.caller_by_session(signed_in.session.reveal()).await.unwrap();
+    assert_eq!((signed_in.user.name.as_str(), signed_in.user.role), ("ann", UserRole::Owner));
+    let caller = it.accounts.caller_by_session(signed_in.session.reveal(), PEER).await.unwrap();
     caller.require_admin().unwrap();
     let again = it.accounts.setup(code.reveal(), "eve", PASSWORD, PEER).await;
     assert!(is_conflict(again, "setup_done"));
@@ -152,7 +152,7 @@ async fn sessions_end_when_idle_when_old_and_at_sign_out() {
     let it = Fixture::new();
     it.user("ann", UserRole::Admin).await;
     let (hour, day) = (3_600, 86_400);
-    let by = async |secret: &str| it.accounts.caller_by_session(secret).await;
+    let by = async |secret: &str| it.accounts.caller_by_session(secret, PEER).await;
     let idle = it.sign_in("ann").await.session;
     it.wait(12 * hour - 1);
     by(idle.reveal()).await.unwrap();
@@ -203,7 +203,7 @@ async fn a_new_password_needs_the_old_one_and_ends_other_sessions() {
     let weak = accounts.change_password(&caller, PASSWORD, "password").await;
     assert!(matches!(weak, Err(Error::WeakPassword(_))));
     accounts.change_password(&caller, PASSWORD, "battery staple").await.unwrap();
-    assert_eq!(accounts.caller_by_session(other.reveal()).await, Err(Error::NotSignedIn));
+    assert_eq!(accounts.caller_by_session(other.reveal(), PEER).await, Err(Error::NotSignedIn));
     accounts.me(&caller).await.unwrap();
     let signed_in = accounts.sign_in("ann", "battery staple", PEER).await;
     signed_in.unwrap();
@@ -218,11 +218,11 @@ async fn a_change_of_rights_holds_at_the_next_request() {
     let operator = Caller::operator();
     let demote = AccountChange { role: Some(UserRole::User), ..AccountChange::default() };
     it.accounts.update_user(&operator, user.id, demote).await.unwrap();
-    let caller = it.accounts.caller_by_session(session.reveal()).await.unwrap();
+    let caller = it.accounts.caller_by_session(session.reveal(), PEER).await.unwrap();
     assert!(caller.require_admin().is_err());
     let disable = AccountChange { disabled: Some(true), ..AccountChange::default() };
     it.accounts.update_user(&operator, user.id, disable).await.unwrap();
-    let ended = it.accounts.caller_by_session(session.reveal()).await;
+    let ended = it.accounts.caller_by_session(session.reveal(), PEER).await;
     assert_eq!(ended, Err(Error::NotSignedIn));
 }
 
@@ -267,6 +267,7 @@ async fn preferences_are_checked() {
         language: Some(Some("zh".to_owned())),
         theme: Some(Theme::Dark),
         default_model: None,
+        ..Preferences::default()
     };
     let user = it.accounts.update_me(&caller, zh).await.unwrap();
     assert_eq!((user.language.as_deref(), user.theme), (Some("zh"), Theme::Dark));

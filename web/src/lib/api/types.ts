@@ -1,6 +1,6 @@
 // The shapes of Hearth's own JSON API. Times are unix seconds.
 
-export type Role = 'user' | 'admin';
+export type Role = 'user' | 'admin' | 'owner';
 export type Theme = 'system' | 'light' | 'dark';
 export type LanguageCode = 'en' | 'zh';
 

@@ -163,6 +163,7 @@ export const en = {
 
   'role.user': 'User',
   'role.admin': 'Administrator',
+  'role.owner': 'Owner',
 
   'tokens.text':
     'Programs use a token in place of your password. Each one can be revoked by itself.',
@@ -302,6 +303,8 @@ export const en = {
   'error.weak_password': 'A password has 8 to 128 characters.',
   'error.invalid_name': 'That name cannot be used. Letters, digits, dots, dashes work.',
   'error.name_taken': 'That name is taken. Choose another.',
+  'error.last_owner': 'This is the last owner. Make someone else one first.',
+  'error.confirm_required': 'It is a while since you signed in. Sign in again, then repeat this.',
   'error.last_admin': 'This is the last administrator. Make someone else one first.',
   'error.cross_site': 'The browser did not send this from Hearth’s own page. Reload and try again.',
   'error.not_found': 'It is not there any more.',

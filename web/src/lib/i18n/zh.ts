@@ -164,6 +164,7 @@ export const zh: Words = {
 
   'role.user': '用户',
   'role.admin': '管理员',
+  'role.owner': '所有者',
 
   'tokens.text': '程序用令牌代替您的密码。每个令牌都可以单独吊销。',
   'tokens.create': '创建令牌',
@@ -301,6 +302,8 @@ export const zh: Words = {
   'error.weak_password': '密码需要 8 到 128 个字符。',
   'error.invalid_name': '这个名称不能使用。可以使用字母、数字、点和短横线。',
   'error.name_taken': '这个名称已被占用，请换一个。',
+  'error.last_owner': '这是最后一位所有者。请先让其他人成为所有者。',
+  'error.confirm_required': '您登录已有一段时间。请重新登录后再试。',
   'error.last_admin': '这是最后一位管理员。请先让其他人成为管理员。',
   'error.cross_site': '浏览器的请求不是来自 Hearth 自己的页面。请刷新后重试。',
   'error.not_found': '它已经不存在了。',

@@ -19,7 +19,7 @@ class Session {
   /** Set when the server ended the session under the reader's hands. */
   expired = $state(false);
 
-  isAdmin = $derived(this.user?.role === 'admin');
+  isAdmin = $derived(this.user?.role === 'admin' || this.user?.role === 'owner');
 
   constructor() {
     whenSignInRequired(() => {
