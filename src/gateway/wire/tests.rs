@@ -4,6 +4,7 @@
 mod faults;
 mod pairs;
 mod printing;
+mod speed;
 
 use std::path::PathBuf;
 
