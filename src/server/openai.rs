@@ -120,7 +120,6 @@ impl Answer {
             tier: call.tier,
             calls: call.calls,
         };
-        let watch = self.state.accounts().watch(&self.caller);
         let watch = self.state.accounts().watch(caller);
         let events = self.state.gateway().generate_all(caller, call.requests).await?;
         let mut running = Running { state: self.state, id: self.id, model, events, watch };

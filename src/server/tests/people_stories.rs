@@ -67,8 +67,9 @@ async fn a_request_whose_answer_has_not_begun_is_refused_when_its_token_is_delet
     while fixture.backend.asked.lock().unwrap().is_empty() {
         tokio::task::yield_now().await;
     }
-    let deleted = fixture.call(&fixture.control(), "DELETE", &format!("/hearth/tokens/{id}"), None);
-    assert_eq!(deleted.await.status, StatusCode::NO_CONTENT);
+    let (control, path) = (fixture.control(), format!("/hearth/tokens/{id}"));
+    let deleted = fixture.call(&control, "DELETE", &path, None).await;
+    assert_eq!(deleted.status, StatusCode::NO_CONTENT);
     let answer = tokio::time::timeout(Duration::from_secs(5), answer).await.unwrap();
     assert_eq!(answer.unwrap().unwrap().status(), StatusCode::UNAUTHORIZED);
     fixture.backend.wait_for_cancelled(1).await;
