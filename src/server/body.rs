@@ -41,7 +41,9 @@ impl BodyLimit {
     pub(crate) fn of(path: &str, access: Access, config: &ServerConfig) -> BodyLimit {
         let most = match (access, Dialect::of(path)) {
             (Access::Anyone, _) => ANYONE_BODY_BYTES,
-            (_, Dialect::OpenAi | Dialect::Anthropic | Dialect::Ollama) => config.max_body_bytes,
+            (_, Dialect::OpenAi | Dialect::Anthropic | Dialect::Ollama | Dialect::Gemini) => {
+                config.max_body_bytes
+            }
             (_, Dialect::Hearth) if path.ends_with("/turns") => TURN_BODY_BYTES,
             (_, Dialect::Hearth) if path == "/hearth/chats/import" => IMPORT_BODY_BYTES,
             // Instructions for models and texts behind commands.
@@ -119,7 +121,7 @@ pub(crate) async fn parse<C: Send + 'static>(
     state: &AppState,
     body: Bytes,
     id: RequestId,
-    parse: fn(&[u8], RequestId) -> hearth_gateway::Result<C>,
+    parse: impl FnOnce(&[u8], RequestId) -> hearth_gateway::Result<C> + Send + 'static,
 ) -> Result<C> {
     if body.len() <= LARGE_BODY_BYTES {
         return Ok(parse(&body, id)?);

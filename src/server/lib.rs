@@ -15,6 +15,7 @@ mod config;
 mod doctor;
 mod edge;
 mod error;
+mod gemini;
 mod guard;
 mod host;
 mod listener;

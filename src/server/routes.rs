@@ -15,8 +15,8 @@ use crate::error::{Dialect, Failure};
 use crate::guard::{self, Guard};
 use crate::state::AppState;
 use crate::{
-    accounts, anthropic, billing, channels, chats, doctor, edge, models, ollama, openai, openapi,
-    ops, quota, responses, shelf, usage, web,
+    accounts, anthropic, billing, channels, chats, doctor, edge, gemini, models, ollama, openai,
+    openapi, ops, quota, responses, shelf, usage, web,
 };
 
 pub use crate::guard::Access;
@@ -76,6 +76,7 @@ pub fn router(state: AppState) -> Router {
 fn entries() -> Vec<Entry> {
     [
         open_ai(),
+        gemini_api(),
         ollama_api(),
         hearth_accounts(),
         hearth_people(),
@@ -108,6 +109,15 @@ fn open_ai() -> Vec<Entry> {
         ),
         route(GET, User, "/v1/models", "List models", openai::models),
         route(GET, User, "/v1/models/{*id}", "Show a model", openai::model),
+    ]
+}
+
+fn gemini_api() -> Vec<Entry> {
+    use Access::User;
+    vec![
+        route(GET, User, "/v1beta/models", "List models", gemini::models),
+        route(GET, User, "/v1beta/models/{*id}", "Show a model", gemini::model),
+        route(POST, User, "/v1beta/models/{*id}", "Ask a model, Google's way", gemini::ask),
     ]
 }
 

@@ -6,6 +6,7 @@ mod channel_stories;
 mod chat_shelf_stories;
 mod chat_stories;
 mod doors;
+mod gemini_stories;
 mod matrix;
 mod money_stories;
 mod ollama_stories;
