@@ -7,7 +7,11 @@ use axum::Router;
 use hearth_engine::{Machine, Pool, process_memory_bytes};
 use hearth_gateway::Gateway;
 use hearth_gateway::accounts::{Accounts, Secret, read_control_secret};
+use hearth_gateway::backend::Backend;
+use hearth_gateway::channels::{Channels, known_wire};
 use hearth_gateway::clock::Clock;
+use hearth_gateway::routing::Switchboard;
+use hearth_gateway::vault::Vault;
 use hearth_hub::{Library, Pulls};
 use hearth_server::{AppState, Gpu, MachineFacts, Rooms};
 use hearth_store::Store;
@@ -51,11 +55,17 @@ impl App {
             Pulls::open(library.clone(), &config.hub).context("cannot get ready to pull models")?;
         let pool = Arc::new(Pool::new(config.engine.clone(), Machine::detect())?);
         let local = Arc::new(Local::new(library.clone(), pool.clone()));
-        let gateway =
-            Gateway::new(store.clone(), vec![local], config.gateway.clone(), clock.clone());
+        let master_key = config.master_key.as_ref().map(|key| key.0.as_str());
+        let vault = Vault::open(data, master_key).context("cannot open the secrets")?;
+        let channels = Channels::open(store.clone(), vault, clock.clone(), known_wire).await;
+        let channels = channels.context("cannot open the channels")?;
+        let switchboard = Switchboard::new(local, channels.clone(), config.routing.clone());
+        let backends: Vec<Arc<dyn Backend>> = vec![Arc::new(switchboard)];
+        let gateway = Gateway::new(store.clone(), backends, config.gateway.clone(), clock.clone());
         let rooms = Rooms {
             accounts: accounts.clone(),
             gateway: gateway.clone(),
+            channels,
             library,
             pulls: pulls.clone(),
             store: store.clone(),

@@ -153,8 +153,9 @@ mod tests {
             };
             let name = variant.name.to_string();
             let ratio = variant.file_bytes as f64 / mixed_bytes(variant, mix) as f64;
-            // Sizes are rounded to two digits; vocabularies lie beside the weights.
-            let most = if larger.contains(&name.as_str()) { 1.25 } else { 1.09 };
+            // Sizes are rounded to two digits; vocabularies lie beside the weights, and some small
+            // models keep both tables with six bits.
+            let most = if larger.contains(&name.as_str()) { 1.25 } else { 1.10 };
             if !(0.95..=most).contains(&ratio) {
                 wrong.push(format!("{name}: {ratio:.3}"));
             }

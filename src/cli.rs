@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use crate::cli_channels::{AddChannel, Channels, Secrets, SetChannel, SetRoute};
 pub use crate::cli_launch::{Launch, Tool};
 pub use crate::cli_models::{Run, Search, Show, ShowPart};
 use crate::cli_money::parse_quota;
@@ -76,6 +77,12 @@ pub enum Command {
     /// Import, list, run and remove models.
     #[command(subcommand)]
     Models(Models),
+    /// Add, test and list providers elsewhere, and say which requests go there.
+    #[command(subcommand)]
+    Channels(Channels),
+    /// Change the key under which secrets are sealed.
+    #[command(subcommand)]
+    Secrets(Secrets),
     /// Measure what this machine can do with a model.
     Bench(Bench),
     /// Point a coding tool at this server, or put its settings back.

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use hearth_engine::EngineConfig;
 use hearth_gateway::accounts::AccountsConfig;
 use hearth_gateway::gateway::GatewayConfig;
+use hearth_gateway::routing::RoutingConfig;
 use hearth_hub::HubConfig;
 use hearth_server::ServerConfig;
 use serde::{Deserialize, Serialize};
@@ -32,11 +33,15 @@ pub struct Config {
     pub server: ServerConfig,
     pub accounts: AccountsConfig,
     pub gateway: GatewayConfig,
+    pub routing: RoutingConfig,
     pub engine: EngineConfig,
     pub hub: HubConfig,
     /// `INITIAL_ROOT_TOKEN`: password and API token of the first admin, `root`. Never in a file.
     #[serde(skip)]
     pub initial_root_token: Option<Secret>,
+    /// `HEARTH_MASTER_KEY`: seals the secrets instead of the key file's. Never in a file.
+    #[serde(skip)]
+    pub master_key: Option<Secret>,
 }
 
 /// A text that is never printed.
@@ -135,6 +140,8 @@ impl Config {
         config.data.dir = over.data.unwrap_or(config.data.dir);
         let root_token = environment.get("INITIAL_ROOT_TOKEN").filter(|token| !token.is_empty());
         config.initial_root_token = root_token.cloned().map(Secret);
+        let master_key = environment.get("HEARTH_MASTER_KEY").filter(|key| !key.is_empty());
+        config.master_key = master_key.cloned().map(Secret);
         config.listen.http = over.listen.unwrap_or(config.listen.http);
         config.validate()?;
         Ok(config)
@@ -154,6 +161,7 @@ impl Config {
         self.server.validate().map_err(|reason| anyhow::anyhow!("server.{reason}"))?;
         self.accounts.validate().map_err(|reason| anyhow::anyhow!("accounts.{reason}"))?;
         self.gateway.validate().map_err(|reason| anyhow::anyhow!("gateway.{reason}"))?;
+        self.routing.validate().map_err(|reason| anyhow::anyhow!("routing.{reason}"))?;
         self.hub.validate().map_err(|reason| anyhow::anyhow!("hub.{reason}"))?;
         self.engine.validate().context("section [engine]")?;
         Ok(())

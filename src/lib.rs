@@ -7,7 +7,9 @@ pub mod accounts_commands;
 pub mod app;
 pub mod bench_command;
 mod catalogue_fit;
+pub mod channels_commands;
 pub mod cli;
+mod cli_channels;
 mod cli_launch;
 mod cli_models;
 mod cli_money;
@@ -24,6 +26,7 @@ mod launch_yaml;
 mod legacy;
 pub mod local;
 mod local_events;
+mod local_limits;
 mod local_profile;
 mod local_rules;
 mod local_template;
@@ -88,6 +91,13 @@ async fn run_command(cli: Cli, environment: &Environment) -> Result<()> {
         }
         Command::Import(command) => {
             people_commands::import(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Channels(command) => {
+            channels_commands::channels(&Client::connect(&cli.target, &config).await?, command)
+                .await
+        }
+        Command::Secrets(command) => {
+            channels_commands::secrets(&Client::connect(&cli.target, &config).await?, command).await
         }
         Command::Quota(command) => {
             quota_commands::quota(&Client::connect(&cli.target, &config).await?, command).await

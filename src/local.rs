@@ -21,10 +21,10 @@ use hearth_store::UserId;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::local_events::Answer;
-use crate::local_profile;
 use crate::local_rules::{Plan, rendered};
 use crate::local_template::{Beside, Chosen, Templates};
 use crate::local_vectors::VectorPlan;
+use crate::{local_limits, local_profile};
 
 /// Events that may wait for the gateway; the engine's own buffer stands behind it.
 const EVENT_BUFFER: usize = 16;
@@ -76,6 +76,7 @@ impl Local {
     /// Loads the model that a request needs and lays under the request what the model carries.
     async fn prepare(&self, mut request: GenerateRequest) -> Result<Prepared> {
         let entry = self.find(&request.model)?;
+        local_limits::check(&request)?;
         if entry.origin == Origin::Builtin {
             request.sampling.temperature.get_or_insert(GUIDE_TEMPERATURE);
         }

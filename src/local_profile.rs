@@ -74,6 +74,7 @@ mod tests {
             rules: AnswerRules::default(),
             window: Window::default(),
             fallback: Sampling::default(),
+            extras: None,
         }
     }
 

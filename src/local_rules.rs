@@ -243,10 +243,10 @@ fn chat_message(message: &Message) -> ChatMessage {
     };
     ChatMessage {
         role: role.to_owned(),
-        content: (!message.parts.is_empty()).then(|| message.joined_text()),
+        content: message.texts().next().is_some().then(|| message.joined_text()),
         name: message.name.clone(),
-        reasoning: message.reasoning.clone(),
-        tool_calls: message.calls.iter().map(call).collect(),
+        reasoning: message.reasoning(),
+        tool_calls: message.calls().map(call).collect(),
         tool_call_id: message.call_id.clone(),
     }
 }

@@ -166,7 +166,7 @@ pub fn fills_gaps(source: &TokenizerSource) -> bool {
                 .filter(|(_, kind)| *kind == CONTROL)
                 .map(|(token, _)| token.as_str())
                 .collect();
-            GAP_KEYS.iter().all(|names| names.iter().any(|name| named(&name)))
+            GAP_KEYS.iter().all(|names| names.iter().any(named))
                 || has_all(&|mark| marks.contains(&mark))
         }
         TokenizerSource::HuggingFace(texts) => {

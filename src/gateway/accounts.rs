@@ -52,6 +52,7 @@ pub use people_file::Imported;
 pub use revocations::Watch;
 pub use second_factor::{Enrolment, SecondFactor};
 pub use secrets::{Secret, read_control_secret};
+pub(crate) use secrets::{check_private, unusable};
 pub use users::{AccountChange, LANGUAGES, NewAccount, Preferences};
 
 /// Attempts of one address: ten at once, then one every six seconds.

@@ -94,6 +94,8 @@ pub enum ModelState {
     Idle,
     Loading,
     Loaded,
+    /// Somebody else answers.
+    Remote,
 }
 
 /// How long an idle model stays loaded. Memory that others need ends it before.

@@ -4,6 +4,8 @@
 
 pub mod anthropic;
 mod fields;
+pub mod gemini;
+mod media;
 pub mod ollama;
 pub mod openai;
 pub mod responses;

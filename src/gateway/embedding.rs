@@ -58,6 +58,17 @@ pub struct Embedded {
     pub usage: crate::event::Usage,
 }
 
+impl Embedded {
+    /// Puts the vectors of further texts behind these.
+    pub fn append(&mut self, mut more: Embedded) {
+        self.vectors.append(&mut more.vectors);
+        let sum = &mut self.usage;
+        sum.prompt_tokens = sum.prompt_tokens.saturating_add(more.usage.prompt_tokens);
+        sum.dropped_tokens = sum.dropped_tokens.saturating_add(more.usage.dropped_tokens);
+        sum.is_estimated |= more.usage.is_estimated;
+    }
+}
+
 /// The first `wanted` numbers of a vector, scaled to length 1 anew.
 pub fn shorten(vector: &[f32], wanted: usize) -> Vec<f32> {
     let kept = &vector[..wanted.min(vector.len())];

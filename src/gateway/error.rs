@@ -87,11 +87,27 @@ pub enum Error {
     /// The request ran into the wall-time limit of the configuration.
     #[error("The request took longer than the limit of {} s and was ended.", limit.as_secs())]
     TimedOut { limit: Duration },
+    /// Those who could answer elsewhere did not.
+    #[error("{message}")]
+    Upstream { fault: Fault, message: String },
     #[error("The server is shutting down; try again shortly.")]
     Draining,
     /// Not the caller's fault; the log line with the request id says what happened.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+/// Why nobody elsewhere has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The prompt is too long for the model.
+    ContextFull,
+    /// The provider's rules forbid the content.
+    Content,
+    /// It took too long.
+    TimedOut,
+    /// The providers cannot be reached, have failed or do not take our keys.
+    Broken,
 }
 
 /// What some models do and others do not.
@@ -105,6 +121,10 @@ pub enum Feature {
     Thinking,
     /// To fill a gap between two texts.
     Insert,
+    /// To look at pictures.
+    Vision,
+    /// To take sounds and files.
+    Files,
 }
 
 /// What the store refuses, in the words of this room.
@@ -121,6 +141,7 @@ impl From<hearth_store::Error> for Error {
             Store::Higher => Error::Forbidden("This needs an owner.".to_owned()),
             Store::SetupDone => conflict("setup_done"),
             Store::TokenTaken => conflict("token_taken"),
+            Store::Unsealable(reason) => Error::Internal(reason),
             Store::TooMany { .. } => conflict("too_many"),
             Store::ChatFull { .. } => conflict("chat_full"),
             Store::NotNewApi { .. } => Error::Invalid { param: None, message: sentence(&error) },

@@ -4,13 +4,15 @@ use hearth_store::ChannelId;
 use tokio::sync::mpsc;
 
 use crate::error::Result;
+use crate::request::{Citation, Foreign, Seal};
 
 /// What happens to a request, in order: `Served` if a channel answers, `Started`, then `Text`, `Aside` and `Finished` of each choice
 /// (choices may interleave), then `Done` once. After an `Err` nothing follows.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// This channel answers; at most once, first. What is hosted here says nothing.
-    Served { channel: ChannelId },
+    /// This channel answers; at most once, first. What is hosted here says nothing. `ignored`: the
+    /// fields that it was not told ([`crate::wire::Call::warnings`]).
+    Served { channel: ChannelId, ignored: Vec<String> },
     /// The prompt was accepted and queued; its exact length is known.
     Started { prompt_tokens: u32 },
     /// More text of one choice. Whole UTF-8 characters only; may be empty when only
@@ -28,10 +30,20 @@ pub enum Event {
 }
 
 /// What an answer has besides its text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Aside {
     /// What the model thinks before it speaks.
     Reasoning(String),
+    /// Ends what was thought, if anything: its maker wants it back with this.
+    Seal(Box<Seal>),
+    /// The model declines in these words.
+    Refusal(String),
+    /// Where the text that came last is from: all since the last break.
+    Citation(Box<Citation>),
+    /// The next text is a piece of its own.
+    Break,
+    /// A piece that only the provider's own dialect knows.
+    Foreign(Box<Foreign>),
     /// A call of a tool begins; calls of a choice are counted from 0.
     CallStart { index: u32, id: String, name: String },
     /// More of the arguments of this call: JSON text.
@@ -49,6 +61,29 @@ pub enum FinishReason {
     Length,
     /// The model has called tools and waits for what they give.
     ToolCalls,
+    /// The provider's rules have cut it off.
+    Filtered(Filter),
+    /// The model itself declines.
+    Refusal,
+    /// The provider pauses a long turn; sent back as it is, the turn goes on.
+    Paused,
+    /// The model wrote a call that is none.
+    BadCall,
+    /// The provider gives a reason that has no name here.
+    Other,
+}
+
+/// Which rule has cut an answer off, as far as the provider says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Filter {
+    #[default]
+    Safety,
+    /// It repeats a protected text.
+    Recitation,
+    Language,
+    Blocklist,
+    Prohibited,
+    PersonalData,
 }
 
 /// A generated token with its log probability, natural logarithm.
@@ -73,6 +108,8 @@ pub struct Usage {
     pub reasoning_tokens: u32,
     /// Part of `prompt_tokens` that was not computed again.
     pub cached_tokens: u32,
+    /// Part of `prompt_tokens` that a provider has kept for later and takes extra money for.
+    pub cache_write_tokens: u32,
     pub queue_ms: u64,
     pub first_token_ms: u64,
     pub total_ms: u64,

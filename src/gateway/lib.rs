@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod backend;
 pub mod caller;
+pub mod channels;
 pub mod clock;
 pub mod dialect;
 pub mod embedding;
@@ -12,6 +13,8 @@ pub mod gateway;
 pub mod permission;
 pub mod quota;
 pub mod request;
+pub mod routing;
+pub mod vault;
 pub mod wire;
 
 pub use error::{Error, Result};

@@ -3,7 +3,15 @@
 //! Parse, don't check: the constructors of the dialects have bounded every number before a
 //! [`GenerateRequest`] exists, so a backend need not look again.
 
-use serde::{Deserialize, Serialize};
+mod extras;
+mod message;
+
+pub use extras::{Extras, Family};
+pub use message::{
+    Citation, Foreign, Media, MediaKind, MediaSource, Message, NO_SEAL, Part, Role, Seal, Thought,
+    ToolCall,
+};
+
 use serde_json::{Map, Value};
 
 /// Names one request from its first byte to its ledger row; also the `x-request-id` header.
@@ -34,6 +42,8 @@ pub struct GenerateRequest {
     pub window: Window,
     /// How tokens are drawn where neither `sampling` nor the model says: dialects differ in it.
     pub fallback: Sampling,
+    /// What else the body said, for a provider that speaks the same dialect.
+    pub extras: Option<Box<Extras>>,
 }
 
 /// How prompt and answer share the model's context.
@@ -64,8 +74,12 @@ pub enum Overflow {
 pub struct AnswerRules {
     /// Chats only.
     pub tools: Option<Tools>,
-    /// Not beside tools that may be called.
+    /// At most [`MAX_TOOLS`].
+    pub foreign_tools: Vec<ForeignTool>,
     pub format: Option<AnswerFormat>,
+    /// Whoever cannot hold an answer to a format beside tools that may be called leaves the format
+    /// out; otherwise it is an error.
+    pub yields_format: bool,
     /// What else the model's chat template may look at, such as `enable_thinking`: true, false or
     /// numbers. At most [`MAX_TEMPLATE_OPTIONS`].
     pub template_options: Map<String, Value>,
@@ -127,6 +141,19 @@ pub struct Tool {
     pub parameters: Value,
     /// All that the caller wrote of it, for the model to read.
     pub description: Value,
+    /// Whether a provider is to keep the prompt up to here; as Anthropic writes it.
+    pub cache: Option<Value>,
+    /// What only its own dialect knows of it.
+    pub extras: Option<(Family, Map<String, Value>)>,
+}
+
+/// A tool that only its own dialect knows, such as a search that the provider itself runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForeignTool {
+    pub family: Family,
+    pub value: Value,
+    /// Whoever does not have it leaves it out; otherwise it is an error.
+    pub is_wish: bool,
 }
 
 /// Which tools an answer calls.
@@ -199,62 +226,30 @@ pub enum Input {
     },
 }
 
-/// One message of a chat.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Message {
-    pub role: Role,
-    /// Empty only beside calls.
-    pub parts: Vec<Part>,
-    pub name: Option<String>,
-    /// What the assistant thought before it spoke.
-    pub reasoning: Option<String>,
-    /// What the assistant called; at most [`MAX_CALLS`].
-    pub calls: Vec<ToolCall>,
-    /// The call that a message of [`Role::Tool`] answers.
-    pub call_id: Option<String>,
-}
-
-/// One call of a tool.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ToolCall {
-    pub id: String,
-    pub name: String,
-    /// JSON, as text.
-    pub arguments: String,
-}
-
-/// Who speaks. The OpenAI role `developer` is [`Role::System`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    System,
-    User,
-    Assistant,
-    Tool,
-}
-
-/// A piece of a message. Text alone today; pictures and files are further variants.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Part {
-    Text(String),
-}
-
-impl Message {
-    /// A message of one text.
-    pub fn text(role: Role, text: impl Into<String>) -> Message {
-        Message {
-            role,
-            parts: vec![Part::Text(text.into())],
-            name: None,
-            reasoning: None,
-            calls: Vec::new(),
-            call_id: None,
-        }
+impl GenerateRequest {
+    /// The URLs of pictures and files in it.
+    pub fn urls(&self) -> impl Iterator<Item = &str> {
+        let messages = match &self.input {
+            Input::Chat(messages) => messages.as_slice(),
+            _ => &[],
+        };
+        messages.iter().flat_map(Message::media).filter_map(|media| match &media.source {
+            MediaSource::Url(url) => Some(url.as_str()),
+            _ => None,
+        })
     }
 
-    /// All text parts, joined without a separator.
-    pub fn joined_text(&self) -> String {
-        self.parts.iter().map(|Part::Text(text)| text.as_str()).collect()
+    /// Puts what was found at a URL in its place, wherever it stands. `base64`: of the bytes.
+    pub fn inline(&mut self, url: &str, mime: &str, base64: &str) {
+        let Input::Chat(messages) = &mut self.input else { return };
+        for part in messages.iter_mut().flat_map(|message| &mut message.parts) {
+            if let Part::Media(media) = part
+                && matches!(&media.source, MediaSource::Url(other) if other == url)
+            {
+                let (mime, base64) = (mime.to_owned(), base64.to_owned());
+                media.source = MediaSource::Bytes { mime, base64 };
+            }
+        }
     }
 }
 

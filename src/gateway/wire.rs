@@ -1,12 +1,40 @@
 //! What goes over the wire to a provider, and what comes back: one [`Wire`] for each dialect that
-//! providers speak.
+//! providers speak. [`of`] gives the one of a [`Provider`].
 //!
 //! Bytes in, bytes out: nothing here opens a connection, knows a channel's limits or waits. Routing
 //! picks a channel, writes the call with its wire, sends it, and feeds the wire's [`Reader`].
 
+mod answer;
+mod anthropic;
+mod cohere;
+mod embedding;
+mod estimate;
+mod gemini;
+mod lines;
+mod logprobs;
+mod ollama;
+mod open_ai;
+mod provider;
+mod refusals;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod writing;
+
+pub use estimate::estimate;
+pub use provider::{Provider, of};
+
+use crate::embedding::{EmbedRequest, Embedded};
 use crate::error::Result;
 use crate::event::Event;
 use crate::request::GenerateRequest;
+
+/// Longest line of a streamed answer, in bytes; a longer one is an error. Pictures in an answer
+/// come as one line.
+pub const MAX_LINE_BYTES: usize = 4 << 20;
+/// Longest answer that is read whole, in bytes. Who collects bodies for [`Wire::embedded`],
+/// [`Wire::counted`] and [`Wire::models`] holds to it too.
+pub const MAX_BODY_BYTES: usize = 64 << 20;
 
 /// How one family of providers wants to be asked.
 pub trait Wire: Send + Sync {
@@ -27,7 +55,34 @@ pub trait Wire: Send + Sync {
     fn models_path(&self) -> &'static str;
 
     /// The models in that list.
-    fn models(&self, body: &[u8]) -> Result<Vec<String>>;
+    fn models(&self, body: &[u8]) -> Read<Vec<String>>;
+
+    /// Whether the provider fetches pictures and files by their URL. Where it does not, whoever
+    /// sends fetches each of [`GenerateRequest::urls`] through the guarded client before the call
+    /// and puts the bytes in with [`GenerateRequest::inline`]; [`Wire::call`] refuses a request
+    /// that still has some.
+    fn takes_urls(&self) -> bool {
+        true
+    }
+
+    /// Writes the calls that ask for vectors or scores: several where the provider takes fewer
+    /// texts at once. [`Wire::embedded`] reads their answers, and [`Embedded::append`] joins them
+    /// in this order.
+    fn embed(&self, request: &EmbedRequest, target: &Target) -> Result<Vec<EmbedCall>>;
+
+    /// Reads the answer to one of the calls for vectors: as many as it asked for, in its order.
+    fn embedded(&self, call: &EmbedCall, body: &[u8]) -> Read<Embedded>;
+
+    /// Writes a call that counts a prompt's tokens; `None` where the provider does not count, and
+    /// [`estimate`] has to do.
+    fn count(&self, _request: &GenerateRequest, _target: &Target) -> Result<Option<Call>> {
+        Ok(None)
+    }
+
+    /// The number in the answer to such a call.
+    fn counted(&self, _body: &[u8]) -> Read<u32> {
+        Err(Refusal::broken("The provider counts no tokens."))
+    }
 }
 
 /// What to ask for, as the provider knows it.
@@ -55,27 +110,49 @@ pub struct Call {
     pub headers: Vec<(&'static str, String)>,
     pub body: serde_json::Map<String, serde_json::Value>,
     /// What the provider will not be told, by the fields' names; the client hears of it in
-    /// `x-hearth-ignored`.
+    /// `x-hearth-ignored`, by [`Event::Served`].
     pub warnings: Vec<String>,
 }
 
-/// Turns the bytes of an answer into events. Bounded: a line or a body that is too long is an
-/// error.
-pub trait Reader: Send {
-    /// More bytes have come, cut anywhere.
-    fn feed(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<()>;
-
-    /// No more will come. Whoever stops before the dialect's own end has broken off: an error.
-    /// The last event is `Done`; its times are left at zero.
-    fn end(&mut self, events: &mut Vec<Event>) -> Result<()>;
+/// A call for the vectors or scores of some of a request's texts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmbedCall {
+    pub call: Call,
+    /// How many texts it is for.
+    pub texts: usize,
 }
 
+/// Turns the bytes of an answer into events. Bounded: a line or a body that is too long is an
+/// error, and nothing of the text is kept.
+pub trait Reader: Send {
+    /// More bytes have come, cut anywhere. The events are those of one answer in their order, from
+    /// `Started` on; `Served` is the sender's to say. An error that the provider tells inside an
+    /// answer of status 200 is a refusal here; after one nothing more is to be fed.
+    fn feed(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Read<()>;
+
+    /// No more will come. Whoever stops before the dialect's own end has broken off: an error.
+    /// The last event is `Done`; its times are left at zero. It comes here and not in
+    /// [`Reader::feed`], since some providers tell the usage after the end.
+    fn end(&mut self, events: &mut Vec<Event>) -> Read<()>;
+}
+
+/// What was read, or why the provider gives no such answer.
+pub type Read<T> = std::result::Result<T, Refusal>;
+
 /// Why a provider does not answer, by what can be done about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
 pub struct Refusal {
     pub kind: RefusalKind,
     /// The provider's own words, cut to a bounded length.
     pub message: String,
+}
+
+impl Refusal {
+    /// The answer is not what it should be.
+    pub fn broken(message: impl Into<String>) -> Refusal {
+        Refusal { kind: RefusalKind::Broken, message: message.into() }
+    }
 }
 
 /// What can be done about a refusal.

@@ -11,7 +11,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hearth_gateway::Error as GatewayError;
 use hearth_gateway::clock::Clock;
-use hearth_gateway::error::Feature;
+use hearth_gateway::error::{Fault, Feature};
 use hearth_gateway::quota::pace::Measure;
 use hearth_hub::{Error as HubError, PullError};
 use hearth_store::Error as StoreError;
@@ -245,6 +245,7 @@ fn of_gateway(error: &GatewayError) -> Failure {
                 Feature::Tools => "tools",
                 Feature::Thinking => "think",
                 Feature::Insert => "suffix",
+                Feature::Vision | Feature::Files => "messages",
             };
             failure(StatusCode::BAD_REQUEST, "invalid_request").about(Some(param.to_owned()))
         }
@@ -291,6 +292,12 @@ fn of_gateway(error: &GatewayError) -> Failure {
         E::NotFound => failure(StatusCode::NOT_FOUND, "not_found"),
         E::Conflict { code, .. } => failure(StatusCode::CONFLICT, code),
         E::TimedOut { .. } => failure(StatusCode::GATEWAY_TIMEOUT, "timed_out"),
+        E::Upstream { fault, .. } => match fault {
+            Fault::ContextFull => failure(StatusCode::BAD_REQUEST, "context_full"),
+            Fault::Content => failure(StatusCode::BAD_REQUEST, "content_filter"),
+            Fault::TimedOut => failure(StatusCode::GATEWAY_TIMEOUT, "upstream_timed_out"),
+            Fault::Broken => failure(StatusCode::BAD_GATEWAY, "upstream_failed"),
+        },
         E::Draining => {
             failure(StatusCode::SERVICE_UNAVAILABLE, "draining").retry_after(DRAINING_RETRY)
         }

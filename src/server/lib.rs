@@ -9,6 +9,7 @@ mod address;
 mod anthropic;
 mod billing;
 mod body;
+mod channels;
 mod chats;
 mod config;
 mod doctor;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::http::Method;
 use hearth_gateway::Gateway;
 use hearth_gateway::backend::Activity;
+use hearth_gateway::channels::{ChannelStats, Channels};
 use hearth_gateway::event::Usage;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -36,6 +37,11 @@ struct RequestLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ModelLabels {
     model: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ChannelLabels {
+    channel: String,
 }
 
 /// What is counted while the server runs.
@@ -103,13 +109,19 @@ impl Metrics {
     }
 
     /// All figures, with what the gateway does now, in Prometheus' text format.
-    pub(crate) fn print(&self, gateway: &Gateway) -> Result<String, std::fmt::Error> {
+    pub(crate) fn print(
+        &self,
+        gateway: &Gateway,
+        channels: &Channels,
+    ) -> Result<String, std::fmt::Error> {
         // Two registries, each of which ends its text with `# EOF`; one end is enough.
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         let end = text.rfind("# EOF").unwrap_or(text.len());
         text.truncate(end);
-        encode(&mut text, &present(gateway))?;
+        let mut registry = present(gateway);
+        add_channels(&mut registry, channels);
+        encode(&mut text, &registry)?;
         Ok(text)
     }
 }
@@ -165,6 +177,45 @@ fn present(gateway: &Gateway) -> Registry {
         registry.register(name, help, family);
     }
     registry
+}
+
+/// What channels did since the start. Their number is bounded, and an admin names them.
+fn add_channels(registry: &mut Registry, channels: &Channels) {
+    let stats = channels.stats();
+    type Read = fn(&ChannelStats) -> u64;
+    let counts: [(&str, &str, Read); 5] = [
+        ("channel_answers", "Answers that a channel began", |stats| stats.all.answers),
+        ("channel_refusals", "Requests that a channel refused", |stats| stats.all.refusals),
+        ("channel_failures", "Times that a channel failed", |stats| stats.all.failures),
+        ("channel_prompt_tokens", "Tokens of prompts", |stats| stats.all.prompt_tokens),
+        ("channel_completion_tokens", "Tokens of answers", |stats| stats.all.completion_tokens),
+    ];
+    for (name, help, read) in counts {
+        let family: Family<ChannelLabels, Counter> = Family::default();
+        for (channel, stats) in &stats {
+            let labels = ChannelLabels { channel: channel.clone() };
+            family.get_or_create(&labels).inc_by(read(stats));
+        }
+        registry.register(name, help, family);
+    }
+    let figures: [(&str, &str, Read); 4] = [
+        ("channel_in_flight", "Answers under way", |stats| stats.in_flight.into()),
+        ("channel_broken", "Whether requests are kept away", |stats| stats.is_broken.into()),
+        ("channel_first_token_p50_ms", "Median time until an answer begins", |stats| {
+            stats.all.first_token_p50_ms.unwrap_or_default()
+        }),
+        ("channel_first_token_p95_ms", "Within which 95 of 100 answers begin", |stats| {
+            stats.all.first_token_p95_ms.unwrap_or_default()
+        }),
+    ];
+    for (name, help, read) in figures {
+        let family: Family<ChannelLabels, Gauge<u64, AtomicU64>> = Family::default();
+        for (channel, stats) in &stats {
+            let labels = ChannelLabels { channel: channel.clone() };
+            family.get_or_create(&labels).set(read(stats));
+        }
+        registry.register(name, help, family);
+    }
 }
 
 /// Methods that nobody serves share one label.

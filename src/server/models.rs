@@ -31,7 +31,7 @@ pub(crate) use upkeep::{Archive, Share, Verify, collect, export, import_archive,
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Model {
     pub(crate) name: String,
-    /// `builtin` or `imported`.
+    /// `builtin`, `imported`, `remote` (a channel answers) or `alias` (a name for others).
     source: &'static str,
     /// `gguf` or `safetensors`.
     format: String,
@@ -40,7 +40,7 @@ pub(crate) struct Model {
     parameters: u64,
     size_bytes: u64,
     context_tokens: u64,
-    /// `idle`, `loading` or `loaded`.
+    /// `idle`, `loading`, `loaded` or `remote`.
     state: &'static str,
     chat: bool,
     note: Option<&'static str>,
@@ -60,25 +60,49 @@ pub(crate) fn shape(entry: &Entry, state: ModelState) -> Model {
         parameters: about.parameters,
         size_bytes: entry.size_bytes,
         context_tokens: about.context_length,
-        state: match state {
-            ModelState::Idle => "idle",
-            ModelState::Loading => "loading",
-            ModelState::Loaded => "loaded",
-        },
+        state: state_name(state),
         chat: about.has_chat_template,
         note: is_builtin.then_some("A small guide to Hearth itself; it knows nothing else."),
         created_at: about.created_at,
     }
 }
 
+/// A model that is not in the library: its channel knows more of it than we do.
+fn elsewhere(model: ServedModel) -> Model {
+    let is_remote = model.state == ModelState::Remote;
+    Model {
+        name: model.name,
+        source: if is_remote { "remote" } else { "alias" },
+        format: String::new(),
+        architecture: String::new(),
+        quantization: String::new(),
+        parameters: 0,
+        size_bytes: 0,
+        context_tokens: 0,
+        state: state_name(model.state),
+        chat: true,
+        note: None,
+        created_at: model.created_at,
+    }
+}
+
+fn state_name(state: ModelState) -> &'static str {
+    match state {
+        ModelState::Idle => "idle",
+        ModelState::Loading => "loading",
+        ModelState::Loaded => "loaded",
+        ModelState::Remote => "remote",
+    }
+}
+
 /// The models that the caller may use, with the facts that the library knows.
 pub(crate) fn visible(state: &AppState, caller: &Caller) -> Vec<Model> {
     let served = state.gateway().models(caller).into_iter();
-    let with_facts = |model: ServedModel| {
-        let entry = state.library().find(&model.name).ok()?;
-        Some(shape(&entry, model.state))
+    let with_facts = |model: ServedModel| match state.library().find(&model.name) {
+        Ok(entry) if model.state != ModelState::Remote => shape(&entry, model.state),
+        _ => elsewhere(model),
     };
-    served.filter_map(with_facts).collect()
+    served.map(with_facts).collect()
 }
 
 /// The model of new chats: the user's own choice if it is on offer, else the first that chats.

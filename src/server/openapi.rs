@@ -14,7 +14,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::error::{Failure, Result};
 use crate::guard::{Access, COOKIE};
 use crate::routes::{self, Route};
-use crate::{accounts, chats, models, quota};
+use crate::{accounts, channels, chats, models, quota};
 
 pub(crate) async fn show() -> Result<impl IntoResponse> {
     let text = document().to_json();
@@ -65,6 +65,12 @@ fn bodies() -> Vec<Body> {
         body::<models::Archive>("POST", "/hearth/models/archive", "ModelArchive"),
         body::<models::Share>("POST", "/hearth/models/share", "ModelShare"),
         body::<models::Copy>("POST", "/hearth/models/copy", "ModelCopy"),
+        body::<channels::Channel>("POST", "/hearth/channels", "NewChannel"),
+        body::<channels::Channel>("PATCH", "/hearth/channels/{id}", "ChannelChange"),
+        body::<channels::Key>("POST", "/hearth/channels/{id}/keys", "ChannelKey"),
+        body::<channels::Test>("POST", "/hearth/channels/{id}/test", "ChannelTest"),
+        body::<channels::NewRoute>("POST", "/hearth/routes", "NewRoute"),
+        body::<channels::GroupPolicy>("POST", "/hearth/routes/groups", "GroupPolicy"),
         body::<chats::New>("POST", "/hearth/chats", "NewChat"),
         body::<chats::Change>("PATCH", "/hearth/chats/{id}", "ChatChange"),
         body::<chats::Turn>("POST", "/hearth/chats/{id}/turns", "Turn"),

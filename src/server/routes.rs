@@ -15,8 +15,8 @@ use crate::error::{Dialect, Failure};
 use crate::guard::{self, Guard};
 use crate::state::AppState;
 use crate::{
-    accounts, anthropic, billing, chats, doctor, edge, models, ollama, openai, openapi, ops, quota,
-    responses, usage, web,
+    accounts, anthropic, billing, channels, chats, doctor, edge, models, ollama, openai, openapi,
+    ops, quota, responses, usage, web,
 };
 
 pub use crate::guard::Access;
@@ -81,6 +81,7 @@ fn entries() -> Vec<Entry> {
         hearth_people(),
         hearth_money(),
         hearth_models(),
+        hearth_channels(),
         hearth_chats(),
         operations(),
     ]
@@ -274,6 +275,57 @@ fn hearth_models() -> Vec<Entry> {
         route(DELETE, Admin, "/hearth/models/{name}", "Remove a model", models::remove),
         route(POST, Admin, "/hearth/models/{name}/load", "Load a model", models::load),
         route(POST, Admin, "/hearth/models/{name}/unload", "Unload a model", models::unload),
+    ]
+}
+
+fn hearth_channels() -> Vec<Entry> {
+    use Access::{Admin, Operator};
+    vec![
+        route(GET, Admin, "/hearth/channels", "List channels", channels::list),
+        route(POST, Admin, "/hearth/channels", "Create a channel", channels::create),
+        route(GET, Admin, "/hearth/channels/types", "Known providers", channels::types),
+        route(GET, Admin, "/hearth/channels/{id}", "Show a channel", channels::show),
+        route(PATCH, Admin, "/hearth/channels/{id}", "Change a channel", channels::update),
+        route(DELETE, Admin, "/hearth/channels/{id}", "Remove a channel", channels::remove),
+        route(POST, Admin, "/hearth/channels/{id}/keys", "Add a key", channels::add_key),
+        route(
+            DELETE,
+            Admin,
+            "/hearth/channels/{id}/keys/{key}",
+            "Remove a key",
+            channels::remove_key,
+        ),
+        route(POST, Admin, "/hearth/channels/{id}/test", "Test a channel", channels::test),
+        route(
+            GET,
+            Admin,
+            "/hearth/channels/{id}/models",
+            "List a provider's models",
+            channels::models,
+        ),
+        route(GET, Admin, "/hearth/routes", "List routes and groups' policies", channels::routes),
+        route(POST, Admin, "/hearth/routes", "Set the route of a model", channels::set_route),
+        route(
+            DELETE,
+            Admin,
+            "/hearth/routes/{model}",
+            "Remove the route of a model",
+            channels::remove_route,
+        ),
+        route(
+            POST,
+            Admin,
+            "/hearth/routes/groups",
+            "Set where a group's requests may go",
+            channels::set_group_policy,
+        ),
+        route(
+            POST,
+            Operator,
+            "/hearth/secrets/rotate",
+            "Seal all secrets under a new master key",
+            channels::rotate_secrets,
+        ),
     ]
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hearth_gateway::Gateway;
 use hearth_gateway::accounts::Accounts;
+use hearth_gateway::channels::Channels;
 use hearth_gateway::clock::Clock;
 
 use hearth_hub::{Library, Pulls};
@@ -29,6 +30,8 @@ pub struct Rooms {
     pub accounts: Accounts,
     /// Who answers.
     pub gateway: Gateway,
+    /// Who answers elsewhere.
+    pub channels: Channels,
     /// Which models there are.
     pub library: Arc<Library>,
     /// What brings more of them in.
@@ -137,6 +140,10 @@ impl AppState {
 
     pub(crate) fn gateway(&self) -> &Gateway {
         &self.inner.rooms.gateway
+    }
+
+    pub(crate) fn channels(&self) -> &Channels {
+        &self.inner.rooms.channels
     }
 
     pub(crate) fn library(&self) -> &Arc<Library> {

@@ -2,6 +2,7 @@
 
 mod anthropic_stories;
 mod catalogue_stories;
+mod channel_stories;
 mod chat_stories;
 mod doors;
 mod matrix;
@@ -21,7 +22,10 @@ use hearth_gateway::accounts::{
 };
 use hearth_gateway::backend::Backend;
 use hearth_gateway::caller::Caller;
+use hearth_gateway::channels::{Channels, known_wire};
 use hearth_gateway::clock::Clock;
+use hearth_gateway::routing::{RoutingConfig, Switchboard};
+use hearth_gateway::vault::Vault;
 use hearth_gateway::{Gateway, GatewayConfig};
 use hearth_hub::catalogue::Variant;
 use hearth_hub::{HubConfig, Library, Pulls};
@@ -89,13 +93,18 @@ impl Fixture {
             Accounts::open(store.clone(), dir.path(), AccountsConfig::default(), clock.clone())
                 .unwrap();
         let backend = Arc::new(Scripted::default());
-        let backends: Vec<Arc<dyn Backend>> = vec![Arc::clone(&backend) as _];
+        let vault = Vault::open(dir.path(), None).unwrap();
+        let channels = Channels::new(store.clone(), vault, clock.clone(), known_wire);
+        let local: Arc<dyn Backend> = Arc::clone(&backend) as _;
+        let switchboard = Switchboard::new(local, channels.clone(), RoutingConfig::default());
+        let backends: Vec<Arc<dyn Backend>> = vec![Arc::new(switchboard)];
         let gateway =
             Gateway::new(store.clone(), backends, GatewayConfig::default(), clock.clone());
         let library = Arc::new(Library::open(&dir.path().join("models"), &[]).unwrap());
         let rooms = Rooms {
             accounts: accounts.clone(),
             gateway,
+            channels,
             pulls: Pulls::open(Arc::clone(&library), &HubConfig::default()).unwrap(),
             library,
             store: store.clone(),

@@ -70,6 +70,9 @@ pub enum Error {
     /// The ledger would not add up; nothing was changed.
     #[error("the ledger does not add up: {0}")]
     Unbalanced(String),
+    /// A sealed secret cannot be opened; nothing was changed.
+    #[error("{0}")]
+    Unsealable(String),
     /// The queue of writes or reads was full for the whole time that a caller may wait.
     #[error("the database is busy")]
     Busy,

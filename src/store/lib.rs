@@ -24,6 +24,8 @@ mod page;
 mod prices;
 mod rate_limits;
 mod readers;
+mod routes;
+mod sealed;
 mod sessions;
 mod settings;
 mod store;
@@ -38,7 +40,7 @@ pub use api_tokens::{
     ApiToken, ApiTokenChange, ApiTokenId, ApiTokens, FoundToken, NewApiToken, Rotation,
 };
 pub use audit::{Act, Audit, AuditFilter, AuditHash, AuditReport, AuditRow};
-pub use channels::ChannelId;
+pub use channels::{Channel, ChannelId, ChannelKey, ChannelKeyId, Channels, NewChannel};
 pub use chats::{BadCursor, Chat, ChatChange, ChatCursor, ChatId, Chats, NewChat};
 pub use error::{Error, Result};
 pub use factors::{Factor, Factors, Passkey, PasskeyRow};
@@ -61,6 +63,8 @@ pub use new_api::{
 pub use page::MAX_PAGE;
 pub use prices::{Price, PriceRow, Prices};
 pub use rate_limits::{LimitKind, RateLimit, RateLimitRow, RateLimits};
+pub use routes::{RouteRow, Routes};
+pub use sealed::{Sealed, SealedPlace};
 pub use sessions::{NewSession, Session, SessionHash, SessionOrigin, SessionRow, Sessions};
 pub use settings::Settings;
 pub use store::Store;

@@ -11,6 +11,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_ledger.sql"),
     include_str!("migrations/0003_usage.sql"),
+    include_str!("migrations/0004_channels.sql"),
     include_str!("migrations/0005_people.sql"),
 ];
 

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 
 use crate::api_tokens::ApiTokens;
 use crate::audit::{self, Act, Audit};
+use crate::channels::Channels;
 use crate::chats::Chats;
 use crate::connection;
 use crate::error::{Error, Result};
@@ -21,6 +22,8 @@ use crate::new_api::NewApi;
 use crate::prices::Prices;
 use crate::rate_limits::RateLimits;
 use crate::readers::Readers;
+use crate::routes::Routes;
+use crate::sealed::Sealed;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::usage::UsageTable;
@@ -132,6 +135,21 @@ impl Store {
     /// Questions about prices.
     pub fn prices(&self) -> Prices<'_> {
         Prices(self)
+    }
+
+    /// Questions about channels.
+    pub fn channels(&self) -> Channels<'_> {
+        Channels(self)
+    }
+
+    /// Questions about how requests find who answers.
+    pub fn routes(&self) -> Routes<'_> {
+        Routes(self)
+    }
+
+    /// Every sealed secret, wherever it stands.
+    pub fn sealed(&self) -> Sealed<'_> {
+        Sealed(self)
     }
 
     /// Questions about how fast users, API tokens, groups and models may be used.

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod channels;
 mod chats;
 mod crash;
 mod ledger;

@@ -71,7 +71,7 @@ async fn a_prompt_that_was_asked_before_is_reported_as_cached() {
     let last = text.split("data: ").find(|chunk| chunk.contains("cached_tokens")).unwrap();
     assert_eq!(cached(&serde_json::from_str::<Value>(last.trim()).unwrap()["usage"]), 96);
     let rows = story.app.store().usage();
-    let everything = UsageFilter { user_id: None, since: 0 };
+    let everything = UsageFilter::default();
     let counts: Vec<u32> =
         rows.latest(everything, 9).await.unwrap().iter().map(|row| row.cached_tokens).collect();
     assert_eq!(counts, [96, 96, 0], "the books say the same, the newest first");
@@ -99,7 +99,7 @@ async fn every_request_leaves_one_usage_row_with_exact_counts() {
     story.complete("stories260k", case["prompt"].clone(), 64).await;
     let body = json!({ "model": "stories260k", "prompt": ["a", "b"], "max_tokens": 3 });
     story.call("/v1/completions", body).await;
-    let everything = UsageFilter { user_id: None, since: 0 };
+    let everything = UsageFilter::default();
     let rows = story.app.store().usage().latest(everything, 10).await.unwrap();
     let counts: Vec<(u32, u32)> =
         rows.iter().map(|row| (row.prompt_tokens, row.completion_tokens)).collect();

@@ -14,7 +14,7 @@ const MEASURE_SOON: u32 = 4;
 
 /// Hundredths of a step without prompts that prompts may add to it. Under 100, so that also the
 /// longest of a hundred steps is near twice a quiet one, on a machine that does other things too.
-const ADDED: u64 = 75;
+const ADDED: u64 = 60;
 
 /// What steps have taken.
 #[derive(Debug, Default)]

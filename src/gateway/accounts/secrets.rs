@@ -185,7 +185,7 @@ fn read_key(path: &Path) -> Result<[u8; 32]> {
 }
 
 #[cfg(unix)]
-fn check_private(path: &Path) -> Result<()> {
+pub(crate) fn check_private(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let metadata = fs::symlink_metadata(path).map_err(|error| unusable(path, &error))?;
     if !metadata.is_file() {
@@ -198,11 +198,11 @@ fn check_private(path: &Path) -> Result<()> {
 }
 
 #[cfg(not(unix))]
-fn check_private(_path: &Path) -> Result<()> {
+pub(crate) fn check_private(_path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn unusable(path: &Path, reason: &dyn fmt::Display) -> Error {
+pub(crate) fn unusable(path: &Path, reason: &dyn fmt::Display) -> Error {
     Error::Internal(format!("the key file {} cannot be used: {reason}", path.display()))
 }
 

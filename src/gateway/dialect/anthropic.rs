@@ -4,6 +4,7 @@
 //! events of a stream, [`Collector`] into one message. Fields that are not known are ignored;
 //! content that this version cannot read is refused.
 
+mod blocks;
 mod collect;
 mod content;
 mod messages;
@@ -19,7 +20,7 @@ pub use print::{Named, Printer};
 use serde_json::{Value, json};
 
 use crate::event::{FinishReason, Usage};
-use crate::request::GenerateRequest;
+use crate::request::{Citation, Family, GenerateRequest, NO_SEAL, Seal};
 
 /// A parsed request body.
 #[derive(Clone, Debug)]
@@ -40,9 +41,6 @@ pub struct Heading {
     pub stop: Vec<String>,
 }
 
-/// What thoughts are signed with: nobody checks it here, and clients send it back.
-const SIGNATURE: &str = "hearth";
-
 impl Heading {
     fn message(&self, content: Value, usage: Value) -> Value {
         json!({
@@ -61,16 +59,43 @@ impl Heading {
             },
             Some(FinishReason::Length) => ("max_tokens", Value::Null),
             Some(FinishReason::ToolCalls) => ("tool_use", Value::Null),
-            Some(FinishReason::Stop) | None => ("end_turn", Value::Null),
+            Some(FinishReason::Filtered(_) | FinishReason::Refusal) => ("refusal", Value::Null),
+            Some(FinishReason::Paused) => ("pause_turn", Value::Null),
+            Some(FinishReason::Stop | FinishReason::BadCall | FinishReason::Other) | None => {
+                ("end_turn", Value::Null)
+            }
         }
+    }
+}
+
+/// A citation as Anthropic has it; others' only if they are of the web.
+fn print_citation(citation: &Citation) -> Option<Value> {
+    match &citation.raw {
+        Some((Family::Anthropic, raw)) => Some(raw.clone()),
+        _ => Some(json!({
+            "type": "web_search_result_location", "url": citation.url.as_deref()?,
+            "title": citation.title, "cited_text": citation.text.as_deref().unwrap_or_default(),
+            "encrypted_index": "",
+        })),
+    }
+}
+
+/// What thoughts end with: clients send it back as it is.
+fn signature(seal: Option<&Seal>) -> String {
+    match seal {
+        Some(seal) => seal.carried_by(Family::Anthropic),
+        None => NO_SEAL.to_owned(),
     }
 }
 
 /// Anthropic counts what was found computed apart from the rest of the prompt.
 fn print_usage(usage: &Usage) -> Value {
     json!({
-        "input_tokens": usage.prompt_tokens.saturating_sub(usage.cached_tokens),
-        "cache_creation_input_tokens": 0,
+        "input_tokens": usage
+            .prompt_tokens
+            .saturating_sub(usage.cached_tokens)
+            .saturating_sub(usage.cache_write_tokens),
+        "cache_creation_input_tokens": usage.cache_write_tokens,
         "cache_read_input_tokens": usage.cached_tokens,
         "output_tokens": usage.completion_tokens,
     })

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::request::{Extras, Family};
 
 /// Longest name of a model, in bytes; an error repeats it.
 const MAX_MODEL_BYTES: usize = 256;
@@ -42,14 +43,41 @@ impl Fields {
         Fields(members)
     }
 
+    pub(super) fn into_members(self) -> Map<String, Value> {
+        self.0
+    }
+
     /// A member that is there and not null.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())
     }
 
+    pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
+        self.0.get_mut(name)
+    }
+
     /// Takes a member out; `None` if it is absent or null.
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// What else was said: members that are not `known`; and of the known ones those of `raw`, as
+    /// they were written.
+    pub(super) fn extras(
+        self,
+        family: Family,
+        known: &[&str],
+        raw: &[&str],
+    ) -> Option<Box<Extras>> {
+        let (mut further, mut kept) = (Map::new(), Map::new());
+        for (name, value) in self.0.into_iter().filter(|(_, value)| !value.is_null()) {
+            if raw.contains(&name.as_str()) {
+                kept.insert(name, value);
+            } else if !known.contains(&name.as_str()) {
+                further.insert(name, value);
+            }
+        }
+        Extras::of(family, further, kept)
     }
 
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>> {

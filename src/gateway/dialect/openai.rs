@@ -15,9 +15,11 @@ mod fields;
 mod functions;
 mod logprobs;
 mod message;
+mod parts;
 mod print;
 mod rerank;
 mod rules;
+mod thoughts;
 
 pub use chat::parse_chat;
 pub use collect::Collector;
@@ -25,6 +27,7 @@ pub use completion::parse_completion;
 pub use embeddings::{EmbeddingCall, parse_embeddings};
 pub use print::{Printer, Shape};
 pub use rerank::{RerankCall, parse_rerank};
+pub(crate) use thoughts::print as print_detail;
 
 use crate::request::{GenerateRequest, Priority};
 

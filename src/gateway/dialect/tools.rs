@@ -60,7 +60,8 @@ fn parse_tool(path: &str, tool: Value) -> Result<Tool> {
         return Err(Error::invalid(&path, must(&path, "\"function\"")));
     }
     let (name, parameters) = parse_function(&format!("{path}.function"), &tool["function"])?;
-    Ok(Tool { name, parameters, description: tool })
+    let description = tool;
+    Ok(Tool { name, parameters, description, cache: None, extras: None })
 }
 
 /// The name of a function and the schema of its arguments.
@@ -79,4 +80,14 @@ pub(super) fn parse_function(path: &str, function: &Value) -> Result<(String, Va
         _ => return wrong("parameters", "a JSON schema"),
     };
     Ok((name, parameters))
+}
+
+/// Letters of the names that Hearth itself gives to calls.
+const OWN_ID_BYTES: usize = 9;
+
+/// A call's name with the beginning that clients of a dialect know; a provider's own names stay as
+/// they are.
+pub(super) fn shown_id(prefix: &str, id: &str) -> String {
+    let is_own = id.len() <= OWN_ID_BYTES && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if is_own { format!("{prefix}{id}") } else { id.to_owned() }
 }

@@ -119,6 +119,7 @@ impl Merge {
         sum.reasoning_tokens = sum.reasoning_tokens.saturating_add(usage.reasoning_tokens);
         sum.completion_tokens = sum.completion_tokens.saturating_add(usage.completion_tokens);
         sum.cached_tokens = sum.cached_tokens.saturating_add(usage.cached_tokens);
+        sum.cache_write_tokens = sum.cache_write_tokens.saturating_add(usage.cache_write_tokens);
         sum.queue_ms = sum.queue_ms.max(usage.queue_ms);
         sum.first_token_ms = sum.first_token_ms.max(usage.first_token_ms);
         sum.total_ms = sum.total_ms.max(usage.total_ms);

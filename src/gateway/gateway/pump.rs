@@ -114,7 +114,7 @@ impl Pump {
                     return End::Failed(Error::Internal(message));
                 }
             };
-            if let Event::Served { channel } = event {
+            if let Event::Served { channel, .. } = event {
                 self.account.served_by(channel);
             }
             let before = tally.usage;

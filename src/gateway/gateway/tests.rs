@@ -83,6 +83,7 @@ fn request(id: &str) -> GenerateRequest {
         rules: AnswerRules::default(),
         window: Window::default(),
         fallback: Sampling::default(),
+        extras: None,
     }
 }
 

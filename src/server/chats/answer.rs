@@ -135,10 +135,8 @@ impl Answer {
             Event::Aside { .. } => None,
             Event::Finished { reason, .. } => {
                 said.finish_reason = Some(match reason {
-                    FinishReason::Stop | FinishReason::StopText(_) | FinishReason::ToolCalls => {
-                        "stop"
-                    }
                     FinishReason::Length => "length",
+                    _ => "stop",
                 });
                 None
             }

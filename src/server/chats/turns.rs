@@ -174,6 +174,7 @@ fn generate_request(
         rules: AnswerRules::default(),
         window: Window::default(),
         fallback: Sampling::default(),
+        extras: None,
     }
 }
 

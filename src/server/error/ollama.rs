@@ -14,6 +14,8 @@ pub(super) fn text(error: &Error) -> String {
             Feature::Thinking => format!("{model:?} does not support thinking"),
             Feature::Tools => format!("{} does not support tools", full_name(model)),
             Feature::Insert => format!("{} does not support insert", full_name(model)),
+            Feature::Vision => format!("{} does not support vision", full_name(model)),
+            Feature::Files => format!("{} does not support files", full_name(model)),
         },
         Error::ContextFull { prompt_tokens, context_tokens, .. } => format!(
             "the prompt is longer than the context length currently available to the model; \

@@ -63,6 +63,7 @@ pub(crate) async fn set(
     let channel_id = body.channel_id.map(ChannelId);
     let row = PriceRow { model: full_name(&state, &caller, body.model), channel_id, price };
     state.gateway().quota().set_price(&caller, row.clone()).await?;
+    state.channels().refresh().await?;
     Ok(axum::Json(json!({ "price": row })))
 }
 
@@ -87,5 +88,6 @@ pub(crate) async fn delete(
     let channel = which.channel_id.map(ChannelId);
     let model = full_name(&state, &caller, which.model);
     state.gateway().quota().remove_price(&caller, model, channel).await?;
+    state.channels().refresh().await?;
     Ok(StatusCode::NO_CONTENT)
 }

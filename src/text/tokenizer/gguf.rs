@@ -110,12 +110,16 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer> {
         tokens,
         ends,
         infill,
-        chat_template: metadata
-            .str("tokenizer.chat_template")?
-            .or_else(|| ChatFamily::of_gguf(metadata).map(|family| family.template))
-            .map(str::to_string),
+        chat_template: chat_template(metadata)?,
         grammars: OnceLock::new(),
     })
+}
+
+/// The model's own template, or its family's.
+fn chat_template(metadata: &Metadata) -> Result<Option<String>> {
+    let own = metadata.str("tokenizer.chat_template")?;
+    let family = || ChatFamily::of_gguf(metadata).map(|family| family.template);
+    Ok(own.or_else(family).map(str::to_string))
 }
 
 /// The id under `tokenizer.ggml.{name}_token_id`.

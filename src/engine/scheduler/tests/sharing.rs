@@ -150,8 +150,8 @@ fn many_who_wait_begin_sooner_and_one_prompt_alone_stalls_nobody() {
             most.max(step_us(&work))
         })
     };
-    assert!(most_us(1) <= 60_000, "{} us of 30,000 alone", most_us(1));
-    assert!((65_000..=90_000).contains(&most_us(8)), "{} us", most_us(8));
+    assert!(most_us(1) <= 50_000, "{} us of 30,000 alone", most_us(1));
+    assert!((55_000..=75_000).contains(&most_us(8)), "{} us", most_us(8));
 }
 
 #[test]
@@ -171,13 +171,13 @@ fn a_long_prompt_does_not_stall_a_sequence_that_writes() {
     loop {
         let work = run(&mut scheduler);
         assert!(work.iter().any(|work| work.sequence.0 == 1), "it writes in every step");
-        assert!(step_us(&work) <= 60_000, "{work:?}: twice the 30 ms of a step alone");
+        assert!(step_us(&work) <= 50_000, "{work:?}: 30 ms a step alone, and 18 ms more");
         steps += 1;
         if work.iter().any(|work| work.sequence.0 == 2 && work.samples) {
             break;
         }
     }
-    assert!(steps < 1100, "the prompt goes on all the while: {steps} steps");
+    assert!(steps < 1500, "the prompt goes on all the while: {steps} steps");
     scheduler.remove(SequenceId(1));
     add(&mut scheduler, 3, 3, 4000);
     scheduler.remove(SequenceId(2));

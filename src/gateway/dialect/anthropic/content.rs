@@ -1,44 +1,47 @@
 //! Reads messages and their blocks. One message may become several: results of tools are messages
 //! of their own here.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::blocks;
 use crate::error::{Error, Result};
-use crate::request::{MAX_CALLS, Message, Part, Role, ToolCall};
+use crate::request::{MAX_CALLS, Message, Part, Role};
 
 /// `system`: a text or blocks of text.
 pub(super) fn parse_system(value: Option<Value>) -> Result<Option<Message>> {
     let Some(value) = value else { return Ok(None) };
-    let texts = texts("system", &value)?;
-    Ok((!texts.is_empty()).then(|| Message::text(Role::System, texts.join("\n"))))
+    let parts = texts("system", value)?;
+    Ok((!parts.is_empty()).then(|| Message::of(Role::System, parts)))
 }
 
 /// One entry of `messages`.
-pub(super) fn parse_message(index: usize, value: Value) -> Result<Vec<Message>> {
-    let path = format!("messages.{index}");
-    let content = &value["content"];
-    match value["role"].as_str() {
-        Some("user") => user(&format!("{path}.content"), content),
-        Some("assistant") => assistant(&format!("{path}.content"), content).map(|one| vec![one]),
-        Some("system") => {
-            let texts = texts(&format!("{path}.content"), content)?;
-            Ok(vec![Message::text(Role::System, texts.join("\n"))])
+pub(super) fn parse_message(index: usize, mut value: Value) -> Result<Vec<Message>> {
+    let path = format!("messages.{index}.content");
+    let role = match value["role"].as_str() {
+        Some("user") => Role::User,
+        Some("assistant") => Role::Assistant,
+        Some("system") => Role::System,
+        _ => {
+            let path = format!("messages.{index}.role");
+            return Err(wrong(&path, "must be \"user\" or \"assistant\""));
         }
-        _ => Err(wrong(&format!("{path}.role"), "must be \"user\" or \"assistant\"")),
+    };
+    let content = value["content"].take();
+    match role {
+        Role::Assistant => assistant(&path, content).map(|one| vec![one]),
+        Role::System => Ok(vec![Message::of(role, texts(&path, content)?)]),
+        Role::User | Role::Tool => user(&path, content),
     }
 }
 
-fn user(path: &str, content: &Value) -> Result<Vec<Message>> {
-    let Value::Array(blocks) = content else {
-        return Ok(vec![Message::text(Role::User, texts(path, content)?.concat())]);
-    };
+fn user(path: &str, content: Value) -> Result<Vec<Message>> {
     let mut results = Vec::new();
     let mut parts = Vec::new();
-    for (at, block) in blocks.iter().enumerate() {
+    for (at, block) in blocks_of(path, content)?.into_iter().enumerate() {
         let path = format!("{path}.{at}");
         match block["type"].as_str() {
             Some("tool_result") => results.push(tool_result(&path, block)?),
-            _ => parts.push(Part::Text(text_of(&path, block)?)),
+            _ => blocks::parse_user(&path, block, &mut parts)?,
         }
     }
     if parts.is_empty() && results.is_empty() {
@@ -46,103 +49,71 @@ fn user(path: &str, content: &Value) -> Result<Vec<Message>> {
     }
     if !parts.is_empty() {
         // Behind the results: what is said comes after what was found.
-        results.push(Message { parts, ..Message::text(Role::User, "") });
+        results.push(Message::of(Role::User, parts));
     }
     Ok(results)
 }
 
-fn tool_result(path: &str, block: &Value) -> Result<Message> {
-    let Some(id) = block["tool_use_id"].as_str() else {
+fn tool_result(path: &str, mut block: Value) -> Result<Message> {
+    let Some(id) = block["tool_use_id"].as_str().map(str::to_owned) else {
         return Err(wrong(&format!("{path}.tool_use_id"), "must be a string"));
     };
-    let texts = match &block["content"] {
-        Value::Null => Vec::new(),
-        content => texts(&format!("{path}.content"), content)?,
-    };
-    let mut text = texts.join("\n");
-    if block["is_error"] == true {
-        text = format!("Error: {text}");
-    }
-    Ok(Message { call_id: Some(id.to_owned()), ..Message::text(Role::Tool, text) })
-}
-
-fn assistant(path: &str, content: &Value) -> Result<Message> {
-    let Value::Array(blocks) = content else {
-        return Ok(Message::text(Role::Assistant, texts(path, content)?.concat()));
-    };
-    let mut message = Message { parts: Vec::new(), ..Message::text(Role::Assistant, "") };
-    let mut reasoning = String::new();
-    for (at, block) in blocks.iter().enumerate() {
-        let path = format!("{path}.{at}");
-        match block["type"].as_str() {
-            Some("tool_use") => message.calls.push(tool_use(&path, block)?),
-            Some("thinking") => reasoning += block["thinking"].as_str().unwrap_or_default(),
-            // Nobody but who wrote it can read it.
-            Some("redacted_thinking") => {}
-            _ => message.parts.push(Part::Text(text_of(&path, block)?)),
+    let mut parts = Vec::new();
+    match block["content"].take() {
+        Value::Null => {}
+        content => {
+            let path = format!("{path}.content");
+            for (at, inner) in blocks_of(&path, content)?.into_iter().enumerate() {
+                blocks::parse_user(&format!("{path}.{at}"), inner, &mut parts)?;
+            }
         }
     }
-    if message.calls.len() > MAX_CALLS {
+    blocks::take_cache(&mut block, &mut parts);
+    let is_error = block["is_error"] == true;
+    Ok(Message { call_id: Some(id), is_error, ..Message::of(Role::Tool, parts) })
+}
+
+fn assistant(path: &str, content: Value) -> Result<Message> {
+    let mut message = Message::of(Role::Assistant, Vec::new());
+    for (at, block) in blocks_of(path, content)?.into_iter().enumerate() {
+        blocks::parse_assistant(&format!("{path}.{at}"), block, &mut message.parts)?;
+    }
+    if message.calls().count() > MAX_CALLS {
         return Err(wrong(path, &format!("may have at most {MAX_CALLS} calls")));
     }
-    if message.parts.is_empty() && message.calls.is_empty() {
+    if message.parts.is_empty() {
         message.parts.push(Part::Text(String::new()));
     }
-    message.reasoning = (!reasoning.is_empty()).then_some(reasoning);
     Ok(message)
 }
 
-fn tool_use(path: &str, block: &Value) -> Result<ToolCall> {
-    let text = |name: &str| {
-        let text = block[name].as_str().map(str::to_owned);
-        text.ok_or_else(|| wrong(&format!("{path}.{name}"), "must be a string"))
-    };
-    let arguments = match &block["input"] {
-        Value::Null => "{}".to_owned(),
-        input @ Value::Object(_) => input.to_string(),
-        _ => return Err(wrong(&format!("{path}.input"), "must be an object")),
-    };
-    Ok(ToolCall { id: text("id")?, name: text("name")?, arguments })
+/// Blocks of text, with their marks.
+fn texts(path: &str, content: Value) -> Result<Vec<Part>> {
+    let mut parts = Vec::new();
+    for (at, block) in blocks_of(path, content)?.into_iter().enumerate() {
+        let path = format!("{path}.{at}");
+        blocks::parse_user(&path, block, &mut parts)?;
+        if !matches!(parts.last(), Some(Part::Text(_) | Part::Cache(_) | Part::Foreign(_))) {
+            return Err(wrong(&path, "must be a block of text"));
+        }
+    }
+    Ok(parts)
 }
 
-/// A text, or a list of blocks of text.
-fn texts(path: &str, content: &Value) -> Result<Vec<String>> {
+/// A text, or a list of blocks.
+fn blocks_of(path: &str, content: Value) -> Result<Vec<Value>> {
     match content {
-        Value::String(text) => Ok(vec![text.clone()]),
-        Value::Array(blocks) => blocks
-            .iter()
-            .enumerate()
-            .map(|(at, block)| text_of(&format!("{path}.{at}"), block))
-            .collect(),
+        Value::String(text) => {
+            let members = [("type", "text".into()), ("text", text.into())];
+            let block: Map<String, Value> =
+                members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            Ok(vec![Value::Object(block)])
+        }
+        Value::Array(blocks) => Ok(blocks),
         _ => Err(wrong(path, "must be a string or a list of blocks")),
     }
 }
 
-/// The text of a block; of a document that is text, that.
-fn text_of(path: &str, block: &Value) -> Result<String> {
-    let found = match block["type"].as_str() {
-        Some("text") => block["text"].as_str().map(str::to_owned),
-        Some("document") if block["source"]["type"] == "text" => {
-            let title = block["title"].as_str().map(|title| format!("{title}\n\n"));
-            let data = block["source"]["data"].as_str();
-            data.map(|data| format!("{}{data}", title.unwrap_or_default()))
-        }
-        Some("search_result") => {
-            let title = block["title"].as_str().unwrap_or_default();
-            let content = texts(&format!("{path}.content"), &block["content"])?;
-            Some(format!("{title}\n{}", content.join("\n")))
-        }
-        Some(kind) => {
-            let kind: String = kind.chars().take(40).collect();
-            let message =
-                format!("a block of type {kind:?} is not supported by this version of Hearth");
-            return Err(wrong(path, &message));
-        }
-        None => None,
-    };
-    found.ok_or_else(|| wrong(path, "must be a block with its type and text"))
-}
-
-fn wrong(path: &str, what: &str) -> Error {
+pub(super) fn wrong(path: &str, what: &str) -> Error {
     Error::invalid(path, format!("{path}: {what}"))
 }

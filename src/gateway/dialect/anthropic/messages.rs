@@ -7,33 +7,53 @@ use super::{Call, rules};
 use crate::dialect::fields::{Fields, must};
 use crate::error::{Error, Result};
 use crate::request::{
-    GenerateRequest, Input, MAX_MESSAGES, MAX_STOP_BYTES, MAX_STOPS, Message, Priority, RequestId,
-    Sampling, Window,
+    Family, GenerateRequest, Input, MAX_MESSAGES, MAX_STOP_BYTES, MAX_STOPS, Message, Priority,
+    RequestId, Sampling, Window,
 };
+
+/// Fields that have a neutral meaning.
+const KNOWN: [&str; 14] = [
+    "max_tokens",
+    "messages",
+    "model",
+    "output_config",
+    "output_format",
+    "stop_sequences",
+    "stream",
+    "system",
+    "temperature",
+    "thinking",
+    "tool_choice",
+    "tools",
+    "top_k",
+    "top_p",
+];
+/// Those of them that say more than their neutral meaning.
+const RAW: [&str; 3] = ["output_config", "output_format", "thinking"];
 
 /// Largest `top_k`; keeps every token.
 const MAX_TOP_K: i64 = 1_000_000;
 
 /// Parses a request for a message.
 pub fn parse_messages(body: &[u8], id: RequestId) -> Result<Call> {
-    let mut fields = Fields::parse(body)?;
+    let fields = Fields::parse(body)?;
     let Some(max_tokens) = fields.count("max_tokens", 1)? else {
         return Err(Error::invalid("max_tokens", "max_tokens: Field required"));
     };
-    let mut call = parse(&mut fields, id)?;
+    let mut call = parse(fields, id)?;
     call.request.max_tokens = Some(max_tokens);
     Ok(call)
 }
 
 /// Parses a request for the number of tokens.
 pub fn parse_count(body: &[u8], id: RequestId) -> Result<Call> {
-    parse(&mut Fields::parse(body)?, id)
+    parse(Fields::parse(body)?, id)
 }
 
-fn parse(fields: &mut Fields, id: RequestId) -> Result<Call> {
+fn parse(mut fields: Fields, id: RequestId) -> Result<Call> {
     let model = fields.model()?;
     let mut ignored = Vec::new();
-    let rules = rules::parse(fields, &mut ignored)?;
+    let rules = rules::parse(&mut fields, &mut ignored)?;
     let mut messages: Vec<Message> = parse_system(fields.take("system"))?.into_iter().collect();
     messages.extend(parse_list(fields.take("messages"))?);
     for name in ["container", "mcp_servers", "context_management"] {
@@ -47,7 +67,7 @@ fn parse(fields: &mut Fields, id: RequestId) -> Result<Call> {
         0 => MAX_TOP_K,
         top_k => top_k,
     });
-    let request = GenerateRequest {
+    let mut request = GenerateRequest {
         id,
         model,
         input: Input::Chat(messages),
@@ -59,15 +79,18 @@ fn parse(fields: &mut Fields, id: RequestId) -> Result<Call> {
             ..Sampling::default()
         },
         max_tokens: None,
-        stop: stops(fields)?,
+        stop: stops(&fields)?,
         choices: 1,
         logprobs: None,
         echo: false,
         rules,
         window: Window::default(),
         fallback: Sampling::default(),
+        extras: None,
     };
-    Ok(Call { request, is_streamed: fields.flag("stream")?, ignored })
+    let is_streamed = fields.flag("stream")?;
+    request.extras = fields.extras(Family::Anthropic, &KNOWN, &RAW);
+    Ok(Call { request, is_streamed, ignored })
 }
 
 fn parse_list(value: Option<Value>) -> Result<Vec<Message>> {

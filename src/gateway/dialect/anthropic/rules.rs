@@ -5,22 +5,47 @@ use serde_json::{Map, Value, json};
 use crate::dialect::fields::{Fields, must};
 use crate::dialect::tools::{parse_each, parse_name};
 use crate::error::{Error, Result};
-use crate::request::{AnswerFormat, AnswerRules, Effort, Thinking, Tool, ToolChoice, Tools};
+use crate::request::{
+    AnswerFormat, AnswerRules, Effort, Family, ForeignTool, Thinking, Tool, ToolChoice, Tools,
+};
+
+/// Members of a tool that have a neutral meaning.
+const KNOWN_OF_TOOL: [&str; 4] = ["description", "input_schema", "name", "type"];
 
 /// `ignored` gathers what cannot be kept.
 pub(super) fn parse(fields: &mut Fields, ignored: &mut Vec<String>) -> Result<AnswerRules> {
-    let tools = parse_tools(fields)?;
-    let mut format = format(fields)?;
+    let foreign_tools = foreign_tools(fields);
+    let tools = parse_tools(fields, &foreign_tools)?;
+    let format = format(fields)?;
     let calls = tools.as_ref().is_some_and(|tools| tools.choice != ToolChoice::None);
-    if calls && format.take().is_some() {
-        // Calls and a format of the whole answer exclude each other here; clients send both.
+    let yields_format = calls && format.is_some();
+    if yields_format {
+        // Models that run here cannot do both; clients send both.
         ignored.push("output_config.format".to_owned());
     }
     let thinking = thinking(fields)?;
-    Ok(AnswerRules { tools, format, thinking, ..AnswerRules::default() })
+    Ok(AnswerRules {
+        tools,
+        foreign_tools,
+        format,
+        yields_format,
+        thinking,
+        ..AnswerRules::default()
+    })
 }
 
-fn parse_tools(fields: &mut Fields) -> Result<Option<Tools>> {
+/// Takes out the tools that have a type of their own, whose calls Anthropic's models know.
+fn foreign_tools(fields: &mut Fields) -> Vec<ForeignTool> {
+    let Some(Value::Array(list)) = fields.get_mut("tools") else { return Vec::new() };
+    let is_foreign = |tool: &Value| tool["type"].as_str().is_some_and(|kind| kind != "custom");
+    let (foreign, own) = std::mem::take(list).into_iter().partition(is_foreign);
+    *list = own;
+    let tool = |value| ForeignTool { family: Family::Anthropic, value, is_wish: false };
+    let foreign: Vec<Value> = foreign;
+    foreign.into_iter().map(tool).collect()
+}
+
+fn parse_tools(fields: &mut Fields, foreign: &[ForeignTool]) -> Result<Option<Tools>> {
     let list = parse_each("tools", fields.take("tools"), "name", parse_tool)?;
     let chosen = fields.take("tool_choice").unwrap_or_default();
     let is_parallel = chosen["disable_parallel_tool_use"] != true;
@@ -35,18 +60,23 @@ fn parse_tools(fields: &mut Fields) -> Result<Option<Tools>> {
         _ => return wrong("type must be auto, any, tool or none"),
     };
     match &choice {
-        ToolChoice::Named(name) if !list.iter().any(|tool| tool.name == *name) => {
+        ToolChoice::Named(name)
+            if !list.iter().any(|tool| tool.name == *name)
+                && !foreign.iter().any(|tool| tool.value["name"] == **name) =>
+        {
             return wrong("names a tool that is not among tools");
         }
-        ToolChoice::Required if list.is_empty() => return wrong("asks for a call without tools"),
+        ToolChoice::Required if list.is_empty() && foreign.is_empty() => {
+            return wrong("asks for a call without tools");
+        }
         _ => {}
     }
     Ok((!list.is_empty()).then_some(Tools { list, choice, is_parallel }))
 }
 
 /// Told to the model in the form that chat templates know.
-fn parse_tool(path: &str, tool: Value) -> Result<Tool> {
-    if !matches!(tool["type"].as_str(), None | Some("custom")) {
+fn parse_tool(path: &str, mut tool: Value) -> Result<Tool> {
+    if !matches!(tool["type"], Value::Null) && tool["type"] != "custom" {
         let kind: String = tool["type"].to_string().chars().take(60).collect();
         let message = format!("{path}: a tool of type {kind} is not supported by this server");
         return Err(Error::invalid(path, message));
@@ -71,7 +101,11 @@ fn parse_tool(path: &str, tool: Value) -> Result<Tool> {
     }
     function["parameters"] = parameters.clone();
     let description = json!({ "type": "function", "function": function });
-    Ok(Tool { name, parameters, description })
+    let mut rest = tool.as_object_mut().map(std::mem::take).unwrap_or_default();
+    rest.retain(|name, value| !KNOWN_OF_TOOL.contains(&name.as_str()) && !value.is_null());
+    let cache = rest.remove("cache_control");
+    let extras = (!rest.is_empty()).then_some((Family::Anthropic, rest));
+    Ok(Tool { name, parameters, description, cache, extras })
 }
 
 /// Without the field nobody thinks. A budget is not counted: thoughts are part of `max_tokens`.

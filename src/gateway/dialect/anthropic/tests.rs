@@ -77,8 +77,8 @@ fn blocks_become_messages() {
     assert_eq!(roles, [Role::System, Role::User, Role::Assistant, Role::Tool, Role::User]);
     let texts: Vec<String> = read.iter().map(Message::joined_text).collect();
     assert_eq!(texts, ["Be\nkind.", "qt\n\nd", "ok", "Error: no", "again"]);
-    assert_eq!(read[2].reasoning.as_deref(), Some("hm"));
-    assert_eq!(read[2].calls[0].arguments, r#"{"b":1,"a":2}"#);
+    assert_eq!(read[2].reasoning().as_deref(), Some("hm"));
+    assert_eq!(read[2].calls().next().unwrap().arguments, r#"{"b":1,"a":2}"#);
     assert_eq!(read[3].call_id.as_deref(), Some("toolu_1"));
 }
 
@@ -124,26 +124,26 @@ fn tools_and_formats_become_rules() {
     let format = rules(json!({ "output_config": config })).format;
     assert_eq!(format, Some(AnswerFormat::JsonSchema(schema)));
     let both = parse(json!({ "output_config": config, "tools": [tool] })).unwrap();
-    assert_eq!(
-        (both.request.rules.format, both.ignored),
-        (None, vec!["output_config.format".to_owned()])
-    );
+    assert!(both.request.rules.format.is_some() && both.request.rules.yields_format);
+    assert_eq!(both.ignored, ["output_config.format"]);
+    let bash = json!({ "type": "bash_20250124", "name": "bash" });
+    let rules = rules(json!({ "tools": [bash, tool] }));
+    assert_eq!((&rules.foreign_tools[0].value, rules.tools.unwrap().list.len()), (&bash, 1));
 }
 
 #[test]
 fn what_cannot_be_read_is_refused_by_its_place() {
-    let image = json!([{ "role": "user", "content": [{ "type": "image", "source": {} }] }]);
+    let image = json!([{ "role": "user", "content": [{ "type": "hologram", "source": {} }] }]);
     for (change, wanted) in [
         (json!({ "max_tokens": null }), "max_tokens: Field required"),
         (json!({ "max_tokens": 0 }), "'max_tokens' must be a whole number"),
         (json!({ "messages": [] }), "messages: at least one message is required"),
-        (json!({ "messages": image }), "messages.0.content.0: a block of type \"image\""),
+        (json!({ "messages": image }), "messages.0.content.0: a block of type \"hologram\""),
         (json!({ "messages": [{ "role": "tool", "content": "x" }] }), "messages.0.role: must be"),
         (json!({ "temperature": 1.5 }), "'temperature' must be a number from 0 to 1"),
         (json!({ "tool_choice": { "type": "any" } }), "tool_choice: asks for a call without"),
         (json!({ "thinking": { "type": "deep" } }), "thinking: type must be"),
         (json!({ "stop_sequences": [""] }), "'stop_sequences' must be a list"),
-        (json!({ "tools": [{ "type": "bash_20250124", "name": "bash" }] }), "tools[0]: a tool of"),
     ] {
         let error = parse(change.clone()).unwrap_err().to_string();
         assert!(error.starts_with(wanted), "{change}: {error}");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::messages::{parse_messages, refuse_images};
+use super::messages::{parse_images, parse_messages};
 use super::shared::{Shared, model, parse_body};
 use super::{Call, Shape, Task};
 use crate::dialect::fields::Fields;
@@ -19,7 +19,7 @@ pub fn parse_chat(body: &[u8], id: RequestId) -> Result<Call> {
     if model.is_empty() {
         return Err(Error::invalid("model", "model is required"));
     }
-    let messages = parse_messages(&model, fields.take("messages"))?;
+    let messages = parse_messages(fields.take("messages"))?;
     let list = tools::parse_list(fields.take("tools"))?;
     let shared = Shared::parse(model, &mut fields)?;
     if messages.is_empty() {
@@ -28,15 +28,7 @@ pub fn parse_chat(body: &[u8], id: RequestId) -> Result<Call> {
     let tools =
         (!list.is_empty()).then_some(Tools { list, choice: ToolChoice::Auto, is_parallel: true });
     let rules = AnswerRules { tools, ..AnswerRules::default() };
-    let call = shared.generate(Shape::Chat, id, Input::Chat(messages), rules);
-    if let Task::Generate(request) = &call.task
-        && request.rules.tools.is_some()
-        && request.rules.format.is_some()
-    {
-        let message = "a format beside tools is not supported; leave one of them out";
-        return Err(Error::invalid("format", message));
-    }
-    Ok(call)
+    Ok(shared.generate(Shape::Chat, id, Input::Chat(messages), rules))
 }
 
 /// Parses a prompt.
@@ -46,7 +38,7 @@ pub fn parse_generate(body: &[u8], id: RequestId) -> Result<Call> {
     if model.is_empty() {
         return Err(Error::NoModel(String::new()));
     }
-    refuse_images(&model, fields.get("images"))?;
+    let images = parse_images(fields.get("images"))?;
     let is_raw = fields.flag("raw")?;
     let text = |fields: &Fields, name: &str| {
         Ok::<_, Error>(fields.text(name)?.unwrap_or_default().to_owned())
@@ -62,7 +54,10 @@ pub fn parse_generate(body: &[u8], id: RequestId) -> Result<Call> {
         return Err(Error::invalid("raw", "raw mode does not support suffix"));
     }
     let shared = Shared::parse(model, &mut fields)?;
-    if prompt.is_empty() {
+    if !images.is_empty() && (is_raw || !suffix.is_empty()) {
+        return Err(Error::invalid("images", "raw mode and suffix do not support images"));
+    }
+    if prompt.is_empty() && images.is_empty() {
         return Ok(shared.load(Shape::Generate));
     }
     let input = if is_raw {
@@ -71,7 +66,8 @@ pub fn parse_generate(body: &[u8], id: RequestId) -> Result<Call> {
         Input::Infill { prompt, suffix }
     } else {
         let system = (!system.is_empty()).then(|| Message::text(Role::System, system));
-        let user = Message::text(Role::User, prompt);
+        let mut user = Message::text(Role::User, prompt);
+        user.parts.extend(images);
         Input::Chat(system.into_iter().chain([user]).collect())
     };
     let template = (!template.is_empty()).then_some(template);

@@ -2,12 +2,14 @@
 
 use serde_json::Value;
 
-use super::full_name;
 use crate::dialect::fields::Fields;
+use crate::dialect::media;
 use crate::error::{Error, Result};
-use crate::request::{MAX_CALLS, MAX_MESSAGES, Message, Part, Role, ToolCall};
+use crate::request::{
+    MAX_CALLS, MAX_MESSAGES, Media, MediaKind, Message, Part, Role, Thought, ToolCall,
+};
 
-pub(super) fn parse_messages(model: &str, value: Option<Value>) -> Result<Vec<Message>> {
+pub(super) fn parse_messages(value: Option<Value>) -> Result<Vec<Message>> {
     let list = match value {
         None => return Ok(Vec::new()),
         Some(Value::Array(list)) => list,
@@ -19,14 +21,14 @@ pub(super) fn parse_messages(model: &str, value: Option<Value>) -> Result<Vec<Me
     }
     let mut messages: Vec<Message> = Vec::with_capacity(list.len());
     for value in list {
-        let mut message = parse_message(model, value)?;
+        let mut message = parse_message(value)?;
         answer_call(&mut message, &messages);
         messages.push(message);
     }
     Ok(messages)
 }
 
-fn parse_message(model: &str, value: Value) -> Result<Message> {
+fn parse_message(value: Value) -> Result<Message> {
     let wrong = |problem: &str| Error::invalid("messages", format!("messages: {problem}"));
     let Value::Object(members) = value else { return Err(wrong("each is an object")) };
     let mut fields = Fields::of(members);
@@ -44,7 +46,7 @@ fn parse_message(model: &str, value: Value) -> Result<Message> {
     };
     let content = text("content")?.unwrap_or_default();
     let (reasoning, name, call_id) = (text("thinking")?, text("tool_name")?, text("tool_call_id")?);
-    refuse_images(model, fields.get("images"))?;
+    let images = parse_images(fields.get("images"))?;
     let calls = match fields.take("tool_calls") {
         None => Vec::new(),
         Some(Value::Array(list)) if list.len() <= MAX_CALLS => list
@@ -53,22 +55,32 @@ fn parse_message(model: &str, value: Value) -> Result<Message> {
             .collect::<Result<_>>()?,
         Some(_) => return Err(wrong(&format!("tool_calls is a list of at most {MAX_CALLS}"))),
     };
-    let parts = match content.is_empty() && !calls.is_empty() {
-        true => Vec::new(),
-        false => vec![Part::Text(content)],
-    };
     let reasoning = reasoning.filter(|text| !text.is_empty());
-    Ok(Message { role, parts, name, reasoning, calls, call_id })
+    let mut parts: Vec<Part> =
+        reasoning.map(Thought::plain).map(Part::Thought).into_iter().collect();
+    if !content.is_empty() || calls.is_empty() {
+        parts.push(Part::Text(content));
+    }
+    parts.extend(images);
+    parts.extend(calls.into_iter().map(Part::Call));
+    Ok(Message { name, call_id, ..Message::of(role, parts) })
 }
 
-/// No model of this version looks at pictures.
-pub(super) fn refuse_images(model: &str, images: Option<&Value>) -> Result<()> {
-    match images.and_then(Value::as_array) {
-        Some(images) if !images.is_empty() => {
-            Err(Error::invalid("images", format!("{} does not support vision", full_name(model))))
-        }
-        _ => Ok(()),
-    }
+/// Pictures in base64, without a word on their kind.
+pub(super) fn parse_images(images: Option<&Value>) -> Result<Vec<Part>> {
+    let wrong = || Error::invalid("images", "images must be a list of base64 strings");
+    let list = match images {
+        None => return Ok(Vec::new()),
+        Some(images) => images.as_array().ok_or_else(wrong)?,
+    };
+    list.iter()
+        .map(|image| {
+            let data = image.as_str().ok_or_else(wrong)?;
+            let source = media::of_base64("images", media::kind_of(data), data)?;
+            let (kind, name, extras) = (MediaKind::Image, None, None);
+            Ok(Part::Media(Box::new(Media { kind, source, name, extras })))
+        })
+        .collect()
 }
 
 fn parse_call(call: &Value) -> Option<ToolCall> {
@@ -88,12 +100,12 @@ fn answer_call(result: &mut Message, before: &[Message]) {
     if result.role != Role::Tool || result.call_id.is_some() {
         return;
     }
-    let asked = before.iter().rposition(|message| !message.calls.is_empty());
+    let asked = before.iter().rposition(|message| message.calls().next().is_some());
     let Some(asked) = asked else { return };
     let answered = before.len() - asked - 1;
-    let calls = &before[asked].calls;
-    let named = calls.iter().find(|call| Some(&call.name) == result.name.as_ref());
-    if let Some(call) = named.or(calls.get(answered)) {
+    let mut calls = before[asked].calls();
+    let named = before[asked].calls().find(|call| Some(&call.name) == result.name.as_ref());
+    if let Some(call) = named.or_else(|| calls.nth(answered)) {
         result.call_id = Some(call.id.clone()).filter(|id| !id.is_empty());
         result.name.get_or_insert_with(|| call.name.clone());
     }

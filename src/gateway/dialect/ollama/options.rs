@@ -25,6 +25,8 @@ pub(super) struct Options {
     pub(super) stop: Vec<String>,
     /// Names of those that change nothing.
     pub(super) ignored: Vec<String>,
+    /// The same, with their values.
+    pub(super) further: Map<String, Value>,
 }
 
 impl Options {
@@ -38,6 +40,7 @@ impl Options {
         for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
             if !options.take(name, value)? && options.ignored.len() < MAX_IGNORED {
                 options.ignored.extend(shown(name));
+                options.further.insert(name.clone(), value.clone());
             }
         }
         Ok(options)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::Shape;
+use crate::dialect::tools::shown_id;
 use crate::event::{Aside, Event, FinishReason, TokenLogprob, Usage};
 use crate::request::ToolCall;
 
@@ -107,6 +108,9 @@ impl Printer {
                 piece.logprobs = self.logprobs(&tokens);
                 match aside {
                     Aside::Reasoning(text) => piece.thinking = text,
+                    Aside::Refusal(text) => piece.text = text,
+                    // This dialect has no place for them.
+                    Aside::Seal(_) | Aside::Citation(_) | Aside::Break | Aside::Foreign(_) => {}
                     Aside::CallStart { id, name, .. } => {
                         piece.calls = self.whole_calls();
                         self.calls.push(ToolCall { id, name, arguments: String::new() });
@@ -141,7 +145,7 @@ impl Printer {
             };
             let index = first + at;
             let function = json!({ "index": index, "name": call.name, "arguments": arguments });
-            Some(json!({ "id": format!("call_{}", call.id), "function": function }))
+            Some(json!({ "id": shown_id("call_", &call.id), "function": function }))
         };
         calls.filter_map(print).collect()
     }

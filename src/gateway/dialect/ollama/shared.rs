@@ -1,6 +1,6 @@
 //! The fields that chats and prompts have in common.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::KeepAlive;
 use super::duration::parse_keep_alive;
@@ -8,8 +8,8 @@ use super::options::{Options, fallback};
 use crate::dialect::fields::Fields;
 use crate::error::{Error, Result};
 use crate::request::{
-    AnswerFormat, AnswerRules, Effort, GenerateRequest, Input, MAX_LOGPROBS, Overflow, Priority,
-    RequestId, Thinking, Window,
+    AnswerFormat, AnswerRules, Effort, Extras, Family, GenerateRequest, Input, MAX_LOGPROBS,
+    Overflow, Priority, RequestId, Thinking, Window,
 };
 
 /// Longest name of a model, in bytes; an error repeats it.
@@ -26,6 +26,8 @@ pub(super) struct Shared {
     thinking: Thinking,
     logprobs: Option<u8>,
     overflow: Overflow,
+    /// For a provider that is an Ollama too.
+    raw: Map<String, Value>,
 }
 
 /// Parses a body as Go does: an empty one has its own error.
@@ -76,8 +78,12 @@ impl Shared {
             logprobs: logprobs(fields)?,
             thinking: thinking(fields)?,
             format: format(fields.take("format"))?,
-            options: Options::parse(fields.take("options"))?,
+            options: Options::parse(fields.get("options").cloned())?,
             overflow,
+            raw: ["options", "think", "keep_alive"]
+                .into_iter()
+                .filter_map(|name| Some((name.to_owned(), fields.take(name)?)))
+                .collect(),
         })
     }
 
@@ -107,6 +113,7 @@ impl Shared {
                 ..Window::default()
             },
             fallback: fallback(),
+            extras: Extras::of(Family::Ollama, options.further, self.raw),
         };
         (request, options.ignored)
     }

@@ -14,13 +14,12 @@ use crate::request::{
 pub fn parse_chat(body: &[u8], id: RequestId) -> Result<Call> {
     let mut fields = Fields::parse(body)?;
     let model = fields.model()?;
-    fields.refuse("modalities", |value| *value == serde_json::json!(["text"]))?;
     let calls = functions::call_form(&fields);
     let ignored = ignored(&fields, calls);
     let rules = rules::parse(&mut fields)?;
     let messages = parse_messages(fields.take("messages"))?;
-    let tier = fields.tier()?;
-    let request = GenerateRequest {
+    let (tier, stream) = (fields.tier()?, fields.stream()?);
+    let mut request = GenerateRequest {
         id,
         model,
         input: Input::Chat(messages),
@@ -37,8 +36,10 @@ pub fn parse_chat(body: &[u8], id: RequestId) -> Result<Call> {
         rules,
         window: Window::default(),
         fallback: Sampling::default(),
+        extras: None,
     };
-    Ok(Call { requests: vec![request], stream: fields.stream()?, tier, calls, ignored })
+    request.extras = fields.open_ai_extras();
+    Ok(Call { requests: vec![request], stream, tier, calls, ignored })
 }
 
 /// Fields of OpenAI's that are known and change nothing here: an answer without a sound, a search or

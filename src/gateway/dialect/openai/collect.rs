@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::print::{Shape, print_usage, reason_name};
-use super::{CallForm, Heading, logprobs};
+use super::print::{Shape, print_citation, print_usage, reason_name};
+use super::{CallForm, Heading, logprobs, thoughts};
 use crate::event::{Aside, Event, FinishReason, TokenLogprob, Usage};
-use crate::request::ToolCall;
+use crate::request::{Family, Seal, ToolCall};
 
 /// Gathers the events of one answer that is not streamed.
 #[derive(Debug)]
@@ -21,6 +21,18 @@ pub struct Collector {
 struct Choice {
     text: String,
     reasoning: String,
+    /// Bytes of it that have their seal.
+    sealed: usize,
+    /// A seal that waits for what it is of: a call carries its own.
+    held: Option<Seal>,
+    /// Calls with what their maker wants to see again.
+    seals: Vec<(usize, Value)>,
+    refusal: String,
+    /// `reasoning_details`
+    details: Vec<Value>,
+    annotations: Vec<Value>,
+    /// Further members of the message, from a provider of this dialect.
+    further: Vec<Value>,
     calls: Vec<ToolCall>,
     tokens: Vec<TokenLogprob>,
     reason: Option<FinishReason>,
@@ -55,6 +67,7 @@ impl Collector {
             }
             Event::Finished { choice, reason } => {
                 if let Some(choice) = self.choices.get_mut(usize::from(choice)) {
+                    choice.unseal();
                     choice.reason = Some(reason);
                 }
             }
@@ -116,7 +129,26 @@ impl Choice {
     fn note(&mut self, aside: Aside) {
         match aside {
             Aside::Reasoning(text) => self.reasoning.push_str(&text),
+            Aside::Seal(seal) => {
+                self.unseal();
+                self.held = Some(*seal);
+            }
+            Aside::Refusal(text) => self.refusal.push_str(&text),
+            Aside::Citation(citation) => self.annotations.extend(print_citation(&citation)),
+            Aside::Foreign(foreign) if foreign.family == Family::OpenAi => {
+                self.further.push(foreign.value);
+            }
+            Aside::Foreign(_) | Aside::Break => {}
             Aside::CallStart { id, name, .. } => {
+                match self.held.take() {
+                    Some(seal) if seal.family == Family::Gemini => {
+                        self.seals.push((self.calls.len(), thoughts::print_of_call(&seal)));
+                    }
+                    seal => {
+                        self.held = seal;
+                        self.unseal();
+                    }
+                }
                 self.calls.push(ToolCall { id, name, arguments: String::new() });
             }
             Aside::CallArguments { index, text } => {
@@ -127,11 +159,33 @@ impl Choice {
         }
     }
 
+    /// Tells a seal that is not of a call.
+    fn unseal(&mut self) {
+        let Some(seal) = self.held.take() else { return };
+        // The text that it seals is what came since the last one.
+        let text = self.reasoning.get(self.sealed..).unwrap_or_default();
+        self.details.push(thoughts::print(&seal, text, self.details.len()));
+        self.sealed = self.reasoning.len();
+    }
+
     /// The `message` of a chat: fields that have nothing to say are left out, but for the content,
     /// which is null beside calls alone.
     fn message(&self, form: CallForm) -> Value {
-        let content = (!self.text.is_empty() || self.calls.is_empty()).then_some(&self.text);
-        let mut message = json!({ "role": "assistant", "content": content, "refusal": null });
+        let is_silent = self.text.is_empty() && !(self.calls.is_empty() && self.refusal.is_empty());
+        let content = (!is_silent).then_some(&self.text);
+        let refusal = (!self.refusal.is_empty()).then_some(&self.refusal);
+        let mut message = json!({ "role": "assistant", "content": content, "refusal": refusal });
+        for (name, list) in
+            [("reasoning_details", &self.details), ("annotations", &self.annotations)]
+        {
+            if !list.is_empty() {
+                message[name] = list.clone().into();
+            }
+        }
+        if let Some(message) = message.as_object_mut() {
+            let further = self.further.iter().filter_map(Value::as_object).flatten();
+            message.extend(further.map(|(name, value)| (name.clone(), value.clone())));
+        }
         if !self.reasoning.is_empty() {
             message["reasoning_content"] = self.reasoning.as_str().into();
         }
@@ -140,8 +194,15 @@ impl Choice {
             (_, None) => {}
             (CallForm::Function, Some(call)) => message["function_call"] = function(call),
             (CallForm::Tools, Some(_)) => {
-                let print = |call: &ToolCall| json!({ "id": call.id, "type": "function", "function": function(call) });
-                message["tool_calls"] = self.calls.iter().map(print).collect();
+                let print = |(at, call): (usize, &ToolCall)| {
+                    let mut printed =
+                        json!({ "id": call.id, "type": "function", "function": function(call) });
+                    if let Some((_, seal)) = self.seals.iter().find(|(of, _)| *of == at) {
+                        printed["extra_content"] = seal.clone();
+                    }
+                    printed
+                };
+                message["tool_calls"] = self.calls.iter().enumerate().map(print).collect();
             }
         }
         message

@@ -48,6 +48,7 @@ pub fn parse_completion(body: &[u8], id: RequestId) -> Result<Call> {
         rules: AnswerRules { format: rules::guided(&fields)?, ..AnswerRules::default() },
         window: Window::default(),
         fallback: Sampling::default(),
+        extras: None,
     };
     let prompts = parse_prompts(fields.take("prompt"))?;
     if prompts.len() * usize::from(choices) > MAX_ANSWERS {
@@ -59,11 +60,14 @@ pub fn parse_completion(body: &[u8], id: RequestId) -> Result<Call> {
         Some(suffix) => prompts.into_iter().map(|prompt| before(prompt, &suffix)).collect(),
         None => Ok(prompts),
     };
+    let ignored = fields.has_idle_bias().then(|| "logit_bias".to_owned()).into_iter().collect();
+    let stream = fields.stream()?;
+    let extras = fields.open_ai_extras();
     let requests = prompts?
         .into_iter()
         .enumerate()
         .map(|(index, input)| {
-            let mut request = GenerateRequest { input, ..template.clone() };
+            let mut request = GenerateRequest { input, extras: extras.clone(), ..template.clone() };
             if index > 0 {
                 // Each prompt is a request of its own in the books.
                 request.id = RequestId(format!("{}-{}", template.id.0, index + 1));
@@ -71,8 +75,7 @@ pub fn parse_completion(body: &[u8], id: RequestId) -> Result<Call> {
             request
         })
         .collect();
-    let ignored = fields.has_idle_bias().then(|| "logit_bias".to_owned()).into_iter().collect();
-    Ok(Call { requests, stream: fields.stream()?, tier, calls: CallForm::default(), ignored })
+    Ok(Call { requests, stream, tier, calls: CallForm::default(), ignored })
 }
 
 /// A prompt that a suffix comes behind.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Tier;
 use crate::error::{Error, Result};
-use crate::request::{MAX_CHOICES, MAX_STOP_BYTES, MAX_STOPS, Sampling};
+use crate::request::{Extras, Family, MAX_CHOICES, MAX_STOP_BYTES, MAX_STOPS, Sampling};
 
 pub(super) use crate::dialect::fields::{Fields, must};
 
@@ -16,7 +16,55 @@ const MAX_TOP_K: u32 = 1_000_000;
 /// Largest whole number that every JSON reader takes exactly (2⁵³ − 1).
 const MAX_SEED: i64 = (1 << 53) - 1;
 
+/// Fields of these routes that have a neutral meaning.
+const KNOWN: [&str; 37] = [
+    "best_of",
+    "chat_template_kwargs",
+    "echo",
+    "frequency_penalty",
+    "function_call",
+    "functions",
+    "guided_choice",
+    "guided_grammar",
+    "guided_json",
+    "guided_regex",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "messages",
+    "min_p",
+    "model",
+    "n",
+    "parallel_tool_calls",
+    "presence_penalty",
+    "prompt",
+    "reasoning",
+    "reasoning_effort",
+    "repeat_penalty",
+    "repetition_penalty",
+    "response_format",
+    "seed",
+    "stop",
+    "stream",
+    "stream_options",
+    "suffix",
+    "temperature",
+    "tool_choice",
+    "tools",
+    "top_k",
+    "top_logprobs",
+    "top_p",
+];
+/// Those of them that say more than their neutral meaning.
+const RAW: [&str; 3] = ["reasoning", "reasoning_effort", "response_format"];
+
 impl Fields {
+    /// What else the body says.
+    pub(super) fn open_ai_extras(self) -> Option<Box<Extras>> {
+        self.extras(Family::OpenAi, &KNOWN, &RAW)
+    }
+
     /// `n`.
     pub(super) fn choices(&self) -> Result<u16> {
         let number = self.whole("n", 1..=i64::from(MAX_CHOICES))?;
@@ -135,17 +183,6 @@ impl Fields {
                 let what = "one of auto, default, flex, scale, priority";
                 Err(Error::invalid("service_tier", must("service_tier", what)))
             }
-        }
-    }
-
-    /// Refuses what this version cannot do, instead of leaving it out of the answer.
-    pub(super) fn refuse(&self, name: &str, is_harmless: fn(&Value) -> bool) -> Result<()> {
-        match self.get(name) {
-            Some(value) if !is_harmless(value) => Err(Error::invalid(
-                name,
-                format!("'{name}' is not supported by this version of Hearth; leave it out."),
-            )),
-            _ => Ok(()),
         }
     }
 }

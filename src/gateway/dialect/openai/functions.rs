@@ -23,7 +23,7 @@ pub(super) fn parse(fields: &mut Fields) -> Result<Option<Tools>> {
     let list = parse_each("functions", fields.take("functions"), "name", |path, function| {
         let (name, parameters) = parse_function(path, &function)?;
         let description = json!({ "type": "function", "function": function });
-        Ok(Tool { name, parameters, description })
+        Ok(Tool { name, parameters, description, cache: None, extras: None })
     })?;
     let choice = choice(fields, &list)?;
     Ok((!list.is_empty()).then_some(Tools { list, choice, is_parallel: false }))
@@ -63,7 +63,7 @@ pub(super) fn parse_call(index: usize, path: &str, value: &Value) -> Result<Tool
 /// A result without an id answers the last call.
 pub(super) fn answer_call(result: &mut Message, before: &[Message]) {
     if result.role == Role::Tool && result.call_id.is_none() {
-        let call = before.iter().rev().find_map(|message| message.calls.first());
+        let call = before.iter().rev().find_map(|message| message.calls().next());
         result.call_id = call.map(|call| call.id.clone());
     }
 }

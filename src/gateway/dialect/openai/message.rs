@@ -1,11 +1,11 @@
 //! Parses one message of a chat.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::fields::{Fields, must};
-use super::functions;
+use super::{functions, parts, thoughts};
 use crate::error::{Error, Result};
-use crate::request::{MAX_CALLS, Message, Part, Role, ToolCall};
+use crate::request::{MAX_CALLS, Message, Part, Role, Seal, Thought, ToolCall};
 
 pub(super) fn parse_message(index: usize, value: Value) -> Result<Message> {
     let path = |field: &str| format!("messages[{index}]{field}");
@@ -32,7 +32,7 @@ pub(super) fn parse_message(index: usize, value: Value) -> Result<Message> {
     let (name, calls) = match (fields.get("tool_calls"), fields.get("function_call")) {
         (None, Some(value)) => {
             let name = ".function_call";
-            (name, vec![functions::parse_call(index, &path(name), value)?])
+            (name, vec![(None, functions::parse_call(index, &path(name), value)?)])
         }
         (Some(value), _) => (".tool_calls", parse_calls(&path(".tool_calls"), value)?),
         (None, None) => (".tool_calls", Vec::new()),
@@ -46,29 +46,45 @@ pub(super) fn parse_message(index: usize, value: Value) -> Result<Message> {
         Some(text) => Some(text),
         None => text("reasoning")?,
     };
+    let refusal = text("refusal")?;
     let content = path(".content");
-    let parts = match fields.get("content") {
-        Some(Value::String(text)) => vec![Part::Text(text.clone())],
-        Some(Value::Array(parts)) if !parts.is_empty() => parts
-            .iter()
-            .enumerate()
-            .map(|(part, value)| parse_part(&format!("{content}[{part}]"), value))
-            .collect::<Result<_>>()?,
-        None if !calls.is_empty() => Vec::new(),
+    let mut parts = thoughts::parse(reasoning, fields.get("reasoning_details"));
+    match fields.get("content") {
+        Some(Value::String(text)) => parts.push(Part::Text(text.clone())),
+        Some(Value::Array(list)) if !list.is_empty() => {
+            for (at, value) in list.iter().enumerate() {
+                parts::parse(&format!("{content}[{at}]"), value, &mut parts)?;
+            }
+        }
+        None if !calls.is_empty() || refusal.is_some() => {}
         _ => {
             return Err(Error::invalid(&content, must(&content, "a string or a list of parts")));
         }
-    };
+    }
+    parts.extend(refusal.map(Part::Refusal));
+    for (seal, call) in calls {
+        parts.extend(
+            seal.map(|seal| Part::Thought(Thought { text: String::new(), seal: Some(seal) })),
+        );
+        parts.push(Part::Call(call));
+    }
+    parts.extend(fields.get("cache_control").cloned().map(Part::Cache));
     let (name, call_id) = (text("name")?, text("tool_call_id")?);
-    Ok(Message { role, parts, name, reasoning, calls, call_id })
+    Ok(Message { name, call_id, ..Message::of(role, parts) })
 }
 
-fn parse_calls(path: &str, value: &Value) -> Result<Vec<ToolCall>> {
+/// Calls, each behind the seal of its maker if it has one.
+type Calls = Vec<(Option<Seal>, ToolCall)>;
+
+fn parse_calls(path: &str, value: &Value) -> Result<Calls> {
     let Some(list) = value.as_array().filter(|list| list.len() <= MAX_CALLS) else {
         let what = format!("a list of at most {MAX_CALLS} calls");
         return Err(Error::invalid(path, must(path, &what)));
     };
-    list.iter().enumerate().map(|(at, call)| parse_call(&format!("{path}[{at}]"), call)).collect()
+    let parse = |(at, call): (usize, &Value)| {
+        Ok((thoughts::seal_of_call(call), parse_call(&format!("{path}[{at}]"), call)?))
+    };
+    list.iter().enumerate().map(parse).collect()
 }
 
 fn parse_call(path: &str, call: &Value) -> Result<ToolCall> {
@@ -83,27 +99,4 @@ fn parse_call(path: &str, call: &Value) -> Result<ToolCall> {
         _ => text("/function/arguments")?,
     };
     Ok(ToolCall { id: text("/id")?, name: text("/function/name")?, arguments })
-}
-
-fn parse_part(path: &str, value: &Value) -> Result<Part> {
-    let empty = Map::new();
-    let part = value.as_object().unwrap_or(&empty);
-    match part.get("type").and_then(Value::as_str) {
-        Some("text" | "input_text") => match part.get("text").and_then(Value::as_str) {
-            Some(text) => Ok(Part::Text(text.to_owned())),
-            None => {
-                let path = format!("{path}.text");
-                Err(Error::invalid(&path, must(&path, "a string")))
-            }
-        },
-        Some(kind) => {
-            let kind: String = kind.chars().take(40).collect();
-            let message = format!(
-                "A content part of type '{kind}' is not supported by this version of Hearth; \
-                 only 'text' is."
-            );
-            Err(Error::invalid(path, message))
-        }
-        None => Err(Error::invalid(path, must(path, "an object with a 'type'"))),
-    }
 }

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::{CallForm, Heading, StreamOptions, logprobs};
+use super::{CallForm, Heading, StreamOptions, logprobs, thoughts};
 use crate::event::{Aside, Event, FinishReason, TokenLogprob, Usage};
+use crate::request::{Citation, Family, Seal};
 
 /// Which of the two routes an answer belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +27,21 @@ pub struct Printer {
     has_logprobs: bool,
     /// Choices that have begun → characters printed so far.
     begun: HashMap<u16, usize>,
+    /// Seals that wait for what they are of: a call carries its own.
+    held: HashMap<u16, Seal>,
 }
 
 impl Printer {
     /// A printer for one answer.
     pub fn new(shape: Shape, heading: Heading, options: StreamOptions, has_logprobs: bool) -> Self {
-        Printer { shape, heading, options, has_logprobs, begun: HashMap::new() }
+        Printer {
+            shape,
+            heading,
+            options,
+            has_logprobs,
+            begun: HashMap::new(),
+            held: HashMap::new(),
+        }
     }
 
     /// The payloads that this event adds to the stream.
@@ -40,22 +50,46 @@ impl Printer {
             Event::Served { .. } | Event::Started { .. } | Event::Context { .. } => Vec::new(),
             Event::Text { choice, text, tokens } => {
                 let mut payloads = self.begin(*choice);
+                payloads.extend(self.unseal(*choice));
                 payloads.push(self.piece(*choice, text, tokens));
                 payloads
             }
             Event::Aside { choice, aside, tokens } => {
                 let mut payloads = self.begin(*choice);
-                if self.shape == Shape::Chat {
-                    payloads.push(self.delta(
-                        *choice,
-                        &print_aside(aside, self.heading.calls),
-                        tokens,
-                    ));
+                let mut delta = json!({});
+                match aside {
+                    Aside::Seal(seal) => {
+                        payloads.extend(self.unseal(*choice));
+                        self.held.insert(*choice, (**seal).clone());
+                    }
+                    Aside::CallStart { .. } => {
+                        delta = print_aside(aside, self.heading.calls);
+                        match self.held.remove(choice) {
+                            Some(seal) if seal.family == Family::Gemini => {
+                                delta["tool_calls"][0]["extra_content"] =
+                                    thoughts::print_of_call(&seal);
+                            }
+                            Some(seal) => {
+                                self.held.insert(*choice, seal);
+                                payloads.extend(self.unseal(*choice));
+                            }
+                            None => {}
+                        }
+                    }
+                    aside => {
+                        payloads.extend(self.unseal(*choice));
+                        delta = print_aside(aside, self.heading.calls);
+                    }
+                }
+                let has_news = delta.as_object().is_some_and(|delta| !delta.is_empty());
+                if self.shape == Shape::Chat && has_news {
+                    payloads.push(self.delta(*choice, &delta, tokens));
                 }
                 payloads
             }
             Event::Finished { choice, reason } => {
                 let mut payloads = self.begin(*choice);
+                payloads.extend(self.unseal(*choice));
                 let reason = reason_name(*reason, self.heading.calls);
                 let choice = match self.shape {
                     Shape::Chat => json!({
@@ -77,6 +111,13 @@ impl Printer {
                 payloads
             }
         }
+    }
+
+    /// Tells a seal that is not of a call.
+    fn unseal(&mut self, choice: u16) -> Option<String> {
+        let seal = self.held.remove(&choice).filter(|_| self.shape == Shape::Chat)?;
+        let delta = json!({ "reasoning_details": [thoughts::print(&seal, "", 0)] });
+        Some(self.delta(choice, &delta, &[]))
     }
 
     /// A chat choice begins with a chunk that names the role.
@@ -165,6 +206,17 @@ pub(super) fn print_usage(usage: &Usage) -> Value {
 fn print_aside(aside: &Aside, calls: CallForm) -> Value {
     match (aside, calls) {
         (Aside::Reasoning(text), _) => json!({ "reasoning_content": text }),
+        // Told with what comes next.
+        (Aside::Seal(_), _) => json!({}),
+        (Aside::Break, _) => json!({}),
+        (Aside::Refusal(text), _) => json!({ "refusal": text }),
+        (Aside::Citation(citation), _) => {
+            json!({ "annotations": print_citation(citation).into_iter().collect::<Vec<_>>() })
+        }
+        (Aside::Foreign(foreign), _) => match foreign.family {
+            Family::OpenAi => foreign.value.clone(),
+            _ => json!({}),
+        },
         (Aside::CallStart { name, .. }, CallForm::Function) => {
             json!({ "function_call": { "name": name, "arguments": "" } })
         }
@@ -181,10 +233,31 @@ fn print_aside(aside: &Aside, calls: CallForm) -> Value {
     }
 }
 
+/// An entry of `annotations`; only what is on the web has one.
+pub(super) fn print_citation(citation: &Citation) -> Option<Value> {
+    if let Some((Family::OpenAi, raw)) = &citation.raw {
+        return Some(raw.clone());
+    }
+    let (start, end) = citation.span.unwrap_or_default();
+    let title = citation.title.as_deref().unwrap_or_default();
+    let url = citation.url.as_deref()?;
+    Some(json!({ "type": "url_citation", "url_citation": {
+        "start_index": start, "end_index": end, "url": url, "title": title,
+    } }))
+}
+
 /// `finish_reason`.
 pub(super) fn reason_name(reason: FinishReason, calls: CallForm) -> &'static str {
     match (reason, calls) {
-        (FinishReason::Stop | FinishReason::StopText(_), _) => "stop",
+        (FinishReason::Filtered(_) | FinishReason::Refusal, _) => "content_filter",
+        (
+            FinishReason::Stop
+            | FinishReason::StopText(_)
+            | FinishReason::Paused
+            | FinishReason::BadCall
+            | FinishReason::Other,
+            _,
+        ) => "stop",
         (FinishReason::Length, _) => "length",
         (FinishReason::ToolCalls, CallForm::Tools) => "tool_calls",
         (FinishReason::ToolCalls, CallForm::Function) => "function_call",

@@ -26,12 +26,6 @@ pub(super) fn parse(fields: &mut Fields) -> Result<AnswerRules> {
         }
         (one, other) => one.or(other),
     };
-    let calls = tools.as_ref().is_some_and(|tools| tools.choice != ToolChoice::None);
-    if calls && format.is_some() {
-        let message = "A format of the answer beside tools is not supported by this version of \
-                       Hearth; set 'tool_choice' to \"none\" or leave one out.";
-        return Err(Error::invalid("response_format", message));
-    }
     let template_options = template_options(fields)?;
     let thinking = thinking(fields)?;
     Ok(AnswerRules { tools, format, template_options, thinking, ..AnswerRules::default() })

@@ -134,7 +134,7 @@ fn each_wrong_chat_field_is_refused_by_its_name() {
         (json!({ "messages": [{ "role": "user" }] }), "messages[0].content"),
         (json!({ "messages": [{ "role": "user", "content": 1 }] }), "messages[0].content"),
         (
-            json!({ "messages": [{ "role": "user", "content": [{ "type": "image_url" }] }] }),
+            json!({ "messages": [{ "role": "user", "content": [{ "type": "hologram" }] }] }),
             "messages[0].content[0]",
         ),
         (json!({ "temperature": "x" }), "temperature"),
@@ -194,10 +194,6 @@ fn each_wrong_field_that_rules_an_answer_is_refused_by_its_name() {
         (
             json!({ "response_format": { "type": "json_schema" } }),
             "response_format.json_schema.schema",
-        ),
-        (
-            json!({ "response_format": { "type": "json_object" }, "tools": [tool("a")] }),
-            "response_format",
         ),
         (json!({ "guided_regex": 1 }), "guided_regex"),
         (json!({ "guided_regex": "a", "guided_choice": ["a"] }), "guided_json"),
@@ -432,8 +428,8 @@ mod rules {
             name: "a".into(),
             arguments: arguments.into(),
         };
-        assert_eq!(messages[1].calls, [made("1", "{\"b\":1}"), made("2", "{\"b\":2}")]);
-        assert_eq!((messages[1].parts.len(), messages[1].reasoning.as_deref()), (0, Some("hm")));
+        assert!(messages[1].calls().eq(&[made("1", "{\"b\":1}"), made("2", "{\"b\":2}")]));
+        assert_eq!((messages[1].parts.len(), messages[1].reasoning().as_deref()), (3, Some("hm")));
         assert_eq!(messages[2].call_id.as_deref(), Some("1"));
     }
 

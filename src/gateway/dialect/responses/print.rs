@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::Heading;
-use super::output::{Content, Item, reasoning_part, text_part};
+use super::output::{Content, Item, annotation, reasoning_part, refusal_part, text_part};
 use crate::event::{Aside, Event, FinishReason, Usage};
+use crate::request::{Citation, Family, Seal};
 
 /// An event of a stream: its name and its data, whose `type` is the name again.
 pub type Named = (&'static str, Value);
@@ -39,21 +40,7 @@ impl Printer {
             }
             Event::Text { text, .. } if text.is_empty() => {}
             Event::Text { text, .. } => self.say(&text, &mut events),
-            Event::Aside { aside: Aside::Reasoning(text), .. } => self.think(&text, &mut events),
-            Event::Aside { aside: Aside::CallStart { id, name, .. }, .. } => {
-                self.close(&mut events);
-                let arguments = String::new();
-                self.open(Content::Call { id, name, arguments }, &mut events);
-            }
-            Event::Aside { aside: Aside::CallArguments { text, .. }, .. } => {
-                if let Some(Item { content: Content::Call { arguments, .. }, .. }) =
-                    self.items.last_mut()
-                {
-                    arguments.push_str(&text);
-                }
-                let data = self.of_last(json!({ "delta": text }));
-                events.push(self.numbered("response.function_call_arguments.delta", data));
-            }
+            Event::Aside { aside, .. } => self.aside(aside, &mut events),
             Event::Served { .. } | Event::Context { .. } => {}
             Event::Finished { reason, .. } => {
                 self.close(&mut events);
@@ -73,6 +60,33 @@ impl Printer {
         events
     }
 
+    fn aside(&mut self, aside: Aside, events: &mut Vec<Named>) {
+        match aside {
+            Aside::Reasoning(text) => self.think(&text, events),
+            Aside::Seal(seal) => self.seal(*seal, events),
+            Aside::Refusal(text) => self.refuse(&text, events),
+            Aside::Citation(citation) => self.cite(&citation, events),
+            Aside::Foreign(foreign) if foreign.family == Family::Responses => {
+                self.close(events);
+                self.open(Content::Whole(foreign.value), events);
+                self.close(events);
+            }
+            Aside::Foreign(_) | Aside::Break => {}
+            Aside::CallStart { id, name, .. } => {
+                self.close(events);
+                let arguments = String::new();
+                self.open(Content::Call { id, name, arguments }, events);
+            }
+            Aside::CallArguments { text, .. } => {
+                if let Some(Content::Call { arguments, .. }) = self.content() {
+                    arguments.push_str(&text);
+                }
+                let data = self.of_last(json!({ "delta": text }));
+                events.push(self.numbered("response.function_call_arguments.delta", data));
+            }
+        }
+    }
+
     /// The end of a stream that broke off.
     pub fn failed(&mut self, code: &str, message: &str) -> Named {
         let mut answer = self.answer();
@@ -85,7 +99,7 @@ impl Printer {
     pub fn answer(&self) -> Value {
         let (status, details) = match (self.usage, self.is_incomplete()) {
             (None, _) => ("in_progress", Value::Null),
-            (Some(_), true) => ("incomplete", json!({ "reason": "max_output_tokens" })),
+            (Some(_), true) => ("incomplete", json!({ "reason": self.incomplete_reason() })),
             (Some(_), false) => ("completed", Value::Null),
         };
         let mut answer = json!({
@@ -108,20 +122,25 @@ impl Printer {
     }
 
     fn is_incomplete(&self) -> bool {
-        self.reason == Some(FinishReason::Length)
+        use FinishReason::{Filtered, Length, Refusal};
+        matches!(self.reason, Some(Length | Filtered(_) | Refusal))
+    }
+
+    fn incomplete_reason(&self) -> &'static str {
+        match self.reason {
+            Some(FinishReason::Length) => "max_output_tokens",
+            _ => "content_filter",
+        }
+    }
+
+    /// What is being written.
+    fn content(&mut self) -> Option<&mut Content> {
+        self.items.last_mut().filter(|item| !item.is_done).map(|item| &mut item.content)
     }
 
     fn say(&mut self, text: &str, events: &mut Vec<Named>) {
-        if !matches!(
-            self.items.last(),
-            Some(Item { content: Content::Text(_), is_done: false, .. })
-        ) {
-            self.close(events);
-            self.open(Content::Text(String::new()), events);
-            let data = self.of_last(json!({ "content_index": 0, "part": text_part("") }));
-            events.push(self.numbered("response.content_part.added", data));
-        }
-        if let Some(Item { content: Content::Text(said), .. }) = self.items.last_mut() {
+        self.open_text(events);
+        if let Some(Content::Text { text: said, .. }) = self.content() {
             said.push_str(text);
         }
         let delta = json!({ "content_index": 0, "delta": text, "logprobs": [] });
@@ -129,17 +148,66 @@ impl Printer {
         events.push(self.numbered("response.output_text.delta", data));
     }
 
-    fn think(&mut self, text: &str, events: &mut Vec<Named>) {
-        let last = self.items.last();
-        if !matches!(last, Some(Item { content: Content::Reasoning(_), is_done: false, .. })) {
-            self.close(events);
-            self.open(Content::Reasoning(String::new()), events);
+    fn open_text(&mut self, events: &mut Vec<Named>) {
+        if matches!(self.content(), Some(Content::Text { .. })) {
+            return;
         }
-        if let Some(Item { content: Content::Reasoning(thought), .. }) = self.items.last_mut() {
+        self.close(events);
+        let (text, annotations) = (String::new(), Vec::new());
+        self.open(Content::Text { text, annotations }, events);
+        let data = self.of_last(json!({ "content_index": 0, "part": text_part("", &[]) }));
+        events.push(self.numbered("response.content_part.added", data));
+    }
+
+    fn cite(&mut self, citation: &Citation, events: &mut Vec<Named>) {
+        let Some(note) = annotation(citation) else { return };
+        self.open_text(events);
+        let mut index = 0;
+        if let Some(Content::Text { annotations, .. }) = self.content() {
+            index = annotations.len();
+            annotations.push(note.clone());
+        }
+        let data = json!({ "content_index": 0, "annotation_index": index, "annotation": note });
+        let data = self.of_last(data);
+        events.push(self.numbered("response.output_text.annotation.added", data));
+    }
+
+    fn refuse(&mut self, text: &str, events: &mut Vec<Named>) {
+        if !matches!(self.content(), Some(Content::Refusal(_))) {
+            self.close(events);
+            self.open(Content::Refusal(String::new()), events);
+            let data = self.of_last(json!({ "content_index": 0, "part": refusal_part("") }));
+            events.push(self.numbered("response.content_part.added", data));
+        }
+        if let Some(Content::Refusal(said)) = self.content() {
+            said.push_str(text);
+        }
+        let data = self.of_last(json!({ "content_index": 0, "delta": text }));
+        events.push(self.numbered("response.refusal.delta", data));
+    }
+
+    fn open_thought(&mut self, events: &mut Vec<Named>) {
+        if !matches!(self.content(), Some(Content::Reasoning { .. })) {
+            self.close(events);
+            self.open(Content::Reasoning { text: String::new(), seal: None }, events);
+        }
+    }
+
+    fn think(&mut self, text: &str, events: &mut Vec<Named>) {
+        self.open_thought(events);
+        if let Some(Content::Reasoning { text: thought, .. }) = self.content() {
             thought.push_str(text);
         }
         let data = self.of_last(json!({ "content_index": 0, "delta": text }));
         events.push(self.numbered("response.reasoning_text.delta", data));
+    }
+
+    fn seal(&mut self, new: Seal, events: &mut Vec<Named>) {
+        self.open_thought(events);
+        if let Some(Content::Reasoning { seal, .. }) = self.content() {
+            *seal = Some(new);
+        }
+        self.close(events);
     }
 
     fn open(&mut self, content: Content, events: &mut Vec<Named>) {
@@ -156,18 +224,28 @@ impl Printer {
         item.is_done = true;
         let (content, printed) = (item.content.clone(), item.print());
         match content {
-            Content::Text(text) => {
+            Content::Text { text, annotations } => {
                 let end = json!({ "content_index": 0, "text": text, "logprobs": [] });
                 let data = self.of_last(end);
                 events.push(self.numbered("response.output_text.done", data));
-                let data = self.of_last(json!({ "content_index": 0, "part": text_part(&text) }));
+                let part = text_part(&text, &annotations);
+                let data = self.of_last(json!({ "content_index": 0, "part": part }));
                 events.push(self.numbered("response.content_part.done", data));
             }
-            Content::Reasoning(text) => {
+            Content::Refusal(text) => {
+                let data = self.of_last(json!({ "content_index": 0, "refusal": text }));
+                events.push(self.numbered("response.refusal.done", data));
+                let part = refusal_part(&text);
+                let data = self.of_last(json!({ "content_index": 0, "part": part }));
+                events.push(self.numbered("response.content_part.done", data));
+            }
+            Content::Reasoning { text, .. } if text.is_empty() => {}
+            Content::Reasoning { text, .. } => {
                 let part = reasoning_part(&text);
                 let data = self.of_last(json!({ "content_index": 0, "text": part["text"] }));
                 events.push(self.numbered("response.reasoning_text.done", data));
             }
+            Content::Whole(_) => {}
             Content::Call { name, arguments, .. } => {
                 let data = self.of_last(json!({ "name": name, "arguments": arguments }));
                 events.push(self.numbered("response.function_call_arguments.done", data));

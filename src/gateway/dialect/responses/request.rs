@@ -7,8 +7,8 @@ use super::{Call, rules};
 use crate::dialect::fields::{Fields, must};
 use crate::error::{Error, Result};
 use crate::request::{
-    GenerateRequest, Input, MAX_LOGPROBS, Message, Overflow, Priority, RequestId, Role, Sampling,
-    Window,
+    Family, GenerateRequest, Input, MAX_LOGPROBS, Message, Overflow, Priority, RequestId, Role,
+    Sampling, Window,
 };
 
 /// Fields that every answer repeats.
@@ -31,6 +31,25 @@ const ECHOED: [&str; 14] = [
 /// Fields that ask for something that is not done here; the answer says so.
 const IGNORED: [&str; 5] =
     ["context_management", "include", "max_tool_calls", "prompt_cache_retention", "top_logprobs"];
+
+/// Fields that have a neutral meaning.
+const KNOWN: [&str; 13] = [
+    "input",
+    "instructions",
+    "max_output_tokens",
+    "model",
+    "parallel_tool_calls",
+    "reasoning",
+    "stream",
+    "temperature",
+    "text",
+    "tool_choice",
+    "tools",
+    "top_p",
+    "truncation",
+];
+/// Those of them that say more than their neutral meaning.
+const RAW: [&str; 3] = ["reasoning", "text", "truncation"];
 
 /// Parses a request for a response.
 pub fn parse_response(body: &[u8], id: RequestId) -> Result<Call> {
@@ -63,7 +82,7 @@ pub fn parse_response(body: &[u8], id: RequestId) -> Result<Call> {
     messages.extend(instructions.map(|text| Message::text(Role::System, text)));
     messages.extend(parse_input(fields.take("input"))?);
     fields.whole("top_logprobs", 0..=i64::from(MAX_LOGPROBS))?;
-    let request = GenerateRequest {
+    let mut request = GenerateRequest {
         id,
         model,
         input: Input::Chat(messages),
@@ -84,8 +103,11 @@ pub fn parse_response(body: &[u8], id: RequestId) -> Result<Call> {
         rules,
         window: Window { overflow: overflow(&fields)?, ..Window::default() },
         fallback: Sampling::default(),
+        extras: None,
     };
-    Ok(Call { request, is_streamed: fields.flag("stream")?, echoed, ignored })
+    let is_streamed = fields.flag("stream")?;
+    request.extras = fields.extras(Family::Responses, &KNOWN, &RAW);
+    Ok(Call { request, is_streamed, echoed, ignored })
 }
 
 fn echoed(fields: &Fields) -> Map<String, Value> {

@@ -6,23 +6,37 @@ use crate::dialect::fields::{Fields, must};
 use crate::dialect::tools::parse_name;
 use crate::error::{Error, Result};
 use crate::request::{
-    AnswerFormat, AnswerRules, Effort, MAX_TOOLS, Thinking, Tool, ToolChoice, Tools,
+    AnswerFormat, AnswerRules, Effort, Family, ForeignTool, MAX_TOOLS, Thinking, Tool, ToolChoice,
+    Tools,
 };
 
 /// `ignored` gathers what cannot be kept.
 pub(super) fn parse(fields: &mut Fields, ignored: &mut Vec<String>) -> Result<AnswerRules> {
-    let tools = parse_tools(fields, ignored)?;
-    let mut format = format(fields)?;
+    let mut foreign_tools = Vec::new();
+    let tools = parse_tools(fields, &mut foreign_tools, ignored)?;
+    let format = format(fields)?;
     let calls = tools.as_ref().is_some_and(|tools| tools.choice != ToolChoice::None);
-    if calls && format.take().is_some() {
-        // Calls and a format of the whole answer exclude each other here; clients send both.
+    let yields_format = calls && format.is_some();
+    if yields_format {
+        // Models that run here cannot do both; clients send both.
         ignored.push("text.format".to_owned());
     }
     let thinking = thinking(fields)?;
-    Ok(AnswerRules { tools, format, thinking, ..AnswerRules::default() })
+    Ok(AnswerRules {
+        tools,
+        foreign_tools,
+        format,
+        yields_format,
+        thinking,
+        ..AnswerRules::default()
+    })
 }
 
-fn parse_tools(fields: &mut Fields, ignored: &mut Vec<String>) -> Result<Option<Tools>> {
+fn parse_tools(
+    fields: &mut Fields,
+    foreign: &mut Vec<ForeignTool>,
+    ignored: &mut Vec<String>,
+) -> Result<Option<Tools>> {
     let given = match fields.take("tools") {
         None => Vec::new(),
         Some(Value::Array(list)) if list.len() <= MAX_TOOLS => list,
@@ -37,7 +51,11 @@ fn parse_tools(fields: &mut Fields, ignored: &mut Vec<String>) -> Result<Option<
         match tool["type"].as_str() {
             Some("function") => list.push(parse_tool(&path, &tool)?),
             // Tools that a server runs by itself: agents offer them to every server.
-            Some(_) => ignored.push(format!("tools.{at}")),
+            Some(_) => {
+                ignored.push(format!("tools.{at}"));
+                let family = Family::Responses;
+                foreign.push(ForeignTool { family, value: tool, is_wish: true });
+            }
             None => return Err(Error::invalid(&path, must(&path, "a tool with its type"))),
         }
     }
@@ -47,7 +65,13 @@ fn parse_tools(fields: &mut Fields, ignored: &mut Vec<String>) -> Result<Option<
             return Err(Error::invalid("tools", message));
         }
     }
-    let choice = choice(fields.get("tool_choice"), &list)?;
+    // A choice among the server's own tools goes with them.
+    let chosen = fields.get("tool_choice").filter(|choice| {
+        choice
+            .as_object()
+            .is_none_or(|choice| choice.get("type").is_none_or(|kind| kind == "function"))
+    });
+    let choice = choice(chosen, &list)?;
     let is_parallel = match fields.get("parallel_tool_calls") {
         None => true,
         Some(_) => fields.flag("parallel_tool_calls")?,
@@ -75,7 +99,10 @@ fn parse_tool(path: &str, tool: &Value) -> Result<Tool> {
     }
     function["parameters"] = parameters.clone();
     let description = json!({ "type": "function", "function": function });
-    Ok(Tool { name, parameters, description })
+    let strict = tool.get("strict").filter(|strict| !strict.is_null()).cloned();
+    let strict = strict.map(|strict| [("strict".to_owned(), strict)].into_iter().collect());
+    let extras = strict.map(|strict| (Family::Responses, strict));
+    Ok(Tool { name, parameters, description, cache: None, extras })
 }
 
 fn choice(value: Option<&Value>, list: &[Tool]) -> Result<ToolChoice> {

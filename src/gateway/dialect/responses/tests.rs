@@ -65,8 +65,11 @@ fn items_of_one_turn_become_one_message() {
     ]}));
     let roles: Vec<Role> = read.iter().map(|message| message.role).collect();
     assert_eq!(roles, [Role::System, Role::User, Role::Assistant, Role::Tool]);
-    assert_eq!((read[2].reasoning.as_deref(), read[2].joined_text().as_str()), (Some("hm"), "ok"));
-    assert_eq!(read[2].calls.len(), 2);
+    assert_eq!(
+        (read[2].reasoning().as_deref(), read[2].joined_text().as_str()),
+        (Some("hm"), "ok")
+    );
+    assert_eq!(read[2].calls().count(), 2);
     assert_eq!((read[3].call_id.as_deref(), read[3].joined_text().as_str()), (Some("call_1"), "1"));
     assert_eq!(messages(json!({})), [Message::text(Role::User, "hi")]);
 }
@@ -94,12 +97,12 @@ fn fields_become_the_request() {
 
 #[test]
 fn what_needs_a_memory_or_cannot_be_read_is_refused_by_name() {
-    let image = json!([{ "role": "user", "content": [{ "type": "input_image" }] }]);
+    let image = json!([{ "role": "user", "content": [{ "type": "input_hologram" }] }]);
     for (change, wanted) in [
         (json!({ "previous_response_id": "resp_0" }), "'previous_response_id' is not supported"),
         (json!({ "background": true }), "'background' is not supported"),
         (json!({ "input": [] }), "'input' must be a string or a list"),
-        (json!({ "input": image }), "A content part of type 'input_image'"),
+        (json!({ "input": image }), "A content part of type 'input_hologram'"),
         (json!({ "input": [{ "type": "item_reference" }] }), "An item of type 'item_reference'"),
         (json!({ "tool_choice": "required" }), "'tool_choice' asks for a call"),
         (json!({ "truncation": "some" }), "'truncation' must be auto or disabled."),

@@ -246,7 +246,7 @@ async fn the_channel_that_answers_has_its_own_price() {
     let row = PriceRow { model: "m".to_owned(), channel_id: Some(channel), price: dear };
     it.gateway.quota().set_price(&Caller::operator(), row).await.unwrap();
     it.backend.then(Script::Say(vec![
-        Ok(Event::Served { channel }),
+        Ok(Event::Served { channel, ignored: Vec::new() }),
         started(3),
         finished(0),
         done(3, 2),

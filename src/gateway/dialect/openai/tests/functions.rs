@@ -57,10 +57,6 @@ fn wrong_functions_are_named() {
         (json!({ "functions": [function("a")], "function_call": "required" }), "function_call"),
         (json!({ "function_call": { "name": "b" } }), "function_call"),
         (
-            json!({ "functions": [function("a")], "response_format": { "type": "json_object" } }),
-            "response_format",
-        ),
-        (
             json!({ "messages": [{ "role": "assistant", "function_call": { "name": "a" } }] }),
             "messages[0].function_call.arguments",
         ),
@@ -89,8 +85,8 @@ fn a_result_answers_the_call_before_it() {
     let made = |id: &str, arguments: &str| {
         vec![ToolCall { id: id.into(), name: "a".into(), arguments: arguments.into() }]
     };
-    assert_eq!(messages[1].calls, made("call00001", "{}"));
-    assert_eq!(messages[3].calls, made("call00003", "{\"b\":1}"));
+    assert!(messages[1].calls().eq(&made("call00001", "{}")));
+    assert!(messages[3].calls().eq(&made("call00003", "{\"b\":1}")));
     for (at, id) in [(2, "call00001"), (4, "call00003")] {
         assert_eq!((messages[at].role, messages[at].call_id.as_deref()), (Role::Tool, Some(id)));
     }

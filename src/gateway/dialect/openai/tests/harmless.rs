@@ -21,7 +21,6 @@ fn what_changes_nothing_is_taken_and_named() {
     assert_eq!(biased.requests[0].sampling.logit_bias, [(6, 1.5)]);
     let completion = completion(json!({ "logit_bias": { "foo": 0 } })).unwrap();
     assert_eq!(completion.ignored, ["logit_bias"]);
-    refused(&json!({ "modalities": ["text", "audio"] }), "modalities");
     refused(&json!({ "logit_bias": { "foo": 0.1 } }), "logit_bias");
 }
 
