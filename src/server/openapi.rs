@@ -113,6 +113,7 @@ fn queries(route: &Route) -> &'static [&'static str] {
     match (route.method, route.path) {
         ("GET", "/hearth/models/catalogue") => &["q", "offset", "limit"],
         ("GET", "/hearth/chats") => &["before", "limit"],
+        ("GET", "/hearth/oidc/callback") => &["code", "state", "error"],
         ("GET", "/hearth/tokens") => &["all"],
         ("POST", "/hearth/users/import") => &["dry_run"],
         ("GET", "/hearth/audit") => {
