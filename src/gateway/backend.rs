@@ -41,6 +41,12 @@ pub trait Backend: Send + Sync {
     /// Tokens of the request's prompt, as [`Backend::generate`] would count them.
     async fn count_tokens(&self, request: GenerateRequest) -> Result<u32>;
 
+    /// Tokens of the request's prompt, near enough to set money aside for it. Asks nobody elsewhere
+    /// and fails for no reason that another candidate could make good.
+    async fn reckon(&self, request: GenerateRequest) -> Result<u32> {
+        self.count_tokens(request).await
+    }
+
     /// The request's prompt as text, as the model's chat template writes it.
     async fn render(&self, request: GenerateRequest) -> Result<String> {
         let message = format!("The prompts of `{}` are not written here.", request.model);

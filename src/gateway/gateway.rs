@@ -353,7 +353,7 @@ impl Gateway {
         let Some(prices) = self.inner.books.terms(caller, &request.model).await? else {
             return Ok(());
         };
-        let prompt_tokens = u64::from(backend.count_tokens(request.clone()).await?);
+        let prompt_tokens = u64::from(backend.reckon(request.clone()).await?);
         let answers = u64::from(request.choices.max(1));
         let config = &self.inner.config;
         let (least, most, step) = match request.max_tokens {

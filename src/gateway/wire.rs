@@ -16,6 +16,7 @@ mod ollama;
 mod open_ai;
 mod provider;
 mod refusals;
+mod responses;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -2,33 +2,42 @@
 
 use axum::Extension;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use hearth_gateway::dialect::anthropic::{self, Call, Collector, Heading, Printer};
 use hearth_gateway::event::Event;
-use hearth_gateway::request::RequestId;
+use hearth_gateway::request::{Extras, Family, GenerateRequest, RequestId};
 use serde_json::{Value, json};
 
 use crate::body::{JsonBytes, parse, tell_ignored};
 use crate::error::{Dialect, Failure, Result};
 use crate::guard::Signed;
-use crate::running::{Print, Running};
+use crate::running::{Print, Running, ignored};
 use crate::sse::{self, Frame};
 use crate::state::AppState;
+
+/// Names features that are not part of the dialect yet.
+const BETA_HEADER: &str = "anthropic-beta";
+/// Longest of these headers that is kept.
+const MAX_BETA_BYTES: usize = 1 << 10;
 
 pub(crate) async fn messages(
     State(state): State<AppState>,
     Signed(caller): Signed,
     Extension(id): Extension<RequestId>,
+    headers: HeaderMap,
     JsonBytes(body): JsonBytes,
 ) -> Result<Response> {
     let call = parse(&state, body, id.clone(), anthropic::parse_messages).await?;
-    let Call { request, is_streamed, ignored } = call;
+    let Call { mut request, is_streamed, ignored: locally } = call;
+    keep_betas(&headers, &mut request);
     let heading = Heading {
         id: format!("msg_{}", id.0),
         model: request.model.clone(),
         stop: request.stop.clone(),
     };
     let (running, first) = Running::begin(state, &caller, request).await?;
+    let told = ignored(&first, locally);
     let mut response = match is_streamed {
         true => sse::answer(running.stream(first, Frames(Printer::new(heading)))),
         false => {
@@ -37,7 +46,7 @@ pub(crate) async fn messages(
             axum::Json(collector.finish()).into_response()
         }
     };
-    tell_ignored(response.headers_mut(), &ignored);
+    tell_ignored(response.headers_mut(), &told);
     Ok(response)
 }
 
@@ -50,6 +59,17 @@ pub(crate) async fn count_tokens(
     let call = parse(&state, body, id, anthropic::parse_count).await?;
     let tokens = state.gateway().count_tokens(&caller, call.request).await?;
     Ok(axum::Json(json!({ "input_tokens": tokens })))
+}
+
+/// Features of the dialect that are switched on by a header go to providers that speak it.
+fn keep_betas(headers: &HeaderMap, request: &mut GenerateRequest) {
+    let values = headers.get_all(BETA_HEADER).iter().filter_map(|value| value.to_str().ok());
+    let betas = values.collect::<Vec<_>>().join(",");
+    if betas.is_empty() || betas.len() > MAX_BETA_BYTES {
+        return;
+    }
+    let extras = request.extras.get_or_insert_with(|| Box::new(Extras::empty(Family::Anthropic)));
+    extras.headers.push((BETA_HEADER, betas));
 }
 
 /// Named events, the last one `message_stop` or `error`.

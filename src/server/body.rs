@@ -19,8 +19,12 @@ use crate::state::AppState;
 const ANYONE_BODY_BYTES: u32 = 16 << 10;
 /// Most bytes of a body of Hearth's own API: names, paths and settings.
 const OWN_BODY_BYTES: u32 = 64 << 10;
+/// Most bytes of a chat's settings or of a prompt that is kept.
+const SETTINGS_BODY_BYTES: u32 = 256 << 10;
 /// Most bytes of a turn: a long document as a question. What was said before is the store's.
 const TURN_BODY_BYTES: u32 = 1 << 20;
+/// Most bytes of chats that come from elsewhere in one request.
+const IMPORT_BODY_BYTES: u32 = 8 << 20;
 /// Most bytes of a file of people.
 const PEOPLE_BODY_BYTES: u32 = 1 << 20;
 /// A body of more bytes is not parsed on the async threads.
@@ -37,8 +41,14 @@ impl BodyLimit {
     pub(crate) fn of(path: &str, access: Access, config: &ServerConfig) -> BodyLimit {
         let most = match (access, Dialect::of(path)) {
             (Access::Anyone, _) => ANYONE_BODY_BYTES,
-            (_, Dialect::OpenAi | Dialect::Anthropic | Dialect::Ollama) => config.max_body_bytes,
+            (_, Dialect::OpenAi | Dialect::Anthropic | Dialect::Ollama | Dialect::Gemini) => {
+                config.max_body_bytes
+            }
             (_, Dialect::Hearth) if path.ends_with("/turns") => TURN_BODY_BYTES,
+            (_, Dialect::Hearth) if path == "/hearth/chats/import" => IMPORT_BODY_BYTES,
+            // Instructions for models and texts behind commands.
+            (_, Dialect::Hearth) if path.starts_with("/hearth/chats") => SETTINGS_BODY_BYTES,
+            (_, Dialect::Hearth) if path.starts_with("/hearth/shelf") => SETTINGS_BODY_BYTES,
             (_, Dialect::Hearth) if path == "/hearth/users/import" => PEOPLE_BODY_BYTES,
             (_, Dialect::Hearth) => OWN_BODY_BYTES,
         };
@@ -111,7 +121,7 @@ pub(crate) async fn parse<C: Send + 'static>(
     state: &AppState,
     body: Bytes,
     id: RequestId,
-    parse: fn(&[u8], RequestId) -> hearth_gateway::Result<C>,
+    parse: impl FnOnce(&[u8], RequestId) -> hearth_gateway::Result<C> + Send + 'static,
 ) -> Result<C> {
     if body.len() <= LARGE_BODY_BYTES {
         return Ok(parse(&body, id)?);

@@ -3,6 +3,7 @@
 //! A handler fails with a [`Failure`]; [`crate::edge`] gives it the shape of the path's dialect
 //! and writes what the client must not see to the log.
 
+mod gemini;
 mod ollama;
 
 use std::time::Duration;
@@ -59,6 +60,8 @@ pub(crate) enum Dialect {
     Anthropic,
     /// `/api/…`
     Ollama,
+    /// `/v1beta/…`
+    Gemini,
     /// Everything else.
     Hearth,
 }
@@ -75,6 +78,8 @@ impl Dialect {
             Dialect::OpenAi
         } else if is_below("/api") {
             Dialect::Ollama
+        } else if is_below("/v1beta") {
+            Dialect::Gemini
         } else {
             Dialect::Hearth
         }
@@ -125,6 +130,11 @@ impl Failure {
                     "message": message, "type": kind, "param": self.param, "code": code,
                 }})
             }
+            Dialect::Gemini => json!({ "error": {
+                "code": self.status.as_u16(),
+                "message": self.with_id(&self.message, request_id),
+                "status": gemini::status(self.status),
+            }}),
             Dialect::Anthropic => json!({
                 "type": "error",
                 "error": { "type": self.anthropic(), "message": self.anthropic_message() },

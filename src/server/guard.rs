@@ -1,7 +1,7 @@
 //! Who may call a route: every route's handler stands behind the guard that its entry declares.
 
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::{Extensions, HeaderMap, Method, StatusCode, header, request};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, Uri, header, request};
 use axum::middleware::Next;
 use axum::response::Response;
 use hearth_gateway::Error as GatewayError;
@@ -66,7 +66,8 @@ pub(crate) async fn check(
     if guard.access == Access::Anyone {
         return Ok(next.run(request).await);
     }
-    let caller = caller_of(&guard.state, request.headers(), request.extensions()).await?;
+    let key = key_of(request.uri());
+    let caller = caller_of(&guard.state, key, request.headers(), request.extensions()).await?;
     match guard.access {
         Access::Anyone | Access::User => {}
         Access::Person => require_person(&caller)?,
@@ -107,15 +108,25 @@ fn require_person(caller: &Caller) -> Result<()> {
 
 async fn caller_of(
     state: &AppState,
+    key: Option<&str>,
     headers: &HeaderMap,
     extensions: &Extensions,
 ) -> Result<Caller> {
     let peer = peer_of(extensions, headers, state.proxies());
-    if let Some(secret) = secret(headers) {
+    if let Some(secret) = secret(headers).or(key) {
         return Ok(state.accounts().caller_by_bearer(secret, peer.0).await?);
     }
     let secret = cookie(headers).ok_or_else(not_signed_in)?;
     Ok(state.accounts().caller_by_session(secret, peer.0).await?)
+}
+
+/// The secret in the address, where Google's clients may put it; the log has no addresses.
+fn key_of(uri: &Uri) -> Option<&str> {
+    if Dialect::of(uri.path()) != Dialect::Gemini {
+        return None;
+    }
+    let mut pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find_map(|(name, value)| (name == "key").then_some(value))
 }
 
 /// The secret in one of the headers that clients know.

@@ -15,6 +15,7 @@ mod config;
 mod doctor;
 mod edge;
 mod error;
+mod gemini;
 mod guard;
 mod host;
 mod listener;
@@ -31,6 +32,7 @@ mod responses;
 mod revocable;
 mod routes;
 mod running;
+mod shelf;
 mod sse;
 mod state;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::body::{JsonBytes, parse, tell_ignored};
 use crate::error::{Dialect, Failure, Result};
 use crate::guard::Signed;
-use crate::running::{Print, Running};
+use crate::running::{Print, Running, ignored};
 use crate::sse::{self, Frame};
 use crate::state::AppState;
 
@@ -79,7 +79,11 @@ pub(crate) async fn rerank(
 }
 
 /// Asks the gateway for vectors and tells the metrics.
-async fn embed(state: &AppState, caller: &Caller, request: EmbedRequest) -> Result<Embedded> {
+pub(crate) async fn embed(
+    state: &AppState,
+    caller: &Caller,
+    request: EmbedRequest,
+) -> Result<Embedded> {
     let served = state.gateway().model(caller, &request.model)?;
     let embedded = state.gateway().embed(caller, request).await?;
     state.metrics().count_generation(&served.name, &embedded.usage);
@@ -120,6 +124,7 @@ impl Answer {
         let events = self.state.gateway().generate_all(caller, call.requests).await?;
         let mut running = Running { state: self.state, id: self.id, model, events, watch };
         let first = running.next().await?;
+        let told = ignored(&first, call.ignored);
         let mut response = match call.stream {
             Some(options) => {
                 let printer = Printer::new(self.shape, heading, options, has_logprobs);
@@ -131,7 +136,7 @@ impl Answer {
                 axum::Json(collector.finish()).into_response()
             }
         };
-        tell_ignored(response.headers_mut(), &call.ignored);
+        tell_ignored(response.headers_mut(), &told);
         Ok(response)
     }
 }

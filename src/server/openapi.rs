@@ -14,7 +14,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::error::{Failure, Result};
 use crate::guard::{Access, COOKIE};
 use crate::routes::{self, Route};
-use crate::{accounts, channels, chats, models, quota};
+use crate::{accounts, channels, chats, models, quota, shelf};
 
 pub(crate) async fn show() -> Result<impl IntoResponse> {
     let text = document().to_json();
@@ -74,6 +74,12 @@ fn bodies() -> Vec<Body> {
         body::<chats::New>("POST", "/hearth/chats", "NewChat"),
         body::<chats::Change>("PATCH", "/hearth/chats/{id}", "ChatChange"),
         body::<chats::Turn>("POST", "/hearth/chats/{id}/turns", "Turn"),
+        body::<chats::Import>("POST", "/hearth/chats/import", "ChatImport"),
+        body::<chats::Link>("POST", "/hearth/chats/{id}/share", "ChatLink"),
+        body::<chats::Named>("POST", "/hearth/folders", "NewFolder"),
+        body::<chats::Named>("PATCH", "/hearth/folders/{id}", "FolderName"),
+        body::<shelf::Item>("POST", "/hearth/shelf", "NewShelfItem"),
+        body::<shelf::Item>("PATCH", "/hearth/shelf/{id}", "ShelfItem"),
     ]
 }
 
@@ -87,6 +93,9 @@ fn document() -> OpenApi {
         .security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
     let mut nested = Vec::new();
     chats::Turn::schemas(&mut nested);
+    chats::Change::schemas(&mut nested);
+    chats::Import::schemas(&mut nested);
+    shelf::Item::schemas(&mut nested);
     for (name, schema) in nested {
         components = components.schema(name, schema);
     }
@@ -112,8 +121,10 @@ fn document() -> OpenApi {
 fn queries(route: &Route) -> &'static [&'static str] {
     match (route.method, route.path) {
         ("GET", "/hearth/models/catalogue") => &["q", "offset", "limit"],
-        ("GET", "/hearth/chats") => &["before", "limit"],
         ("GET", "/hearth/oidc/callback") => &["code", "state", "error"],
+        ("GET", "/hearth/chats") => &["before", "limit", "view", "folder"],
+        ("GET", "/hearth/chats/search") => &["q"],
+        ("GET", "/hearth/chats/{id}") => &["before", "limit"],
         ("GET", "/hearth/tokens") => &["all"],
         ("POST", "/hearth/users/import") => &["dry_run"],
         ("GET", "/hearth/audit") => {

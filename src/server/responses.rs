@@ -10,7 +10,7 @@ use hearth_gateway::request::RequestId;
 use crate::body::{JsonBytes, parse, tell_ignored};
 use crate::error::{Dialect, Failure, Result};
 use crate::guard::Signed;
-use crate::running::{Print, Running};
+use crate::running::{Print, Running, ignored};
 use crate::sse::{self, Frame};
 use crate::state::AppState;
 
@@ -21,11 +21,12 @@ pub(crate) async fn create(
     JsonBytes(body): JsonBytes,
 ) -> Result<Response> {
     let call = parse(&state, body, id.clone(), responses::parse_response).await?;
-    let Call { request, is_streamed, echoed, ignored } = call;
+    let Call { request, is_streamed, echoed, ignored: locally } = call;
     let model = request.model.clone();
     let heading = Heading { id: format!("resp_{}", id.0), model, created: state.now(), echoed };
     let mut printer = Printer::new(heading);
     let (running, first) = Running::begin(state, &caller, request).await?;
+    let told = ignored(&first, locally);
     let mut response = match is_streamed {
         true => sse::answer(running.stream(first, Frames(printer))),
         false => {
@@ -35,7 +36,7 @@ pub(crate) async fn create(
             axum::Json(printer.answer()).into_response()
         }
     };
-    tell_ignored(response.headers_mut(), &ignored);
+    tell_ignored(response.headers_mut(), &told);
     Ok(response)
 }
 

@@ -15,8 +15,8 @@ use crate::error::{Dialect, Failure};
 use crate::guard::{self, Guard};
 use crate::state::AppState;
 use crate::{
-    accounts, anthropic, billing, channels, chats, doctor, edge, models, ollama, openai, openapi,
-    ops, quota, responses, usage, web,
+    accounts, anthropic, billing, channels, chats, doctor, edge, gemini, models, ollama, openai,
+    openapi, ops, quota, responses, shelf, usage, web,
 };
 
 pub use crate::guard::Access;
@@ -76,6 +76,7 @@ pub fn router(state: AppState) -> Router {
 fn entries() -> Vec<Entry> {
     [
         open_ai(),
+        gemini_api(),
         ollama_api(),
         hearth_accounts(),
         hearth_people(),
@@ -108,6 +109,15 @@ fn open_ai() -> Vec<Entry> {
         ),
         route(GET, User, "/v1/models", "List models", openai::models),
         route(GET, User, "/v1/models/{*id}", "Show a model", openai::model),
+    ]
+}
+
+fn gemini_api() -> Vec<Entry> {
+    use Access::User;
+    vec![
+        route(GET, User, "/v1beta/models", "List models", gemini::models),
+        route(GET, User, "/v1beta/models/{*id}", "Show a model", gemini::model),
+        route(POST, User, "/v1beta/models/{*id}", "Ask a model, Google's way", gemini::ask),
     ]
 }
 
@@ -333,14 +343,52 @@ fn hearth_channels() -> Vec<Entry> {
 }
 
 fn hearth_chats() -> Vec<Entry> {
-    use Access::User;
+    use Access::{Anyone, User};
     vec![
         route(GET, User, "/hearth/chats", "List one's chats", chats::list),
         route(POST, User, "/hearth/chats", "Begin a chat", chats::create),
-        route(GET, User, "/hearth/chats/{id}", "Show a chat", chats::show),
+        route(GET, User, "/hearth/chats/search", "Find words in one's chats", chats::search),
+        route(POST, User, "/hearth/chats/import", "Bring chats in from elsewhere", chats::import),
+        route(GET, User, "/hearth/chats/{id}", "Show a chat's last messages", chats::show),
         route(PATCH, User, "/hearth/chats/{id}", "Change a chat", chats::update),
         route(DELETE, User, "/hearth/chats/{id}", "Delete a chat", chats::delete),
+        route(GET, User, "/hearth/chats/{id}/export", "Show all of a chat", chats::export),
+        route(
+            GET,
+            User,
+            "/hearth/chats/{id}/messages/{message}",
+            "Show one message",
+            chats::message,
+        ),
+        route(
+            DELETE,
+            User,
+            "/hearth/chats/{id}/messages/{message}",
+            "Delete one message",
+            chats::delete_message,
+        ),
         route(POST, User, "/hearth/chats/{id}/turns", "Say something and be answered", chats::turn),
+        route(DELETE, User, "/hearth/chats/{id}/turns", "Stop running answers", chats::stop),
+        route(
+            GET,
+            User,
+            "/hearth/chats/{id}/turns/{message}",
+            "Read along with a running answer",
+            chats::follow,
+        ),
+        route(GET, User, "/hearth/chats/{id}/share", "Show a chat's link", chats::share_of),
+        route(POST, User, "/hearth/chats/{id}/share", "Make a link to a chat", chats::share),
+        route(DELETE, User, "/hearth/chats/{id}/share", "Take a link back", chats::unshare),
+        route(GET, User, "/hearth/shared/{id}", "Read what a link shows", chats::shared),
+        route(GET, Anyone, "/hearth/open/{id}", "Read what an open link shows", chats::open),
+        route(GET, User, "/hearth/folders", "List one's folders", chats::folders),
+        route(POST, User, "/hearth/folders", "Make a folder", chats::add_folder),
+        route(PATCH, User, "/hearth/folders/{id}", "Rename a folder", chats::rename_folder),
+        route(DELETE, User, "/hearth/folders/{id}", "Delete a folder", chats::delete_folder),
+        route(GET, User, "/hearth/shelf", "List prompts and presets", shelf::list),
+        route(POST, User, "/hearth/shelf", "Keep a prompt or preset", shelf::add),
+        route(PATCH, User, "/hearth/shelf/{id}", "Change a prompt or preset", shelf::update),
+        route(DELETE, User, "/hearth/shelf/{id}", "Delete a prompt or preset", shelf::delete),
     ]
 }
 

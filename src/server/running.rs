@@ -25,6 +25,15 @@ pub(crate) trait Print: Send + 'static {
     fn fail(&mut self, failure: &Failure, id: &RequestId) -> Vec<Self::Piece>;
 }
 
+/// The fields that changed nothing: what a channel was not told, if one answers; else what models
+/// that run here do not know.
+pub(crate) fn ignored(first: &Event, locally: Vec<String>) -> Vec<String> {
+    match first {
+        Event::Served { ignored, .. } => ignored.clone(),
+        _ => locally,
+    }
+}
+
 /// An answer that has begun. Dropping it drops the events, which cancels the generation.
 pub(crate) struct Running {
     pub(crate) state: AppState,

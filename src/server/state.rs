@@ -1,8 +1,7 @@
 //! What every handler can reach: the rooms, the limits and what the server itself keeps.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use hearth_gateway::Gateway;
 use hearth_gateway::accounts::Accounts;
@@ -10,13 +9,14 @@ use hearth_gateway::channels::Channels;
 use hearth_gateway::clock::Clock;
 
 use hearth_hub::{Library, Pulls};
-use hearth_store::{ChatId, Store};
+use hearth_store::Store;
 use ipnet::IpNet;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use utoipa::ToSchema;
 
+use crate::chats::Live;
 use crate::config::ServerConfig;
 use crate::metrics::Metrics;
 use crate::models::Judge;
@@ -113,7 +113,7 @@ struct Inner {
     is_draining: AtomicBool,
     requests: Arc<Semaphore>,
     large_bodies: Arc<Semaphore>,
-    turns: Arc<Mutex<HashSet<ChatId>>>,
+    live: Arc<Live>,
     tasks: TaskTracker,
 }
 
@@ -127,7 +127,7 @@ impl AppState {
             is_draining: AtomicBool::new(false),
             requests: Arc::new(Semaphore::new(config.max_requests as usize)),
             large_bodies: Arc::new(Semaphore::new(LARGE_BODIES)),
-            turns: Arc::default(),
+            live: Arc::default(),
             tasks: TaskTracker::new(),
             config,
         };
@@ -206,22 +206,8 @@ impl AppState {
         self.inner.is_draining.load(Ordering::SeqCst)
     }
 
-    /// The right to run a turn of this chat, unless one runs.
-    pub(crate) fn begin_turn(&self, chat: &ChatId) -> Option<TurnPermit> {
-        let turns = Arc::clone(&self.inner.turns);
-        let is_first = turns.lock().unwrap_or_else(PoisonError::into_inner).insert(chat.clone());
-        is_first.then(|| TurnPermit { turns, chat: chat.clone() })
-    }
-}
-
-/// The right to run a turn of one chat; given back on drop.
-pub(crate) struct TurnPermit {
-    turns: Arc<Mutex<HashSet<ChatId>>>,
-    chat: ChatId,
-}
-
-impl Drop for TurnPermit {
-    fn drop(&mut self) {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.chat);
+    /// Answers of chats that are being written.
+    pub(crate) fn live(&self) -> &Arc<Live> {
+        &self.inner.live
     }
 }

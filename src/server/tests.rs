@@ -3,8 +3,10 @@
 mod anthropic_stories;
 mod catalogue_stories;
 mod channel_stories;
+mod chat_shelf_stories;
 mod chat_stories;
 mod doors;
+mod gemini_stories;
 mod matrix;
 mod money_stories;
 mod ollama_stories;

@@ -1,17 +1,24 @@
 //! Rows of chats. Every question names the owner: a foreign chat and an absent one look the same.
 
+mod folders;
+mod shares;
+
 use std::fmt;
 use std::str::FromStr;
 
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::messages::MessageId;
 use crate::page;
 use crate::store::Store;
 use crate::users::UserId;
+
+pub use folders::{Folder, FolderId};
+pub use shares::{NewShare, Share, ShareId};
 
 /// Most chats of one user.
 const MAX_PER_USER: i64 = 10_000;
@@ -32,10 +39,35 @@ pub struct Chat {
     pub model: Option<String>,
     /// The end of the branch that is shown.
     pub current_message_id: Option<MessageId>,
+    /// Where its owner keeps it.
+    pub folder_id: Option<FolderId>,
+    /// Whether it stands above the others.
+    #[serde(rename = "pinned")]
+    pub is_pinned: bool,
+    /// Whether it is put away.
+    #[serde(rename = "archived")]
+    pub is_archived: bool,
+    /// What is asked for with every turn: instructions and parameters. An object.
+    pub settings: Value,
     /// Unix seconds.
     pub created_at: i64,
-    /// Unix seconds of the last message or change.
+    /// Unix seconds of the last message.
     pub updated_at: i64,
+}
+
+/// Which of a user's chats.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChatView {
+    /// All but those put away.
+    All,
+    /// Neither pinned nor in a folder nor put away.
+    Loose,
+    /// Pinned, and not put away.
+    Pinned,
+    /// Put away.
+    Archived,
+    /// In this folder, and not put away.
+    Folder(FolderId),
 }
 
 /// A chat to be made.
@@ -60,6 +92,14 @@ pub struct ChatChange {
     pub model: Option<String>,
     /// Another branch: a message of this chat.
     pub current_message_id: Option<MessageId>,
+    /// A folder of the same owner, or none.
+    pub folder_id: Option<Option<FolderId>>,
+    /// Whether it stands above the others.
+    pub is_pinned: Option<bool>,
+    /// Whether it is put away.
+    pub is_archived: Option<bool>,
+    /// What is asked for with every turn: an object.
+    pub settings: Option<Value>,
 }
 
 /// Where a page of chats ends and the next begins.
@@ -79,6 +119,7 @@ impl Chats<'_> {
     pub async fn list(
         &self,
         owner: UserId,
+        view: ChatView,
         before: Option<ChatCursor>,
         limit: u32,
     ) -> Result<(Vec<Chat>, Option<ChatCursor>)> {
@@ -87,14 +128,30 @@ impl Chats<'_> {
                 let rows = page::rows(limit);
                 let (updated_at, id) =
                     before.map_or((i64::MAX, String::new()), |at| (at.updated_at, at.id.0));
-                let mut statement = connection.prepare_cached(
+                let (only, folder) = match view {
+                    ChatView::All | ChatView::Archived => (":folder IS NULL", None),
+                    ChatView::Loose => ("NOT is_pinned AND folder_id IS :folder", None),
+                    ChatView::Pinned => ("is_pinned AND :folder IS NULL", None),
+                    ChatView::Folder(ref folder) => ("folder_id = :folder", Some(folder.clone())),
+                };
+                let mut statement = connection.prepare_cached(&format!(
                     "SELECT * FROM chats
-                     WHERE user_id = ?1 AND (updated_at, id) < (?2, ?3)
-                     ORDER BY updated_at DESC, id DESC LIMIT ?4",
-                )?;
-                // One more than the page tells whether there is a next one.
+                     WHERE user_id = :owner AND is_archived = :archived
+                         AND (updated_at, id) < (:updated_at, :id)
+                         AND {only}
+                     ORDER BY updated_at DESC, id DESC LIMIT :rows"
+                ))?;
+                let parameters = named_params! {
+                    ":owner": owner,
+                    ":archived": view == ChatView::Archived,
+                    ":updated_at": updated_at,
+                    ":id": id,
+                    ":folder": folder,
+                    // One more than the page tells whether there is a next one.
+                    ":rows": rows + 1,
+                };
                 let chats: rusqlite::Result<Vec<Chat>> =
-                    statement.query_map((owner, updated_at, id, rows + 1), read_chat)?.collect();
+                    statement.query_map(parameters, read_chat)?.collect();
                 let mut chats = chats?;
                 let more = chats.len() as i64 > rows;
                 chats.truncate(rows as usize);
@@ -111,24 +168,7 @@ impl Chats<'_> {
     pub async fn create(&self, owner: UserId, new: NewChat) -> Result<Chat> {
         self.0
             .write(move |connection| {
-                let owned: i64 = connection
-                    .prepare_cached("SELECT count(*) FROM chats WHERE user_id = ?1")?
-                    .query_row([owner], |row| row.get(0))?;
-                if owned >= MAX_PER_USER {
-                    return Err(Error::TooMany { what: "chats", limit: MAX_PER_USER as u64 });
-                }
-                connection
-                    .prepare_cached(
-                        "INSERT INTO chats (id, user_id, title, model, created_at, updated_at)
-                         VALUES (:id, :owner, :title, :model, :created_at, :created_at)",
-                    )?
-                    .execute(named_params! {
-                        ":id": new.id,
-                        ":owner": owner,
-                        ":title": new.title,
-                        ":model": new.model,
-                        ":created_at": new.created_at,
-                    })?;
+                add(connection, owner, &new)?;
                 find(connection, owner, &new.id)
             })
             .await
@@ -140,24 +180,25 @@ impl Chats<'_> {
         self.0.read(move |connection| find(connection, owner, &id)).await
     }
 
-    /// Changes a chat. A message of another chat as the current one is [`Error::NotFound`] too.
-    pub async fn update(
-        &self,
-        owner: UserId,
-        id: &ChatId,
-        change: ChatChange,
-        updated_at: i64,
-    ) -> Result<Chat> {
+    /// Changes a chat; its place in the list stays. A message of another chat as the current one
+    /// or a folder of another user is [`Error::NotFound`] too.
+    pub async fn update(&self, owner: UserId, id: &ChatId, change: ChatChange) -> Result<Chat> {
         let id = id.clone();
         self.0
             .write(move |connection| {
+                if let Some(Some(folder)) = &change.folder_id {
+                    folders::find(connection, owner, folder)?;
+                }
                 connection
                     .prepare_cached(
                         "UPDATE chats SET
                              title = coalesce(:title, title),
                              model = coalesce(:model, model),
                              current_message_id = coalesce(:current, current_message_id),
-                             updated_at = max(updated_at, :updated_at)
+                             folder_id = iif(:moves, :folder, folder_id),
+                             is_pinned = coalesce(:is_pinned, is_pinned),
+                             is_archived = coalesce(:is_archived, is_archived),
+                             settings = coalesce(:settings, settings)
                          WHERE id = :id AND user_id = :owner",
                     )?
                     .execute(named_params! {
@@ -166,7 +207,11 @@ impl Chats<'_> {
                         ":title": change.title,
                         ":model": change.model,
                         ":current": change.current_message_id,
-                        ":updated_at": updated_at,
+                        ":moves": change.folder_id.is_some(),
+                        ":folder": change.folder_id.flatten(),
+                        ":is_pinned": change.is_pinned,
+                        ":is_archived": change.is_archived,
+                        ":settings": change.settings.map(|settings| settings.to_string()),
                     })
                     .map_err(hide_foreign)?;
                 find(connection, owner, &id)
@@ -188,6 +233,29 @@ impl Chats<'_> {
     }
 }
 
+/// Adds a chat without messages, within the limit on a user's chats.
+pub(crate) fn add(connection: &Connection, owner: UserId, new: &NewChat) -> Result<()> {
+    let owned: i64 = connection
+        .prepare_cached("SELECT count(*) FROM chats WHERE user_id = ?1")?
+        .query_row([owner], |row| row.get(0))?;
+    if owned >= MAX_PER_USER {
+        return Err(Error::TooMany { what: "chats", limit: MAX_PER_USER as u64 });
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO chats (id, user_id, title, model, created_at, updated_at)
+             VALUES (:id, :owner, :title, :model, :created_at, :created_at)",
+        )?
+        .execute(named_params! {
+            ":id": new.id,
+            ":owner": owner,
+            ":title": new.title,
+            ":model": new.model,
+            ":created_at": new.created_at,
+        })?;
+    Ok(())
+}
+
 /// The user's chat with this id, or [`Error::NotFound`].
 pub(crate) fn find(connection: &Connection, owner: UserId, id: &ChatId) -> Result<Chat> {
     connection
@@ -205,12 +273,17 @@ pub(crate) fn hide_foreign(error: rusqlite::Error) -> Error {
     }
 }
 
-fn read_chat(row: &Row<'_>) -> rusqlite::Result<Chat> {
+pub(crate) fn read_chat(row: &Row<'_>) -> rusqlite::Result<Chat> {
+    let settings: String = row.get("settings")?;
     Ok(Chat {
         id: row.get("id")?,
         title: row.get("title")?,
         model: row.get("model")?,
         current_message_id: row.get("current_message_id")?,
+        folder_id: row.get("folder_id")?,
+        is_pinned: row.get("is_pinned")?,
+        is_archived: row.get("is_archived")?,
+        settings: serde_json::from_str(&settings).unwrap_or_else(|_| Value::Object(Map::new())),
         created_at: row.get("created_at")?,
         updated_at: row.get("updated_at")?,
     })

@@ -28,6 +28,7 @@ mod routes;
 mod sealed;
 mod sessions;
 mod settings;
+mod shelf;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,10 @@ pub use api_tokens::{
 };
 pub use audit::{Act, Audit, AuditFilter, AuditHash, AuditReport, AuditRow};
 pub use channels::{Channel, ChannelId, ChannelKey, ChannelKeyId, Channels, NewChannel};
-pub use chats::{BadCursor, Chat, ChatChange, ChatCursor, ChatId, Chats, NewChat};
+pub use chats::{
+    BadCursor, Chat, ChatChange, ChatCursor, ChatId, ChatView, Chats, Folder, FolderId, NewChat,
+    NewShare, Share, ShareId,
+};
 pub use error::{Error, Result};
 pub use factors::{Factor, Factors, Passkey, PasskeyRow};
 pub use groups::{Group, GroupChange, GroupId, Groups};
@@ -53,8 +57,8 @@ pub use ledger::{
     Settled, Shortage, Span, Unit, Wallet,
 };
 pub use messages::{
-    Message, MessageEnd, MessageError, MessageId, MessageRole, MessageStatus, MessageUsage,
-    Messages, NewMessage, TurnStart,
+    Hit, ImportedChat, Message, MessageCall, MessageEnd, MessageError, MessageFile, MessageId,
+    MessageRole, MessageStatus, MessageUsage, Messages, NewMessage, TurnStart, Window,
 };
 pub use money::MicroDollars;
 pub use new_api::{
@@ -67,6 +71,7 @@ pub use routes::{RouteRow, Routes};
 pub use sealed::{Sealed, SealedPlace};
 pub use sessions::{NewSession, Session, SessionHash, SessionOrigin, SessionRow, Sessions};
 pub use settings::Settings;
+pub use shelf::{Audience, NewShelfItem, Shelf, ShelfId, ShelfItem, ShelfKind};
 pub use store::Store;
 pub use usage::{
     Dimension, ListedUsage, Outcome, Summary, UsageCursor, UsageFilter, UsageRow, UsageSum,

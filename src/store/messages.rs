@@ -1,7 +1,10 @@
 //! Rows of messages: a tree per chat, reached only through the owner of the chat.
 
+mod change;
 mod row;
+mod search;
 mod types;
+mod window;
 
 use rusqlite::{Connection, OptionalExtension, named_params};
 
@@ -10,10 +13,15 @@ use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::users::UserId;
 
+pub use change::ImportedChat;
+pub use search::Hit;
+pub(crate) use search::catch_up;
 pub use types::{
-    Message, MessageEnd, MessageError, MessageId, MessageRole, MessageStatus, MessageUsage,
-    NewMessage, TurnStart,
+    Message, MessageCall, MessageEnd, MessageError, MessageFile, MessageId, MessageRole,
+    MessageStatus, MessageUsage, NewMessage, TurnStart,
 };
+pub use window::Window;
+pub(crate) use window::branch;
 
 /// Most messages of one chat, all branches together.
 const MAX_PER_CHAT: i64 = 4_096;
@@ -55,19 +63,7 @@ impl Messages<'_> {
             .read(move |connection| {
                 let snapshot = connection.unchecked_transaction()?;
                 chats::find(&snapshot, owner, &chat)?;
-                let mut statement = snapshot.prepare_cached(
-                    "WITH RECURSIVE branch (id, depth) AS (
-                         SELECT id, 0 FROM messages WHERE chat_id = ?1 AND id = ?2
-                         UNION ALL
-                         SELECT m.parent_id, b.depth + 1
-                         FROM branch b JOIN messages m ON m.chat_id = ?1 AND m.id = b.id
-                         WHERE m.parent_id IS NOT NULL LIMIT ?3)
-                     SELECT m.* FROM branch b JOIN messages m ON m.id = b.id
-                     ORDER BY b.depth DESC",
-                )?;
-                let messages: rusqlite::Result<Vec<Message>> =
-                    statement.query_map((chat, leaf, MAX_PER_CHAT), row::read)?.collect();
-                let messages = messages?;
+                let messages = branch(&snapshot, &chat, &leaf)?;
                 if messages.is_empty() { Err(Error::NotFound) } else { Ok(messages) }
             })
             .await
@@ -97,14 +93,18 @@ impl Messages<'_> {
                 chats::find(connection, owner, chat)?;
                 let now = turn.answer.created_at;
                 if let Some(question) = &turn.question {
-                    add(connection, chat, question)?;
+                    add(connection, owner, chat, question)?;
                 }
-                add(connection, chat, &turn.answer)?;
+                if turn.continues {
+                    reopen(connection, chat, &turn.answer.id)?;
+                } else {
+                    add(connection, owner, chat, &turn.answer)?;
+                }
                 connection
                     .prepare_cached(
                         "UPDATE chats SET
-                             current_message_id = :current,
-                             model = coalesce(:model, model),
+                             current_message_id = iif(:beside, current_message_id, :current),
+                             model = iif(:beside, model, coalesce(:model, model)),
                              title = iif(title = '', coalesce(:title, ''), title),
                              updated_at = max(updated_at, :now)
                          WHERE id = :id AND user_id = :owner",
@@ -113,6 +113,7 @@ impl Messages<'_> {
                         ":id": chat,
                         ":owner": owner,
                         ":current": turn.answer.id,
+                        ":beside": turn.is_beside,
                         ":model": turn.answer.model,
                         ":title": turn.title_if_empty,
                         ":now": now,
@@ -134,16 +135,21 @@ impl Messages<'_> {
             .write(move |connection| {
                 chats::find(connection, owner, &chat)?;
                 let before = find(connection, &chat, &end.id)?;
-                write_end(connection, &chat, &end)?;
-                let grown = end.content.len() as i64 - before.content.len() as i64;
+                write_end(connection, owner, &chat, &end)?;
+                search::list(connection, owner, &end.id, &end.content)?;
+                change::grow(
+                    connection,
+                    &chat,
+                    end.content.len() as i64 - before.content.len() as i64,
+                )?;
                 connection
                     .prepare_cached(
-                        "UPDATE chats SET content_bytes = content_bytes + ?3,
-                             updated_at = max(updated_at, ?4)
-                         WHERE id = ?1 AND user_id = ?2",
+                        "UPDATE chats SET updated_at = max(updated_at, ?2) WHERE id = ?1",
                     )?
-                    .execute((&chat, owner, grown, end.ended_at))?;
-                Ok((find(connection, &chat, &end.id)?, chats::find(connection, owner, &chat)?))
+                    .execute((&chat, end.ended_at))?;
+                let mut message = find(connection, &chat, &end.id)?;
+                message.versions = window::versions(connection, &chat, &message)?;
+                Ok((message, chats::find(connection, owner, &chat)?))
             })
             .await
     }
@@ -157,9 +163,21 @@ fn find(connection: &Connection, chat: &ChatId, id: &MessageId) -> Result<Messag
         .ok_or(Error::NotFound)
 }
 
+/// An answer that goes on counts as stopped again until it ends.
+fn reopen(connection: &Connection, chat: &ChatId, id: &MessageId) -> Result<()> {
+    let found = connection
+        .prepare_cached(
+            "UPDATE messages SET status = 'stopped', finish_reason = NULL, error_code = NULL
+             WHERE chat_id = ?1 AND id = ?2",
+        )?
+        .execute((chat, id))?;
+    if found == 0 { Err(Error::NotFound) } else { Ok(()) }
+}
+
 /// Adds a message, within the limits on the chat's size.
-fn add(connection: &Connection, chat: &ChatId, message: &NewMessage) -> Result<()> {
-    let bytes = message.content.len() as i64;
+fn add(connection: &Connection, owner: UserId, chat: &ChatId, message: &NewMessage) -> Result<()> {
+    let files: usize = message.files.iter().map(|file| file.text.len()).sum();
+    let bytes = (message.content.len() + files) as i64;
     let grown = connection
         .prepare_cached(
             "UPDATE chats SET message_count = message_count + 1,
@@ -172,9 +190,10 @@ fn add(connection: &Connection, chat: &ChatId, message: &NewMessage) -> Result<(
     }
     connection
         .prepare_cached(
-            "INSERT INTO messages
-                 (id, chat_id, parent_id, role, content, model, status, created_at)
-             VALUES (:id, :chat, :parent, :role, :content, :model, :status, :created_at)",
+            "INSERT INTO messages (id, chat_id, parent_id, role, content, reasoning, files, model,
+                 status, created_at)
+             VALUES (:id, :chat, :parent, :role, :content, :reasoning, :files, :model,
+                 :status, :created_at)",
         )?
         .execute(named_params! {
             ":id": message.id,
@@ -182,33 +201,53 @@ fn add(connection: &Connection, chat: &ChatId, message: &NewMessage) -> Result<(
             ":parent": message.parent_id,
             ":role": message.role,
             ":content": message.content,
+            ":reasoning": message.reasoning,
+            ":files": row::files_text(&message.files),
             ":model": message.model,
             ":status": message.status,
             ":created_at": message.created_at,
         })
         .map_err(chats::hide_foreign)?;
-    Ok(())
+    change::list(connection, owner, message)
 }
 
-fn write_end(connection: &Connection, chat: &ChatId, end: &MessageEnd) -> Result<()> {
+fn write_end(
+    connection: &Connection,
+    owner: UserId,
+    chat: &ChatId,
+    end: &MessageEnd,
+) -> Result<()> {
     connection
         .prepare_cached(
-            "UPDATE messages SET content = :content, status = :status,
-                 finish_reason = :finish_reason, prompt_tokens = :prompt_tokens,
-                 completion_tokens = :completion_tokens, first_token_ms = :first_token_ms,
-                 total_ms = :total_ms, error_code = :error_code, error_message = :error_message
+            "UPDATE messages SET content = :content, reasoning = :reasoning,
+                 reasoning_ms = :reasoning_ms, calls = :calls, channel_id = :channel_id,
+                 status = :status, finish_reason = :finish_reason, prompt_tokens = :prompt_tokens,
+                 completion_tokens = :completion_tokens, cached_tokens = :cached_tokens,
+                 queue_ms = :queue_ms, first_token_ms = :first_token_ms, total_ms = :total_ms,
+                 cost_micros = (SELECT cost_micros FROM usage
+                     WHERE client_request_id = :request_id AND user_id = :owner
+                     ORDER BY created_at DESC LIMIT 1),
+                 error_code = :error_code, error_message = :error_message
              WHERE chat_id = :chat AND id = :id",
         )?
         .execute(named_params! {
             ":chat": chat,
             ":id": end.id,
             ":content": end.content,
+            ":reasoning": end.reasoning,
+            ":reasoning_ms": end.reasoning_ms.map(|ms| ms as i64),
+            ":calls": row::calls_text(&end.calls),
+            ":channel_id": end.channel_id,
             ":status": end.status,
             ":finish_reason": end.finish_reason,
             ":prompt_tokens": end.usage.map(|usage| usage.prompt_tokens),
             ":completion_tokens": end.usage.map(|usage| usage.completion_tokens),
+            ":cached_tokens": end.usage.map(|usage| usage.cached_tokens),
+            ":queue_ms": end.usage.map(|usage| usage.queue_ms as i64),
             ":first_token_ms": end.usage.map(|usage| usage.first_token_ms as i64),
             ":total_ms": end.usage.map(|usage| usage.total_ms as i64),
+            ":request_id": end.request_id,
+            ":owner": owner,
             ":error_code": end.error.as_ref().map(|error| error.code.as_str()),
             ":error_message": end.error.as_ref().map(|error| error.message.as_str()),
         })?;

@@ -13,6 +13,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0003_usage.sql"),
     include_str!("migrations/0004_channels.sql"),
     include_str!("migrations/0005_people.sql"),
+    include_str!("migrations/0006_chats.sql"),
 ];
 
 /// Applies the steps that the file lacks; does nothing to a file that has them all.

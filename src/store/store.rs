@@ -17,7 +17,7 @@ use crate::health::{self, StoreReport};
 use crate::identities::Identities;
 use crate::invites::Invites;
 use crate::ledger::{self, Ledger};
-use crate::messages::Messages;
+use crate::messages::{self, Messages};
 use crate::new_api::NewApi;
 use crate::prices::Prices;
 use crate::rate_limits::RateLimits;
@@ -26,6 +26,7 @@ use crate::routes::Routes;
 use crate::sealed::Sealed;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
+use crate::shelf::Shelf;
 use crate::usage::UsageTable;
 use crate::users::Users;
 use crate::writer::Writer;
@@ -60,6 +61,7 @@ impl Store {
         if released > 0 {
             tracing::info!(ledger.holds = released, "gave back what unfinished requests held");
         }
+        while connection::in_transaction(&writing, messages::catch_up)? {}
         let readers = Readers::open(&path)?;
         let writer = Writer::start(writing)
             .map_err(|error| Error::Open { path, reason: error.to_string() })?;
@@ -160,6 +162,11 @@ impl Store {
     /// Questions about groups.
     pub fn groups(&self) -> Groups<'_> {
         Groups(self)
+    }
+
+    /// Questions about prompts and presets.
+    pub fn shelf(&self) -> Shelf<'_> {
+        Shelf(self)
     }
 
     /// Settings that are changed while the server runs.

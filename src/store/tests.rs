@@ -4,6 +4,8 @@ mod accounts;
 mod audit;
 mod channels;
 mod chats;
+mod chats_kept;
+mod chats_searched;
 mod crash;
 mod ledger;
 mod ledger_crash;

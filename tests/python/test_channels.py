@@ -129,7 +129,7 @@ def test_nobody_notices_a_channel_that_is_broken_while_another_is_well(front, br
         front.client().chat.completions.create(
             model="only-broken", messages=[{"role": "user", "content": "hi"}])
     assert KEY not in caught.value.message and "only-broken" in caught.value.message
-    assert not any(KEY in line for line in front.log if "no credit" not in line)
+    assert not any(KEY in line for line in front.log)
 
 
 def test_an_alias_and_a_policy(front):

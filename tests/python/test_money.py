@@ -4,7 +4,10 @@ import csv
 import io
 import json
 import os
+import random
 import subprocess
+import threading
+import time
 import urllib.request
 
 import openai
@@ -126,6 +129,49 @@ def test_a_second_server_on_one_directory_refuses_to_start(shop):
                           capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
     assert "runs already on" in done.stderr
+
+
+def test_a_server_killed_under_load_loses_no_payment_and_no_balance(tmp_path):
+    kills = 200 if os.environ.get("HEARTH_SLOW") == "1" else 4
+    random.seed(7)
+    hearth(tmp_path, "users", "add", "ann", "--role", "user", "--password-stdin",
+           input="correct horse battery\n")
+    token = hearth(tmp_path, "tokens", "create", "--user", "ann", "--quota", "1000")
+    hearth(tmp_path, "prices", "set", MODEL, "--input", "1", "--output", "10")
+    acknowledged, counted = 0, threading.Lock()
+
+    def spend(client):
+        nonlocal acknowledged
+        while True:
+            try:
+                used = client.chat.completions.create(
+                    model=MODEL, messages=QUESTION, max_tokens=2).usage
+            except openai.APIError:
+                return
+            with counted:
+                acknowledged += used.prompt_tokens + 10 * used.completion_tokens
+
+    for kill in range(kills):
+        server = Server(tmp_path)
+        clients = [threading.Thread(target=spend, args=(server.client(token),)) for _ in range(8)]
+        for client in clients:
+            client.start()
+        time.sleep(random.uniform(0.05, 1.0))
+        server.process.kill()
+        server.process.wait()
+        for client in clients:
+            client.join()
+        assert "everything is as it should be" in hearth(tmp_path, "doctor"), f"kill {kill}"
+        listed = [row.split() for row in hearth(tmp_path, "quota", "list").splitlines()]
+        left, held, used = next(row for row in listed if row[0].startswith("token:"))[1:4]
+        assert held == "$0.00"
+        assert micros(used) >= acknowledged, f"kill {kill}"
+        assert micros(left) + micros(used) == 1_000_000_000
+    assert acknowledged > 0
+
+
+def micros(text):
+    return round(float(text.removeprefix("$")) * 1_000_000)
 
 
 def dollars(micros):

@@ -85,12 +85,12 @@ pub(crate) async fn post(live: &Live, key: &LiveKey, call: &Call) -> Result<Resp
     for (name, value) in &call.headers {
         request = request.header(HeaderName::from_static(name), value);
     }
-    send(live, request.body(body)).await
+    send(live, key, request.body(body)).await
 }
 
 /// Asks for something, such as the list of models.
 pub(crate) async fn get(live: &Live, key: &LiveKey, path: &str) -> Result<Response, Trouble> {
-    send(live, request(live, key, Method::GET, path)).await
+    send(live, key, request(live, key, Method::GET, path)).await
 }
 
 /// A whole answer of at most `limit` bytes.
@@ -122,7 +122,11 @@ fn request(live: &Live, key: &LiveKey, method: Method, path: &str) -> reqwest::R
     live.client.request(method, format!("{}{path}", live.base_url)).headers(headers)
 }
 
-async fn send(live: &Live, request: reqwest::RequestBuilder) -> Result<Response, Trouble> {
+async fn send(
+    live: &Live,
+    key: &LiveKey,
+    request: reqwest::RequestBuilder,
+) -> Result<Response, Trouble> {
     let time_ms = live.settings.timeouts.first_byte_ms;
     let until = Instant::now() + Duration::from_millis(time_ms.into());
     let response = timeout_at(until, request.send())
@@ -144,7 +148,17 @@ async fn send(live: &Live, request: reqwest::RequestBuilder) -> Result<Response,
         true => status.to_string(),
         false => format!("{} ({})", refusal.message, status.as_u16()),
     };
+    let message = without(key, message);
     Err(Trouble { kind: TroubleKind::Refused(refusal.kind), message, retry_after })
+}
+
+/// Some providers repeat the key that they refuse, and what they say is logged.
+fn without(key: &LiveKey, message: String) -> String {
+    let shown = key.header.as_ref().and_then(|(_, value)| value.to_str().ok());
+    match shown.and_then(|shown| shown.rsplit(' ').next()).filter(|secret| !secret.is_empty()) {
+        Some(secret) => message.replace(secret, "***"),
+        None => message,
+    }
 }
 
 /// What comes of a refusal's body in time and within bounds.

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hearth_store::{ChannelId, MicroDollars, Outcome, Settled, Store, UsageRow};
+use hearth_store::{
+    ChannelId, Error as StoreError, MicroDollars, Outcome, Settled, Store, UsageRow,
+};
 use tokio_util::task::TaskTracker;
 
 use super::held::{Held, Wish};
@@ -213,9 +215,9 @@ impl Books {
         }
         if let Err(error) = self.settle(row.clone()).await {
             // The answer is given all the same: the client is not to blame.
-            tracing::error!(%error, "what a request used could not be written down yet");
+            tracing::error!(%error, "what a request used could not be written down");
             let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
-            if unwritten.len() < MAX_UNWRITTEN {
+            if passes(&error) && unwritten.len() < MAX_UNWRITTEN {
                 unwritten.push_back(row);
             }
         }
@@ -227,9 +229,13 @@ impl Books {
         loop {
             let row = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(row) = row else { break };
-            if let Err(error) = self.settle(row.clone()).await {
-                self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).push_front(row);
-                return Err(error.into());
+            match self.settle(row.clone()).await {
+                Err(error) if passes(&error) => {
+                    self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).push_front(row);
+                    return Err(error.into());
+                }
+                Err(error) => tracing::error!(%error, "what a request used is written nowhere"),
+                Ok(()) => {}
             }
         }
         let expired = self.store.ledger().expire(self.clock.now()).await?;
@@ -263,4 +269,12 @@ impl Books {
         self.prompt_tokens.fetch_add(u64::from(usage.prompt_tokens), Ordering::Relaxed);
         self.completion_tokens.fetch_add(u64::from(usage.completion_tokens), Ordering::Relaxed);
     }
+}
+
+/// Whether what failed may be done later.
+fn passes(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Busy | StoreError::DiskFull | StoreError::DiskFailed | StoreError::Closed
+    )
 }

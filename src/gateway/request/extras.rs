@@ -58,8 +58,12 @@ impl Extras {
         raw: Map<String, Value>,
     ) -> Option<Box<Extras>> {
         let is_nothing = fields.is_empty() && raw.is_empty();
-        (!is_nothing).then(|| {
-            Box::new(Extras { family, fields, raw, inner: Vec::new(), headers: Vec::new() })
-        })
+        (!is_nothing).then(|| Box::new(Extras { fields, raw, ..Extras::empty(family) }))
+    }
+
+    /// Of a body that says nothing else.
+    pub fn empty(family: Family) -> Extras {
+        let (fields, raw) = (Map::new(), Map::new());
+        Extras { family, fields, raw, inner: Vec::new(), headers: Vec::new() }
     }
 }

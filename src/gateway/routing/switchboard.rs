@@ -18,6 +18,7 @@ use crate::embedding::{EmbedRequest, Embedding};
 use crate::error::{Error, Result};
 use crate::event::EventStream;
 use crate::request::GenerateRequest;
+use crate::wire::estimate;
 
 /// This machine and the channels as one backend. Cheap to clone.
 #[derive(Clone)]
@@ -143,6 +144,19 @@ impl Backend for Switchboard {
 
     async fn count_tokens(&self, request: GenerateRequest) -> Result<u32> {
         self.tokens(request).await
+    }
+
+    async fn reckon(&self, mut request: GenerateRequest) -> Result<u32> {
+        let plan = self.plan(None, &request.model).await?;
+        let here = plan.candidates.iter().find(|candidate| matches!(candidate.who, Who::Local));
+        let guess = estimate(&request);
+        let Some(here) = here else { return Ok(guess) };
+        request.model.clone_from(&here.model);
+        match self.inner.local.count_tokens(request).await {
+            Ok(counted) => Ok(counted),
+            Err(_) if plan.candidates.len() > 1 => Ok(guess),
+            Err(error) => Err(error),
+        }
     }
 
     async fn render(&self, mut request: GenerateRequest) -> Result<String> {

@@ -5,7 +5,7 @@ mod embed;
 mod messages;
 pub(super) mod quirks;
 mod read;
-mod rules;
+pub(super) mod rules;
 mod write;
 
 use quirks::{Key, Quirks};

@@ -6,6 +6,7 @@ use super::cohere::Cohere;
 use super::gemini::Gemini;
 use super::ollama::Ollama;
 use super::open_ai::{OpenAi, quirks};
+use super::responses::Responses;
 
 /// A kind of provider; presets of channels name one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +74,6 @@ pub fn of(provider: Provider) -> &'static dyn Wire {
         Provider::Vertex => &Gemini { is_vertex: true },
         Provider::Ollama => &Ollama,
         Provider::Cohere => &Cohere,
-        Provider::OpenAiResponses => &OpenAi(quirks::OPEN_AI),
+        Provider::OpenAiResponses => &Responses,
     }
 }

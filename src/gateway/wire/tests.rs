@@ -4,6 +4,7 @@
 mod faults;
 mod pairs;
 mod printing;
+mod speed;
 
 use std::path::PathBuf;
 
@@ -79,7 +80,8 @@ fn events(
 }
 
 /// Providers with an answer among the goldens, one of each dialect.
-const ANSWERS: [(&str, Provider); 5] = [
+const ANSWERS: [(&str, Provider); 6] = [
+    ("responses", Provider::OpenAiResponses),
     ("openai", Provider::Compatible),
     ("anthropic", Provider::Anthropic),
     ("gemini", Provider::Gemini),

@@ -19,7 +19,7 @@ use crate::body::{AnyBytes, parse, tell_ignored};
 use crate::error::{Dialect, Failure, Result};
 use crate::guard::Signed;
 use crate::ndjson;
-use crate::running::{Print, Running};
+use crate::running::{Print, Running, ignored as told};
 use crate::state::AppState;
 
 pub(crate) async fn chat(
@@ -67,6 +67,7 @@ impl Answer {
                 let printer = Printer::new(shape, model.clone(), request.logprobs.is_some());
                 let begun = Running::begin(self.state.clone(), caller, *request).await;
                 let (running, first) = begun.map_err(|error| by_route(error, shape))?;
+                ignored = told(&first, ignored);
                 if let Some(time) = keep_alive
                     && !keep(&self.state, caller, &running.model, time).await?
                 {

@@ -122,9 +122,14 @@ async fn a_turn_is_streamed_and_stored_and_the_next_one_knows_it() {
     story.fixture.backend.then(whole(&["Good ", "day"]));
     let answer = story.turn(json!({ "content": "Hello there" })).await;
     let events = events(&answer.text);
+    // How the pieces fall into frames depends on who is faster.
     let names: Vec<&str> = events.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["started", "delta", "delta", "finished"]);
-    let last = &events[3].1;
+    assert_eq!((names[0], *names.last().unwrap()), ("started", "finished"));
+    assert!(names[1..names.len() - 1].iter().all(|name| *name == "delta"), "{names:?}");
+    let mut said = events[0].1["assistant_message"]["content"].as_str().unwrap().to_owned();
+    said.extend(events.iter().filter_map(|(_, data)| data["text"].as_str()));
+    assert_eq!(said, "Good day");
+    let last = &events.last().unwrap().1;
     assert_eq!(last["chat"]["title"], "Hello there");
     assert_eq!(last["assistant_message"]["content"], "Good day");
     assert_eq!(last["assistant_message"]["status"], "complete");
@@ -142,59 +147,165 @@ async fn a_turn_is_streamed_and_stored_and_the_next_one_knows_it() {
     let first = last["assistant_message"]["id"].clone();
     story.fixture.backend.then(whole(&["Hi"]));
     story.turn(json!({ "regenerate": first })).await;
+    let all = format!("{}/export", story.path);
+    let all = story.fixture.call(&story.token, "GET", &all, None).await.json();
+    assert_eq!(all["messages"].as_array().unwrap().len(), 5);
     let shown = story.show().await;
     let messages = shown["messages"].as_array().unwrap();
-    assert_eq!(messages.len(), 5);
     let newest = messages.iter().find(|message| message["content"] == "Hi").unwrap();
+    assert_eq!(newest["versions"].as_array().unwrap().len(), 2);
     assert_eq!(newest["parent_id"], messages[0]["id"], "beside the first answer");
 }
 
-#[tokio::test]
-async fn leaving_stops_the_answer_and_keeps_what_was_said() {
-    let story = Story::new().await;
-    story.fixture.backend.then(Script::SayAndHang(vec![started(), text("Once upon")]));
-    let path = format!("{}/turns", story.path);
-    let request = request(&story.token, "POST", &path, Some(json!({ "content": "A tale" })));
-    let response = story.fixture.router.clone().oneshot(request).await.unwrap();
-    let mut body = response.into_body();
+/// Reads a stream until it has said this.
+async fn read_until(body: &mut axum::body::Body, words: &str) -> String {
     let mut heard = String::new();
-    while !heard.contains("Once upon") {
+    while !heard.contains(words) {
         let frame = body.frame().await.unwrap().unwrap();
         heard.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
     }
-    let second = story.turn(json!({ "content": "Me too" })).await;
-    assert_eq!((second.status, second.code().as_str()), (StatusCode::CONFLICT, "turn_running"));
-    drop(body);
-    let limit = Duration::from_secs(10);
-    let cancelled = story.fixture.backend.wait_for_cancelled(1);
-    tokio::time::timeout(limit, cancelled).await.expect("the sequence is cancelled");
-    story.fixture.state.tasks().close();
-    tokio::time::timeout(limit, story.fixture.state.tasks().wait()).await.expect("it is stored");
-    let answer = &story.show().await["messages"][1];
-    assert_eq!((&answer["status"], &answer["content"]), (&json!("stopped"), &json!("Once upon")));
+    heard
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_gone_after_a_while() {
+async fn an_answer_goes_on_without_its_reader_and_another_reads_along_until_it_is_stopped() {
+    let story = Story::new().await;
+    story.fixture.backend.then(Script::SayAndHang(vec![started(), text("Once upon")]));
+    let path = format!("{}/turns", story.path);
+    let body = json!({ "content": "A tale" });
+    let response =
+        story.fixture.router.clone().oneshot(request(&story.token, "POST", &path, Some(body)));
+    let mut reading = response.await.unwrap().into_body();
+    read_until(&mut reading, "Once upon").await;
+    drop(reading);
+    let second = story.turn(json!({ "content": "Me too" })).await;
+    assert_eq!((second.status, second.code().as_str()), (StatusCode::CONFLICT, "turn_running"));
+
+    let running = story.show().await["running"][0].as_str().unwrap().to_owned();
+    let along = format!("{path}/{running}");
+    let bob = story.fixture.token("bob", UserRole::Admin).await;
+    let foreign = story.fixture.call(&bob, "GET", &along, None).await;
+    assert_eq!(foreign.status, StatusCode::NOT_FOUND);
+    let response = story.fixture.router.clone().oneshot(request(&story.token, "GET", &along, None));
+    let mut reading = response.await.unwrap().into_body();
+    read_until(&mut reading, "Once upon").await;
+    let foreign = story.fixture.call(&bob, "DELETE", &path, None).await;
+    assert_eq!(foreign.status, StatusCode::NOT_FOUND);
+    let stopped = story.fixture.call(&story.token, "DELETE", &path, None).await;
+    assert_eq!(stopped.status, StatusCode::NO_CONTENT);
+    let end = read_until(&mut reading, "event: finished").await;
+    assert!(end.contains("\"stopped\""), "{end}");
+    let limit = Duration::from_secs(10);
+    let cancelled = story.fixture.backend.wait_for_cancelled(1);
+    tokio::time::timeout(limit, cancelled).await.expect("the sequence is cancelled");
+    let shown = story.show().await;
+    let answer = &shown["messages"][1];
+    assert_eq!((&answer["status"], &answer["content"]), (&json!("stopped"), &json!("Once upon")));
+    assert_eq!(shown["running"], json!([]));
+    let gone = story.fixture.call(&story.token, "GET", &along, None).await;
+    assert_eq!(gone.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_holds_no_answer_up() {
     let story = Story::new().await;
     // More than all the queues on the way take.
-    let mut events = vec![started()];
-    events.extend((0..500).map(|_| text("and ")));
-    story.fixture.backend.then(Script::SayAndHang(events));
+    let pieces: Vec<&str> = std::iter::repeat_n("and ", 500).collect();
+    story.fixture.backend.then(whole(&pieces));
     let path = format!("{}/turns", story.path);
     let request = request(&story.token, "POST", &path, Some(json!({ "content": "A tale" })));
     let unread = story.fixture.router.clone().oneshot(request).await.unwrap();
     assert_eq!(unread.status(), StatusCode::OK);
-    // The clock now jumps to the next deadline whenever nothing else is to be done.
-    tokio::time::pause();
-    story.fixture.backend.wait_for_cancelled(1).await;
     story.fixture.state.tasks().close();
     story.fixture.state.tasks().wait().await;
-    tokio::time::resume();
     let answer = &story.show().await["messages"][1];
-    assert_eq!(answer["status"], "stopped");
-    assert!(answer["content"].as_str().unwrap().starts_with("and and "));
+    assert_eq!(answer["status"], "complete");
+    assert_eq!(answer["content"].as_str().unwrap().len(), 2_000);
     drop(unread);
+}
+
+#[tokio::test]
+async fn thoughts_and_calls_are_told_and_kept_apart_from_the_text() {
+    use hearth_gateway::event::{Aside, Event};
+    let story = Story::new().await;
+    let aside = |aside| Ok(Event::Aside { choice: 0, aside, tokens: Vec::new() });
+    let Script::Say(mut events) = whole(&["Sunny."]) else { unreachable!() };
+    let call = Aside::CallStart { index: 0, id: "c1".to_owned(), name: "weather".to_owned() };
+    let arguments = Aside::CallArguments { index: 0, text: "{\"at\":\"Rome\"}".to_owned() };
+    events.insert(1, aside(Aside::Reasoning("Hm, Rome.".to_owned())));
+    events.insert(2, aside(call));
+    events.insert(3, aside(arguments));
+    story.fixture.backend.then(Script::Say(events));
+    story.turn(json!({ "content": "The weather?" })).await;
+    let answer = &story.show().await["messages"][1];
+    assert_eq!((&answer["content"], &answer["reasoning"]), (&json!("Sunny."), &json!("Hm, Rome.")));
+    assert_eq!(answer["calls"][0]["arguments"], "{\"at\":\"Rome\"}");
+    assert!(answer["reasoning_ms"].is_u64());
+}
+
+#[tokio::test]
+async fn a_turn_takes_the_chats_instructions_parameters_and_files() {
+    let story = Story::new().await;
+    let settings = json!({
+        "system": "Be brief.",
+        "parameters": { "temperature": 0.5, "seed": 7, "stop": ["END"], "context_tokens": 512 },
+    });
+    let change = Some(json!({ "settings": settings }));
+    let answer = story.fixture.call(&story.token, "PATCH", &story.path, change).await;
+    assert_eq!(answer.json()["chat"]["settings"], settings);
+    let wild = Some(json!({ "settings": { "parameters": { "temperature": 9 } } }));
+    let refused = story.fixture.call(&story.token, "PATCH", &story.path, wild).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+
+    story.fixture.backend.then(whole(&["Yes"]));
+    let files = json!([{ "name": "a\".txt", "text": "line\n" }]);
+    story
+        .turn(json!({ "content": "Read it", "files": files, "sampling": { "temperature": 0.0 } }))
+        .await;
+    let asked = story.fixture.backend.asked.lock().unwrap().pop().unwrap();
+    assert_eq!((asked.sampling.temperature, asked.sampling.seed), (Some(0.0), Some(7)));
+    assert_eq!((asked.stop, asked.window.limit_tokens), (vec!["END".to_owned()], Some(512)));
+    let Input::Chat(messages) = asked.input else { panic!("no chat") };
+    let said: Vec<String> = messages.iter().map(|message| message.joined_text()).collect();
+    assert_eq!(said, ["Be brief.", "<file name=\"a .txt\">\nline\n</file>\n\nRead it"]);
+    let question = story.show().await["messages"][0].clone();
+    assert_eq!(question["files"], json!([{ "name": "a\".txt", "bytes": 5 }]));
+
+    story.fixture.backend.then(whole(&["Again"]));
+    let edited = json!({ "content": "Once more", "parent_id": null, "files_of": question["id"] });
+    story.turn(edited).await;
+    let asked = story.fixture.backend.asked.lock().unwrap().pop().unwrap();
+    let Input::Chat(messages) = asked.input else { panic!("no chat") };
+    assert!(messages[1].joined_text().contains("</file>\n\nOnce more"));
+}
+
+#[tokio::test]
+async fn an_answer_goes_on_where_it_stopped_and_others_are_given_beside_it() {
+    let story = Story::new().await;
+    story.fixture.backend.then(whole(&["One, "]));
+    story.turn(json!({ "content": "Count" })).await;
+    let shown = story.show().await;
+    let (question, answer) = (&shown["messages"][0]["id"], &shown["messages"][1]["id"]);
+    story.fixture.backend.then(whole(&["two."]));
+    story.turn(json!({ "continue": answer })).await;
+    let shown = story.show().await;
+    assert_eq!(shown["messages"][1]["content"], "One, two.");
+    assert_eq!(shown["messages"].as_array().unwrap().len(), 2);
+
+    story.fixture.backend.then(whole(&["Eins."]));
+    let beside = story.turn(json!({ "answer": question, "model": "hf.co/a/b:q4" })).await;
+    assert_eq!(beside.status, StatusCode::OK);
+    let shown = story.show().await;
+    assert_eq!(shown["messages"][1]["content"], "One, two.", "the chat stays where it is");
+    assert_eq!(shown["chat"]["model"], "m");
+    let versions = shown["messages"][1]["versions"].as_array().unwrap();
+    assert_eq!(versions.len(), 2);
+    let go = json!({ "current_message_id": versions[1] });
+    story.fixture.call(&story.token, "PATCH", &story.path, Some(go)).await;
+    assert_eq!(story.show().await["messages"][1]["content"], "Eins.");
+    for wrong in [json!({ "answer": answer }), json!({ "continue": question })] {
+        assert_eq!(story.turn(wrong).await.status, StatusCode::BAD_REQUEST);
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,13 @@
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
-use super::types::{Message, MessageError, MessageId, MessageRole, MessageStatus, MessageUsage};
+use serde_json::{Value, json};
+
+use super::types::{
+    Message, MessageCall, MessageError, MessageFile, MessageId, MessageRole, MessageStatus,
+    MessageUsage,
+};
+use crate::money::MicroDollars;
 
 /// Reads a whole row of `messages`.
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Message> {
@@ -12,11 +18,17 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Message> {
         parent_id: row.get("parent_id")?,
         role: row.get("role")?,
         content: row.get("content")?,
+        reasoning: row.get("reasoning")?,
+        reasoning_ms: row.get::<_, Option<i64>>("reasoning_ms")?.map(i64::unsigned_abs),
+        calls: read_list(row.get("calls")?),
+        files: read_list(row.get("files")?),
+        channel_id: row.get("channel_id")?,
         model: row.get("model")?,
         status: row.get("status")?,
         finish_reason: row.get("finish_reason")?,
         usage: read_usage(row)?,
         error: read_error(row)?,
+        versions: Vec::new(),
         created_at: row.get("created_at")?,
     })
 }
@@ -26,9 +38,35 @@ fn read_usage(row: &Row<'_>) -> rusqlite::Result<Option<MessageUsage>> {
     Ok(Some(MessageUsage {
         prompt_tokens,
         completion_tokens: row.get("completion_tokens")?,
+        cached_tokens: row.get::<_, Option<u32>>("cached_tokens")?.unwrap_or(0),
+        cost: row.get::<_, Option<MicroDollars>>("cost_micros")?,
+        queue_ms: row.get::<_, Option<i64>>("queue_ms")?.unwrap_or(0).unsigned_abs(),
         first_token_ms: row.get::<_, i64>("first_token_ms")?.unsigned_abs(),
         total_ms: row.get::<_, i64>("total_ms")?.unsigned_abs(),
     }))
+}
+
+/// A column that only this room writes; one that cannot be read counts as empty.
+fn read_list<T: serde::de::DeserializeOwned>(text: Option<String>) -> Vec<T> {
+    text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+}
+
+/// The column `calls`.
+pub(super) fn calls_text(calls: &[MessageCall]) -> Option<String> {
+    if calls.is_empty() { None } else { serde_json::to_string(calls).ok() }
+}
+
+/// The column `files`.
+pub(super) fn files_text(files: &[MessageFile]) -> Option<String> {
+    if files.is_empty() {
+        return None;
+    }
+    // Not as the API shows them, which is without their text.
+    let rows: Vec<_> = files
+        .iter()
+        .map(|file| json!({ "name": file.name, "bytes": file.bytes, "text": file.text }))
+        .collect();
+    Some(Value::Array(rows).to_string())
 }
 
 fn read_error(row: &Row<'_>) -> rusqlite::Result<Option<MessageError>> {

@@ -2,8 +2,8 @@
 
 use super::Fixture;
 use crate::{
-    Chat, ChatChange, ChatCursor, ChatId, Error, MessageEnd, MessageId, MessageRole, MessageStatus,
-    MessageUsage, NewChat, NewMessage, TurnStart, User, UserRole,
+    Chat, ChatChange, ChatCursor, ChatId, ChatView, Error, MessageEnd, MessageId, MessageRole,
+    MessageStatus, MessageUsage, NewChat, NewMessage, TurnStart, User, UserRole,
 };
 
 fn chat_id(name: &str) -> ChatId {
@@ -16,6 +16,8 @@ fn message(id: &str, parent: Option<&str>, role: MessageRole, content: &str) -> 
         parent_id: parent.map(|id| MessageId(id.to_owned())),
         role,
         content: content.to_owned(),
+        reasoning: None,
+        files: Vec::new(),
         model: Some("m".to_owned()),
         status: MessageStatus::Stopped,
         created_at: 200,
@@ -27,7 +29,26 @@ fn turn(chat: &str, question: Option<NewMessage>, answer: NewMessage) -> TurnSta
         chat_id: chat_id(chat),
         question,
         answer,
+        continues: false,
+        is_beside: false,
         title_if_empty: Some("First words".to_owned()),
+    }
+}
+
+fn end(id: &str, content: &str, ended_at: i64) -> MessageEnd {
+    MessageEnd {
+        id: MessageId(id.to_owned()),
+        request_id: "r".to_owned(),
+        content: content.to_owned(),
+        reasoning: None,
+        reasoning_ms: None,
+        calls: Vec::new(),
+        channel_id: None,
+        status: MessageStatus::Complete,
+        finish_reason: None,
+        usage: None,
+        error: None,
+        ended_at,
     }
 }
 
@@ -49,18 +70,17 @@ async fn a_turn_is_stored_and_finished() {
     assert_eq!(chat.current_message_id, Some(MessageId("a1".to_owned())));
     assert_eq!((chat.model.as_deref(), chat.updated_at), (Some("m"), 200));
     let end = MessageEnd {
-        id: MessageId("a1".to_owned()),
-        content: "hello yourself".to_owned(),
-        status: MessageStatus::Complete,
         finish_reason: Some("stop".to_owned()),
         usage: Some(MessageUsage {
             prompt_tokens: 5,
             completion_tokens: 2,
+            cached_tokens: 4,
+            cost: None,
+            queue_ms: 1,
             first_token_ms: 10,
             total_ms: 20,
         }),
-        error: None,
-        ended_at: 300,
+        ..end("a1", "hello yourself", 300)
     };
     let (answer, chat) = messages.finish(user.id, &chat.id, end.clone()).await.unwrap();
     assert_eq!((answer.content.as_str(), answer.usage), ("hello yourself", end.usage));
@@ -91,20 +111,12 @@ async fn a_foreign_owner_sees_and_changes_nothing() {
     messages.start_turn(owner.id, turn("c", Some(question), answer)).await.unwrap();
     let chats = it.store.chats();
     let (id, answer_id) = (&chat.id, MessageId("a".to_owned()));
-    let end = MessageEnd {
-        id: answer_id.clone(),
-        content: "forged".to_owned(),
-        status: MessageStatus::Complete,
-        finish_reason: None,
-        usage: None,
-        error: None,
-        ended_at: 1,
-    };
+    let end = end("a", "forged", 1);
     let forged = turn("c", None, message("x", Some("q"), MessageRole::Assistant, ""));
     let change = ChatChange { title: Some("mine".to_owned()), ..ChatChange::default() };
     let refusals = [
         chats.get(thief.id, id).await.err(),
-        chats.update(thief.id, id, change, 1).await.err(),
+        chats.update(thief.id, id, change).await.err(),
         chats.delete(thief.id, id).await.err(),
         messages.list(thief.id, id).await.err(),
         messages.get(thief.id, id, &answer_id).await.err(),
@@ -115,7 +127,7 @@ async fn a_foreign_owner_sees_and_changes_nothing() {
     for (number, refusal) in refusals.into_iter().enumerate() {
         assert!(matches!(refusal, Some(Error::NotFound)), "{number}: {refusal:?}");
     }
-    assert!(chats.list(thief.id, None, 10).await.unwrap().0.is_empty());
+    assert!(chats.list(thief.id, ChatView::All, None, 10).await.unwrap().0.is_empty());
     let all = messages.list(owner.id, id).await.unwrap();
     assert_eq!(all.len(), 2);
     assert!(all.iter().all(|message| message.content != "forged"));
@@ -135,7 +147,7 @@ async fn messages_of_another_chat_cannot_be_parent_or_current() {
     assert!(matches!(messages.start_turn(user.id, crossed).await, Err(Error::NotFound)));
     let change =
         ChatChange { current_message_id: Some(MessageId("q".to_owned())), ..ChatChange::default() };
-    let refused = it.store.chats().update(user.id, &one.id, change, 1).await;
+    let refused = it.store.chats().update(user.id, &one.id, change).await;
     assert!(matches!(refused, Err(Error::NotFound)));
     assert!(messages.list(user.id, &one.id).await.unwrap().is_empty());
     // The refused turn did not count towards the chat's limits either.
@@ -175,7 +187,7 @@ async fn chats_are_paged_newest_first() {
     let mut seen = Vec::new();
     let mut before: Option<ChatCursor> = None;
     loop {
-        let (chats, next) = it.store.chats().list(user.id, before, 2).await.unwrap();
+        let (chats, next) = it.store.chats().list(user.id, ChatView::All, before, 2).await.unwrap();
         seen.extend(chats.into_iter().map(|chat| chat.id.0));
         // The cursor makes the way through a client's hands.
         let Some(cursor) = next else { break };

@@ -4,10 +4,11 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 const start_limit_ms = 30_000;
 const stop_limit_ms = 10_000;
-/** Of each turn of a slow machine the process runs so long and then stands so long. */
+/** Of each turn of a slow machine the process runs so long and then stands so long, or as asked. */
 const slow_run_ms = 4;
 const slow_stand_ms = 36;
 
@@ -39,11 +40,11 @@ function limited(promise, limit_ms, what) {
  * Lets a process run a tenth of the time, as a slow machine would: the starter model is so small
  * that its whole answer is there before a browser has drawn a word. Returns what ends it.
  */
-function slowDown(child) {
+function slowDown(child, stand_ms) {
   let timer;
   const stand = () => {
     child.kill('SIGSTOP');
-    timer = setTimeout(run, slow_stand_ms);
+    timer = setTimeout(run, stand_ms);
   };
   const run = () => {
     child.kill('SIGCONT');
@@ -85,7 +86,7 @@ export async function startServer() {
     'starting hearth',
   );
   await limited(Promise.race([becomesReady(server.url), ended]), start_limit_ms, '/readyz');
-  server.slowDown = () => slowDown(child);
+  server.slowDown = (stand_ms = slow_stand_ms) => slowDown(child, stand_ms);
   server.stop = async () => {
     const exit = child.exitCode === null ? once(child, 'exit') : Promise.resolve();
     child.kill('SIGTERM');
@@ -114,4 +115,15 @@ export async function setUpAdmin(server, context) {
   });
   if (!response.ok())
     throw new Error(`setup failed: ${response.status()} ${await response.text()}`);
+}
+
+/** Brings the weights of the guide in a second time, under this name. */
+export async function importGuide(server, name) {
+  const weights = fileURLToPath(
+    new URL('../../../models/starter/hearth-guide-q8_0.gguf', import.meta.url),
+  );
+  const args = ['models', 'import', weights, '--name', name, '--data', server.data];
+  const child = spawn(binary(), args, { stdio: ['ignore', 'inherit', 'inherit'] });
+  const [code] = await once(child, 'exit');
+  if (code !== 0) throw new Error(`importing ended with ${code}`);
 }

@@ -74,7 +74,13 @@ test('answering again adds a sibling, and the arrows walk between both', async (
 
 test('a stopped answer keeps what was said, here and on the server', async () => {
   // So random that the answer hardly finds its end: there is time to stop it.
-  await sampleWith(page, { temperature: 2, top_k: 1_000_000, top_p: 1, min_p: 0, seed: 5 });
+  await sampleWith(page, {
+    temperature: 2,
+    top_k: 1_000_000,
+    top_p: 1,
+    min_p: 0,
+    seed: 5,
+  });
   await stopAtFirstWord(page);
   const hurryUp = server.slowDown();
   await answers(page).last().getByRole('button', { name: 'Answer again' }).click();
@@ -120,14 +126,13 @@ test('a draft survives a reload and belongs to its chat', async () => {
   assert.equal(await composer(page).inputValue(), '');
 });
 
-test('two chats are found by their titles with Ctrl+K', async () => {
+test('two chats are told apart by a search', async () => {
   await ask(page, 'Where is my data?');
   await answered(page);
-  await page.keyboard.press('Control+K');
-  await page.keyboard.type('data');
-  const chats = page.getByRole('navigation', { name: 'Chats' }).getByRole('listitem');
-  await chats.filter({ hasText: 'Where is my data?' }).waitFor();
-  assert.equal(await chats.count(), 1);
+  await page.keyboard.press('Control+Shift+F');
+  await page.keyboard.type('where is my dat');
+  const hits = page.getByRole('list', { name: 'Found: 1' });
+  await hits.getByRole('link', { name: /Where is my data\?/ }).waitFor();
   await page.keyboard.press('Escape');
 });
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
 import { checkAccessibility, launch, openPage, screenshot } from '../harness/browser.mjs';
+import { answered, ask } from '../harness/chat.mjs';
 import { admin, setUpAdmin, startServer } from '../harness/server.mjs';
 
 let server;
@@ -58,7 +59,9 @@ test('a token is made, works, and is revoked', async () => {
   await screenshot(page, 'settings-token-secret');
   await checkAccessibility(page, 'token secret');
   const ask = () =>
-    fetch(`${server.url}/v1/models`, { headers: { authorization: `Bearer ${secret}` } });
+    fetch(`${server.url}/v1/models`, {
+      headers: { authorization: `Bearer ${secret}` },
+    });
   assert.equal((await ask()).status, 200);
   await dialog.getByRole('button', { name: 'I have copied it' }).click();
   await screenshot(page, 'settings-tokens');
@@ -108,11 +111,11 @@ test('a user is added, given a role, disabled and enabled', async () => {
   await page.getByText('Disabled', { exact: true }).waitFor({ state: 'detached' });
 });
 
-test('the last administrator stays one', async () => {
+test('the last owner stays one', async () => {
   view.expected.push(/status of 409/);
   await page.getByLabel('Role of grace').selectOption('user');
   await page.getByLabel(`Role of ${admin.name}`).selectOption('user');
-  await page.getByText('This is the last administrator.').waitFor();
+  await page.getByText('This is the last owner.').waitFor();
   await page.reload();
   assert.equal(await page.getByLabel(`Role of ${admin.name}`).inputValue(), 'owner');
 });
@@ -131,6 +134,68 @@ test('the guide is loaded, unloaded and cannot be deleted', async () => {
   await page.keyboard.press('Escape');
   await page.getByRole('button', { name: 'Unload hearth-guide' }).click();
   await page.getByRole('button', { name: 'Load hearth-guide', exact: true }).waitFor();
+});
+
+test('the playground sends a request and shows the same call in three languages', async () => {
+  await page.goto('/settings/playground');
+  await page.getByRole('heading', { name: 'Playground' }).waitFor();
+  await page.getByLabel('Message').fill('How do I add a user?');
+  await page.getByLabel('Language').selectOption({ label: 'Python' });
+  await page
+    .getByRole('group', { name: 'The call' })
+    .getByText('from openai import OpenAI')
+    .waitFor();
+  await page.getByRole('button', { name: 'Send' }).click();
+  await page.getByRole('heading', { name: /^Answer: 200/ }).waitFor();
+  await checkAccessibility(page, 'playground');
+  await screenshot(page, 'settings-playground');
+  await page.getByLabel('Parameters').fill('{ "temperature": ');
+  await page.getByText('This is no JSON object yet.').waitFor();
+});
+
+test('a price and a budget are set, and what is left stands below the composer', async () => {
+  await page.goto('/admin/money');
+  await page.getByRole('heading', { name: 'No budgets' }).waitFor();
+  await page.getByRole('button', { name: 'Set a price' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Model').fill('hearth-guide');
+  await dialog.getByLabel('Tokens read, in dollars').fill('3');
+  await dialog.getByLabel('Tokens written, in dollars').fill('15');
+  await checkAccessibility(page, 'price dialog');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await page.getByText('$3.00 read').waitFor();
+  await page.getByRole('button', { name: 'Set a budget' }).click();
+  await dialog.getByLabel('Who').fill(admin.name);
+  await dialog.getByLabel('At most').fill('5');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await page.getByRole('meter').waitFor();
+  await checkAccessibility(page, 'prices and budgets');
+  await screenshot(page, 'admin-money');
+  await page.goto('/');
+  await page.getByText('$5.00 left').waitFor();
+  await ask(page, 'How do I add a user?');
+  await answered(page);
+  await screenshot(page, 'composer-budget');
+});
+
+test('usage, requests and acts are listed, with a chart', async () => {
+  await page.goto('/admin/usage');
+  await page.getByRole('img', { name: 'Tokens' }).waitFor();
+  await page.getByRole('rowheader', { name: 'hearth-guide' }).waitFor();
+  await checkAccessibility(page, 'usage');
+  await screenshot(page, 'admin-usage');
+  await page.getByLabel('Sums by').selectOption({ label: 'User' });
+  await page.getByRole('rowheader', { name: admin.name }).waitFor();
+  await page.goto('/admin/log');
+  await page.getByRole('cell', { name: 'hearth-guide' }).first().waitFor();
+  await checkAccessibility(page, 'requests');
+  await screenshot(page, 'admin-log');
+  await page.goto('/admin/audit');
+  await page.getByRole('cell').first().waitFor();
+  await checkAccessibility(page, 'audit');
+  await screenshot(page, 'admin-audit');
+  await page.goto('/settings/usage');
+  await page.getByRole('img', { name: 'Tokens' }).waitFor();
 });
 
 test('an address that names nothing says so', async () => {

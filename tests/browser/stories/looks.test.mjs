@@ -45,6 +45,17 @@ test('the chat in the dark', async () => {
   await page.getByRole('heading', { name: 'hearth-guide' }).waitFor();
   await checkAccessibility(page, 'models, dark');
   await screenshot(page, 'admin-models-dark');
+  for (const path of ['settings/prompts', 'settings/data', 'settings/playground']) {
+    await page.goto(`/${path}`);
+    await page.getByRole('heading', { level: 1 }).waitFor();
+    await checkAccessibility(page, `${path}, dark`);
+    await screenshot(page, `${path.replace('/', '-')}-dark`);
+  }
+  await page.goto('/');
+  await page.getByRole('button', { name: 'Settings of this chat' }).click();
+  await page.getByLabel('Instructions').waitFor();
+  await checkAccessibility(page, 'settings of a chat, dark');
+  await screenshot(page, 'controls-dark');
   check();
   await context.close();
 });
@@ -87,7 +98,15 @@ test('the phone has a drawer, and every page fits', async () => {
     .getByRole('link')
     .tap();
   await page.getByRole('navigation', { name: 'Chats' }).waitFor({ state: 'detached' });
-  for (const path of ['settings/general', 'settings/tokens', 'admin/models', 'admin/users']) {
+  for (const path of [
+    'settings/general',
+    'settings/prompts',
+    'settings/data',
+    'settings/tokens',
+    'settings/playground',
+    'admin/models',
+    'admin/users',
+  ]) {
     await page.goto(`/${path}`);
     await page.getByRole('heading', { level: 1 }).waitFor();
     await checkFits(page);
@@ -119,7 +138,7 @@ test('the model picker is searched and walked with the keyboard', async () => {
   await page.keyboard.press('Escape');
   await page.keyboard.press('Control+Shift+S');
   await page.getByRole('navigation', { name: 'Chats' }).waitFor({ state: 'detached' });
-  await page.keyboard.press('Control+K');
+  await page.keyboard.press('Control+Shift+F');
   await page.getByLabel('Search chats').waitFor();
   assert.equal(
     await page.evaluate(() => document.activeElement.getAttribute('aria-label')),

@@ -131,6 +131,9 @@ test('a model is pulled, loaded, unloaded and deleted', async () => {
   await card.waitFor({ state: 'hidden' });
   const listed = await view.context.request.get(`${server.url}/hearth/models`);
   const { models } = await listed.json();
-  assert.deepEqual(models.map((model) => model.source), ['builtin']);
+  assert.deepEqual(
+    models.map((model) => model.source),
+    ['builtin'],
+  );
   view.check();
 });

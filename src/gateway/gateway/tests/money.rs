@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use hearth_store::{
-    ChannelId, Grant, Holder, MicroDollars, NewUser, Outcome, Period, Price, PriceRow, RateLimit,
-    RateLimitRow, Unit, UserId, UserRole,
+    Amounts, ChannelId, Grant, Holder, MicroDollars, NewUser, Outcome, Period, Price, PriceRow,
+    RateLimit, RateLimitRow, Reservation, Unit, UserId, UserRole,
 };
 
 use super::scripted::Script;
@@ -303,6 +303,30 @@ async fn a_price_beyond_all_money_is_refused_and_not_wrapped() {
     it.gateway.quota().set_price(&Caller::operator(), row).await.unwrap();
     read_all(it.gateway.generate(&caller(), bounded("r", 1)).await.unwrap()).await;
     assert_eq!(it.sums().await, (0, 0, 1_000));
+    it.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_was_held_for_too_long_comes_back_with_the_next_look_at_the_books() {
+    let it = Fixture::with_money(GatewayConfig::default(), 1_000).await;
+    let amounts = Amounts { money: money(400), tokens: 1 };
+    // The clock shows 777.
+    for (id, expires_at) in [("old", 776), ("new", 778)] {
+        let reservation = Reservation {
+            request_id: id.to_owned(),
+            user_id: Some(UserId(1)),
+            token_id: None,
+            least: amounts,
+            most: amounts,
+            now: 700,
+            expires_at,
+            calendar: crate::quota::calendar::span,
+        };
+        it.store.ledger().reserve(reservation).await.unwrap();
+    }
+    assert_eq!(it.sums().await, (200, 800, 0));
+    it.gateway.keep_books().await.unwrap();
+    assert_eq!(it.sums().await, (600, 400, 0));
     it.assert_sound().await;
 }
 

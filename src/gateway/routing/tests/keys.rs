@@ -114,11 +114,13 @@ async fn a_test_tells_the_models_and_the_providers_own_words() {
     let channel = it.channel("one", &one.base_url, json!({})).await;
     let models = json!({ "object": "list", "data": [{ "id": "m", "object": "model" }] });
     one.then(Reply::Whole(200, "", models.to_string()));
-    one.then(Reply::Whole(403, "", refusal("Your card was declined", "billing")));
+    let words = "Your card was declined for sk-test-0123456789";
+    one.then(Reply::Whole(403, "", refusal(words, "billing")));
     let operator = Caller::operator();
     let probe = it.channels.probe(&operator, channel.id, None).await.unwrap();
     assert_eq!(probe.list.models, ["m"]);
     let error = probe.answer.unwrap().error.unwrap();
     assert!(error.contains("Your card was declined") && error.contains("403"), "{error}");
+    assert!(error.contains("for ***") && !error.contains("sk-test"), "{error}");
     assert!(!probe.ok);
 }

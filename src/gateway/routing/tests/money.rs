@@ -80,3 +80,14 @@ async fn vectors_come_from_the_first_channel_that_makes_them() {
     let count = it.board.count_tokens(chat("m", "four words are here")).await.unwrap();
     assert!((3..20).contains(&count), "{count}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_is_set_aside_without_asking_anybody_elsewhere() {
+    let it = Fixture::new();
+    let one = Upstream::new("one").await;
+    it.channel("one", &one.base_url, json!({ "type": "anthropic" })).await;
+    assert!(it.board.reckon(chat("m", "four words are here")).await.unwrap() >= 3);
+    assert_eq!(one.connections(), 0);
+    it.here.has("m");
+    assert_eq!(it.board.reckon(chat("m", "x")).await.unwrap(), 3, "counted here");
+}

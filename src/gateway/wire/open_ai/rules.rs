@@ -137,7 +137,7 @@ fn write_format(
 
 /// Whether OpenAI holds an answer to this schema strictly: no object in it has members that it
 /// does not name, and each names all of its own as required.
-fn is_strict(schema: &Value) -> bool {
+pub(in crate::wire) fn is_strict(schema: &Value) -> bool {
     match schema {
         Value::Object(members) => {
             let is_object = members.get("type").is_some_and(|kind| *kind == "object")
@@ -209,7 +209,7 @@ fn write_thinking(
 }
 
 /// Whether a model of OpenAI's takes an effort.
-fn thinks_by_name(model: &str) -> bool {
+pub(in crate::wire) fn thinks_by_name(model: &str) -> bool {
     let name = model.rsplit('/').next().unwrap_or(model).to_ascii_lowercase();
     let is_o =
         name.strip_prefix('o').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));

@@ -9,7 +9,8 @@ use crate::request::{GenerateRequest, RequestId};
 use crate::wire::{Provider, Shape, Target, of};
 
 /// Each provider with a model whose name it knows.
-const TARGETS: [(&str, Provider, &str); 14] = [
+const TARGETS: [(&str, Provider, &str); 15] = [
+    ("responses", Provider::OpenAiResponses, "gpt-5"),
     ("openai", Provider::OpenAi, "gpt-5"),
     ("azure", Provider::Azure, "gpt-4o"),
     ("openrouter", Provider::OpenRouter, "anthropic/claude-sonnet-4.5"),

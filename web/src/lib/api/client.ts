@@ -1,4 +1,5 @@
 // Every request this page makes. Nothing else calls fetch.
+import { readCompletion, type CompletionPiece } from './completion';
 import { ApiError, errorFromFailure, errorFromResponse } from './error';
 import { readPull } from './pull';
 import { readTurn } from './turn';
@@ -6,12 +7,23 @@ import type {
   ApiToken,
   CatalogueCard,
   Chat,
+  ChatSettings,
   ChatSummary,
+  ChatView,
+  ChatWindow,
+  Folder,
+  ForeignChat,
+  Hit,
   Machine,
   Message,
   Model,
+  NewShelfItem,
   PullLine,
+  Remaining,
   Role,
+  Share,
+  SharedChat,
+  ShelfItem,
   Status,
   TurnEvent,
   TurnRequest,
@@ -22,7 +34,7 @@ const answer_limit_ms = 20_000;
 /** Loading weights from a slow disk takes minutes. */
 const load_limit_ms = 600_000;
 
-type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 interface Options {
   body?: unknown;
@@ -57,7 +69,8 @@ async function refuse(response: Response): Promise<never> {
   throw error;
 }
 
-async function call<T>(method: Method, path: string, options: Options = {}): Promise<T> {
+/** One request with a JSON answer. */
+export async function call<T>(method: Method, path: string, options: Options = {}): Promise<T> {
   const timer = AbortSignal.timeout(options.limit_ms ?? answer_limit_ms);
   const signal = options.signal ? AbortSignal.any([timer, options.signal]) : timer;
   try {
@@ -72,6 +85,9 @@ async function call<T>(method: Method, path: string, options: Options = {}): Pro
 const part = encodeURIComponent;
 
 export const api = {
+  /** The description of the whole API. */
+  description: () => call<{ paths: Record<string, unknown> }>('GET', '/hearth/openapi.json'),
+  myBudget: () => call<{ budget: Remaining }>('GET', '/hearth/me/budget'),
   status: () => call<Status>('GET', '/hearth/status'),
   setup: (body: { code: string; name: string; password: string }) =>
     call<{ user: User }>('POST', '/hearth/setup', { body }),
@@ -120,19 +136,70 @@ export const api = {
   watchPull,
   machine: () => call<Machine>('GET', '/hearth/machine'),
 
-  chats: (before: string | null) =>
+  chats: (view: ChatView, before: string | null = null) =>
     call<{ chats: ChatSummary[]; next: string | null }>(
       'GET',
-      `/hearth/chats?limit=50${before ? `&before=${part(before)}` : ''}`,
+      `/hearth/chats?view=${view}&limit=50${before ? `&before=${part(before)}` : ''}`,
     ),
-  addChat: (body: { model?: string }) => call<{ chat: Chat }>('POST', '/hearth/chats', { body }),
-  chat: (id: string) =>
-    call<{ chat: Chat; messages: Message[] }>('GET', `/hearth/chats/${part(id)}`),
-  updateChat: (id: string, body: Partial<Pick<Chat, 'title' | 'model' | 'current_message_id'>>) =>
-    call<{ chat: Chat }>('PATCH', `/hearth/chats/${part(id)}`, { body }),
+  chatsIn: (folder: string) =>
+    call<{ chats: ChatSummary[] }>('GET', `/hearth/chats?folder=${part(folder)}&limit=100`),
+  searchChats: (words: string, signal?: AbortSignal) =>
+    call<{ hits: Hit[] }>('GET', `/hearth/chats/search?q=${part(words)}`, signal ? { signal } : {}),
+  addChat: (body: { model?: string; settings?: ChatSettings; folder_id?: string }) =>
+    call<{ chat: Chat }>('POST', '/hearth/chats', { body }),
+  chat: (id: string, before?: string) =>
+    call<ChatWindow>('GET', `/hearth/chats/${part(id)}${before ? `?before=${part(before)}` : ''}`),
+  message: (chat: string, id: string) =>
+    call<{ message: Message }>('GET', `/hearth/chats/${part(chat)}/messages/${part(id)}`),
+  updateChat: (
+    id: string,
+    body: Partial<
+      Pick<
+        Chat,
+        'title' | 'model' | 'current_message_id' | 'folder_id' | 'pinned' | 'archived' | 'settings'
+      >
+    >,
+  ) => call<{ chat: Chat }>('PATCH', `/hearth/chats/${part(id)}`, { body }),
   deleteChat: (id: string) => call<undefined>('DELETE', `/hearth/chats/${part(id)}`),
+  deleteMessage: (chat: string, id: string) =>
+    call<{ chat: Chat }>('DELETE', `/hearth/chats/${part(chat)}/messages/${part(id)}`),
+  exportChat: (id: string) =>
+    call<{ chat: Chat; messages: Message[] }>('GET', `/hearth/chats/${part(id)}/export`),
+  importChats: (chats: ForeignChat[]) =>
+    call<{ imported: number; refused: { title: string; message: string }[] }>(
+      'POST',
+      '/hearth/chats/import',
+      { body: { chats }, limit_ms: load_limit_ms },
+    ),
+  stopTurns: (id: string) => call<undefined>('DELETE', `/hearth/chats/${part(id)}/turns`),
 
-  turn,
+  shareOf: (chat: string) =>
+    call<{ share: Share | null }>('GET', `/hearth/chats/${part(chat)}/share`),
+  share: (chat: string, open: boolean) =>
+    call<{ share: Share }>('POST', `/hearth/chats/${part(chat)}/share`, { body: { open } }),
+  unshare: (chat: string) => call<undefined>('DELETE', `/hearth/chats/${part(chat)}/share`),
+  shared: (id: string, signedIn: boolean) =>
+    call<SharedChat>('GET', `/hearth/${signedIn ? 'shared' : 'open'}/${part(id)}`),
+
+  folders: () => call<{ folders: Folder[] }>('GET', '/hearth/folders'),
+  addFolder: (name: string) =>
+    call<{ folder: Folder }>('POST', '/hearth/folders', { body: { name } }),
+  renameFolder: (id: string, name: string) =>
+    call<{ folder: Folder }>('PATCH', `/hearth/folders/${part(id)}`, { body: { name } }),
+  deleteFolder: (id: string) => call<undefined>('DELETE', `/hearth/folders/${part(id)}`),
+
+  shelf: () => call<{ items: ShelfItem[] }>('GET', '/hearth/shelf'),
+  addToShelf: (body: NewShelfItem) => call<{ item: ShelfItem }>('POST', '/hearth/shelf', { body }),
+  updateShelf: (id: string, body: NewShelfItem) =>
+    call<{ item: ShelfItem }>('PATCH', `/hearth/shelf/${part(id)}`, { body }),
+  deleteFromShelf: (id: string) => call<undefined>('DELETE', `/hearth/shelf/${part(id)}`),
+
+  turn: (chat: string, body: TurnRequest, signal: AbortSignal) =>
+    events('POST', `/hearth/chats/${part(chat)}/turns`, body, signal),
+  /** Reads along with an answer that is being written. */
+  follow: (chat: string, message: string, signal: AbortSignal) =>
+    events('GET', `/hearth/chats/${part(chat)}/turns/${part(message)}`, undefined, signal),
+  complete,
 };
 
 /** Tells of a pull until it ends. It has no time limit, and leaving stops no detached pull. */
@@ -148,20 +215,54 @@ async function* watchPull(name: string): AsyncGenerator<Extract<PullLine, { stag
   }
 }
 
-/** Starts a turn. It has no time limit: aborting `signal` is how it is stopped. */
-async function* turn(
-  chatId: string,
-  body: TurnRequest,
+/** The events of an answer. They have no time limit: aborting `signal` ends the reading. */
+async function* events(
+  method: Method,
+  path: string,
+  body: unknown,
   signal: AbortSignal,
 ): AsyncGenerator<TurnEvent> {
   try {
-    const request = init('POST', body, signal);
-    const response = await fetch(`/hearth/chats/${part(chatId)}/turns`, request);
+    const response = await fetch(path, init(method, body, signal));
     if (!response.ok) await refuse(response);
     if (!response.body) throw new ApiError('bad_answer', 'The answer has no body.');
     yield* readTurn(response.body);
   } catch (failure) {
     if (signal.aborted) return;
+    throw errorFromFailure(failure);
+  }
+}
+
+/** An answer that the server keeps nothing of, by the OpenAI dialect. */
+async function* complete(body: object, signal: AbortSignal): AsyncGenerator<CompletionPiece> {
+  try {
+    const whole = { ...body, stream: true, stream_options: { include_usage: true } };
+    const response = await fetch('/v1/chat/completions', init('POST', whole, signal));
+    if (!response.ok) await refuse(response);
+    if (!response.body) throw new ApiError('bad_answer', 'The answer has no body.');
+    yield* readCompletion(response.body);
+  } catch (failure) {
+    if (signal.aborted) return;
+    throw errorFromFailure(failure);
+  }
+}
+
+/** An answer as it comes over the wire, refusals too. */
+export async function rawCompletion(
+  body: object,
+): Promise<{ status: number; text: string; took_ms: number }> {
+  const began = performance.now();
+  try {
+    const signal = AbortSignal.timeout(load_limit_ms);
+    const response = await fetch('/v1/chat/completions', init('POST', body, signal));
+    const text = await response.text();
+    const took_ms = Math.round(performance.now() - began);
+    try {
+      return { status: response.status, text: JSON.stringify(JSON.parse(text), null, 2), took_ms };
+    } catch {
+      return { status: response.status, text, took_ms };
+    }
+  } catch (failure) {
     throw errorFromFailure(failure);
   }
 }

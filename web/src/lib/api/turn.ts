@@ -4,7 +4,7 @@ import { createParser } from 'eventsource-parser';
 import { ApiError } from './error';
 import type { TurnEvent } from './types';
 
-const names = new Set(['started', 'delta', 'finished', 'failed']);
+const names = new Set(['started', 'queue', 'thinking', 'calls', 'delta', 'finished', 'failed']);
 
 /** One line of a stream may hold a whole message; beyond this the stream is refused. */
 const pending_limit_chars = 16 * 1024 * 1024;

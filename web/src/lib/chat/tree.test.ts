@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { newestLeaf, newestMessage, pathTo, siblingsOf } from './tree';
+import { newestLeaf, pathTo, versionsOf } from './tree';
 
 const node = (id: string, parent_id: string | null, created_at = 0) => ({
   id,
@@ -36,10 +36,15 @@ describe('pathTo', () => {
   });
 });
 
-describe('siblingsOf', () => {
+describe('versionsOf', () => {
   it('are the answers to the same message, and the roots among themselves', () => {
-    expect(ids(siblingsOf(messages, node('a1', 'u1')))).toEqual(['a1', 'a3']);
-    expect(ids(siblingsOf(messages, node('u4', null)))).toEqual(['u1', 'u4']);
+    expect(versionsOf(messages, node('a1', 'u1'))).toEqual(['a1', 'a3']);
+    expect(versionsOf(messages, node('u4', null))).toEqual(['u1', 'u4']);
+  });
+
+  it('are also those that are known by name alone', () => {
+    const told = { ...node('a1', 'u1'), versions: ['a0', 'a1'] };
+    expect(versionsOf([...messages, told], node('a3', 'u1'))).toEqual(['a0', 'a1', 'a3']);
   });
 });
 
@@ -53,9 +58,4 @@ describe('newestLeaf', () => {
   it('ends on a circle', () => {
     expect(newestLeaf([node('x', 'y'), node('y', 'x')], 'x')).toBe('y');
   });
-});
-
-it('the newest message is the last, or none', () => {
-  expect(newestMessage(messages)).toBe('a4');
-  expect(newestMessage([])).toBeNull();
 });

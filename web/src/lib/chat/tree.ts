@@ -1,9 +1,10 @@
-// A chat is a tree of messages; the screen shows one path through it.
+// A chat is a tree of messages; the screen shows one path through it. Only part of the tree is here:
+// the path's end, and what was shown before.
 import type { Message } from '../api/types';
 
-type Node = Pick<Message, 'id' | 'parent_id' | 'created_at'>;
+type Node = Pick<Message, 'id' | 'parent_id' | 'created_at' | 'versions'>;
 
-/** The path from the root to `leafId`. A broken or circular chain ends the path early. */
+/** The path to `leafId`, from its oldest message that is here. A circular chain ends it early. */
 export function pathTo<T extends Node>(messages: readonly T[], leafId: string | null): T[] {
   const byId = new Map(messages.map((message) => [message.id, message]));
   const path: T[] = [];
@@ -18,12 +19,18 @@ export function pathTo<T extends Node>(messages: readonly T[], leafId: string | 
   return path.reverse();
 }
 
-/** All messages that share the parent of `message`, itself included, oldest first. */
-export function siblingsOf<T extends Node>(messages: readonly T[], message: Node): T[] {
-  return messages.filter((other) => other.parent_id === message.parent_id);
+/** The ids of all versions of `message`, itself included, oldest first: ids grow with time. */
+export function versionsOf(messages: readonly Node[], message: Node): string[] {
+  const ids = new Set([message.id, ...(message.versions ?? [])]);
+  for (const other of messages) {
+    if (other.parent_id !== message.parent_id) continue;
+    ids.add(other.id);
+    for (const id of other.versions ?? []) ids.add(id);
+  }
+  return [...ids].sort();
 }
 
-/** The newest leaf below `id`: where a switch to that branch lands. */
+/** The newest leaf below `id` among the messages that are here. */
 export function newestLeaf<T extends Node>(messages: readonly T[], id: string): string {
   const children = new Map<string, T[]>();
   for (const message of messages) {
@@ -40,9 +47,4 @@ export function newestLeaf<T extends Node>(messages: readonly T[], id: string): 
     if (!next || seen.has(next.id)) return leaf;
     leaf = next.id;
   }
-}
-
-/** Where to stand when the chat does not say: the newest message and its path. */
-export function newestMessage<T extends Node>(messages: readonly T[]): string | null {
-  return messages.at(-1)?.id ?? null;
 }

@@ -3,6 +3,7 @@
 import markdownIt from 'markdown-it';
 
 import { showReordering } from './bidi';
+import { addMath } from './mathRules';
 
 export interface Block {
   /** Sanitise before use: this is what the markdown says, not yet what may be shown. */
@@ -15,6 +16,8 @@ export interface Block {
 
 // html: false is the first wall; the sink is the second.
 const markdown = markdownIt({ html: false, linkify: true, breaks: false, maxNesting: 40 });
+
+addMath(markdown);
 
 // A picture from the network would tell its owner that the chat was read. It becomes a link.
 markdown.renderer.rules['image'] = (tokens, index) => {

@@ -1,6 +1,7 @@
 // Dresses sanitised blocks: a bar with language and copy button on code, a scrolling frame on tables.
 // Nodes are made by hand here, so model text can never name a class, an event or an attribute.
 import { highlight } from './highlight';
+import { drawMath } from './math';
 
 /** The words the page's language gives; passed in so that this file knows no state. */
 export interface Words {
@@ -60,6 +61,13 @@ export function codeBlock(language: string, words: Words): { frame: Element; cod
   return { frame: holder.firstElementChild ?? holder, code };
 }
 
+/** A table as spreadsheets take it from the clipboard: a tab between cells. */
+function tableText(table: HTMLTableElement): string {
+  const cell = (element: Element): string =>
+    (element.textContent ?? '').replace(/\s+/g, ' ').trim();
+  return [...table.rows].map((row) => [...row.cells].map(cell).join('\t')).join('\n');
+}
+
 function languageOf(code: Element | null): string {
   const name = [...(code?.classList ?? [])].find((entry) => entry.startsWith('language-'));
   return name?.slice('language-'.length) ?? '';
@@ -74,10 +82,17 @@ export function enhance(block: Element, words: Words, settled: boolean): void {
     if (code && settled) void highlight(code, code.textContent ?? '', language);
   }
   for (const table of block.querySelectorAll('table')) {
+    const whole = document.createElement('div');
+    whole.className = 'table';
     const frame = document.createElement('div');
     frame.className = 'table-frame';
-    table.replaceWith(frame);
+    table.replaceWith(whole);
     frame.append(table);
+    whole.append(
+      frame,
+      copyButton(() => tableText(table), words),
+    );
     makeScrollable(frame, words.table);
   }
+  if (settled) drawMath(block);
 }

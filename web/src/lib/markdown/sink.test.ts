@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { BlockRenderer } from './blocks';
+import { drawMath } from './math';
 import { renderInto } from './sink';
 
 /** Hostile HTML, given to the sink directly as if the markdown renderer had let it through. */
@@ -146,6 +147,53 @@ describe('markdown', () => {
     const hostile = 'if (admin\u202e \u2066// check\u2069 \u2066) {';
     for (const markdown of [hostile, `\`${hostile}\``, `\`\`\`js\n${hostile}\n\`\`\``]) {
       expect(draw(markdown).textContent).not.toMatch(/[\u202a-\u202e\u2066-\u2069]/);
+    }
+  });
+});
+
+describe('formulas', () => {
+  async function formula(markdown: string): Promise<HTMLElement> {
+    const target = document.createElement('div');
+    document.body.replaceChildren(target);
+    for (const block of new BlockRenderer().update(markdown, true)) renderInto(target, block.html);
+    drawMath(target);
+    // KaTeX is fetched first; what it refuses stays code.
+    await import('katex');
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    return target;
+  }
+
+  it.each([
+    ['so $x^2$ is', 'math'],
+    ['so \\(x^2\\) is', 'math'],
+    ['$$\n\\frac{a}{b}\n$$', '.math-display math'],
+    ['\\[ \\sum_i i \\]', '.math-display math'],
+  ])('are drawn: %s', async (markdown, selector) => {
+    const target = await formula(markdown);
+    expect(target.querySelector(selector)).not.toBeNull();
+    expect(target.querySelector('code')).toBeNull();
+    expect(target.querySelector('annotation')).toBeNull();
+  });
+
+  it.each(['it costs $5 and $6', 'a $ sign', '`$x$`', '\\$x$ y'])(
+    'leave text alone: %s',
+    async (markdown) => {
+      expect((await formula(markdown)).querySelector('math')).toBeNull();
+    },
+  );
+
+  it.each([
+    '$\\href{javascript:alert(1)}{x}$',
+    '$\\htmlData{onclick=alert(1)}{x}$',
+    '$\\htmlStyle{background:url(https://evil.example)}{x}$',
+    '$\\includegraphics{https://evil.example/x.png}$',
+    '$\\text{<img src=x onerror=alert(1)>}$',
+    '$\\def\\a{\\a\\a}\\a$',
+  ])('bring nothing in that runs or calls home: %s', async (markdown) => {
+    const target = await formula(markdown);
+    for (const element of target.querySelectorAll('*')) {
+      expect(element.localName).not.toMatch(/^(a|img|script|annotation.*)$/);
+      for (const { name } of element.attributes) expect(name).not.toMatch(/^(on|href|src|style)/);
     }
   });
 });

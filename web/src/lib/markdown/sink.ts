@@ -15,13 +15,20 @@ const link = /^(?:https?:\/\/|mailto:)/i;
 const image = /^data:image\/(?:png|jpeg|gif|webp);base64,[a-z0-9+/=\s]+$/i;
 const classes = /^(?:language-[\w+#.-]+|hljs(?:-[\w-]+)?|[a-z]+_)$/;
 
+/** The service worker. */
+const worker = '/sw.js';
+
 // DOMPurify parses with this policy and calls back into it, so it hands strings through. It stays
 // inside this file: no other code can make trusted HTML.
 const policy = window.trustedTypes?.createPolicy('hearth', {
   createHTML: (html) => html,
   createScript: () => '',
-  createScriptURL: () => '',
+  // The one script that may be named.
+  createScriptURL: (address: string) => (address === worker ? worker : ''),
 });
+
+/** The address of the service worker, as the browser takes it. */
+export const workerAddress = policy ? policy.createScriptURL(worker) : worker;
 
 const config: Config & { RETURN_DOM_FRAGMENT: true } = {
   ALLOWED_TAGS: tags,
@@ -33,6 +40,22 @@ const config: Config & { RETURN_DOM_FRAGMENT: true } = {
   ALLOWED_URI_REGEXP: /^(?:https?:\/\/|mailto:|data:image\/)/i,
   RETURN_DOM_FRAGMENT: true,
   ...(policy ? { TRUSTED_TYPES_POLICY: policy } : {}),
+};
+
+/** What KaTeX makes of a formula. No annotation: that is a door to other kinds of markup. */
+const mathConfig: typeof config = {
+  ...config,
+  ALLOWED_TAGS: [
+    ...['math', 'semantics', 'mrow', 'mi', 'mn', 'mo', 'ms', 'mtext', 'mspace', 'msup', 'msub'],
+    ...['msubsup', 'mfrac', 'msqrt', 'mroot', 'mover', 'munder', 'munderover', 'mtable', 'mtr'],
+    ...['mtd', 'mstyle', 'mpadded', 'mphantom', 'menclose', 'span'],
+  ],
+  ALLOWED_ATTR: [
+    ...['display', 'displaystyle', 'scriptlevel', 'mathvariant', 'stretchy', 'fence', 'separator'],
+    ...['lspace', 'rspace', 'minsize', 'maxsize', 'accent', 'accentunder', 'symmetric', 'width'],
+    ...['height', 'depth', 'voffset', 'notation', 'linethickness', 'movablelimits', 'xmlns'],
+    ...['columnalign', 'columnspacing', 'rowspacing', 'columnlines', 'rowlines'],
+  ],
 };
 
 function keepSafeAttributes(element: Element): void {
@@ -57,4 +80,10 @@ purify.addHook('afterSanitizeAttributes', keepSafeAttributes);
 /** Sanitises `html` and makes it the only content of `target`. */
 export function renderInto(target: Element, html: string): void {
   target.replaceChildren(purify.sanitize(html, config));
+}
+
+/** Sanitises a formula and makes it the only content of `target`. */
+export function renderMath(target: Element, markup: string): void {
+  const bare = markup.replace(/<annotation\b[\s\S]*?<\/annotation>/g, '');
+  target.replaceChildren(purify.sanitize(bare, mathConfig));
 }

@@ -1,50 +1,33 @@
-// One open chat: its tree of messages, the path on screen and the running answer.
+// One open chat: the part of its tree that is here, the path on screen and the running answers.
 import { SvelteSet } from 'svelte/reactivity';
 
 import { api } from '../api/client';
 import { ApiError, errorFromFailure } from '../api/error';
-import type { Chat, Message, MessageError, TurnEvent, TurnRequest } from '../api/types';
-import { newestLeaf, newestMessage, pathTo } from '../chat/tree';
+import type {
+  Chat,
+  ChatSettings,
+  Message,
+  MessageError,
+  TextFile,
+  TurnEvent,
+  TurnRequest,
+} from '../api/types';
+import { isUnsent, withRows } from '../chat/rows';
+import { newestLeaf, pathTo, versionsOf } from '../chat/tree';
 import { chats } from './chats.svelte';
 import { models } from './models.svelte';
 import { session } from './session.svelte';
+import { localQuestion, temporaryEvents } from './temporary';
+import { advance, newTurn, pause, turnEvents, type Turn } from './turn';
 
-/** A stop takes the server a moment; a turn sent right after it is tried again this often. */
-const busy_tries = 8;
-const busy_pause_ms = 150;
-const settle_ms = 300;
+/** A lost connection to a running answer is taken up again this often. */
+const follow_tries = 6;
+const follow_pause_ms = 500;
+/** Pages of earlier messages that are fetched to reach one that was searched for. */
+const seek_pages = 40;
 
-export interface Turn {
-  phase: 'waiting' | 'streaming';
-  /** The message that is being written; null until the server has named it. */
-  messageId: string | null;
-  model: string | null;
-  started_ms: number;
-  abort: AbortController;
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** Ids of messages the server has not seen; no id of the server starts like this. */
-let unsent = 0;
-
-function draftMessage(content: string, parent: string | null): Message {
-  unsent += 1;
-  return {
-    id: `unsent-${unsent}`,
-    parent_id: parent,
-    role: 'user',
-    content,
-    model: null,
-    status: 'complete',
-    finish_reason: null,
-    usage: null,
-    error: null,
-    created_at: Math.floor(Date.now() / 1000),
-  };
-}
+/** The id of the chat that is never kept. */
+export const temporaryId = 'temporary';
 
 /** The ids of chats whose answer is being written now. */
 export const answering = new SvelteSet<string>();
@@ -54,33 +37,44 @@ export class Conversation {
   messages = $state<Message[]>([]);
   leafId = $state<string | null>(null);
   phase = $state<'loading' | 'ready' | 'absent' | 'failed'>('loading');
-  turn = $state<Turn | null>(null);
+  turns = $state<Turn[]>([]);
   /** What the reader is writing. A message the server did not take comes back here. */
   draft = $state('');
+  /** Files that go with the next message. */
+  files = $state<TextFile[]>([]);
   /** Why the last turn did not start, or why the chat could not be loaded. */
   error = $state<ApiError | null>(null);
   /** The last finished answer as plain text, for screen readers. */
   announcement = $state('');
+  /** A message to bring to the screen. */
+  sought = $state<string | null>(null);
 
   /** The last move between branches that was sent to the server. */
   #moved: Promise<unknown> = Promise.resolve();
-  /** Turns begun so far: what a stop reads late belongs to the screen only while none is newer. */
-  #turns = 0;
 
   path = $derived(pathTo(this.messages, this.leafId));
+  /** The running answer that the reader waits for. */
+  turn = $derived(this.turns[0] ?? null);
+  hasEarlier = $derived((this.path[0]?.parent_id ?? null) !== null);
+  settings = $derived<ChatSettings>(this.chat?.settings ?? {});
+
+  readonly isTemporary: boolean;
 
   constructor(readonly id: string) {
+    this.isTemporary = id === temporaryId;
     this.draft = session.drafts.read(id);
   }
 
   load = async (): Promise<void> => {
     try {
-      const { chat, messages } = await api.chat(this.id);
+      const { chat, messages, running } = await api.chat(this.id);
       this.chat = chat;
-      this.messages = messages;
-      this.leafId = chat.current_message_id ?? newestMessage(messages);
+      this.#take(messages);
+      this.leafId = messages.at(-1)?.id ?? null;
       this.phase = 'ready';
       this.error = null;
+      for (const id of running) void this.#follow(id);
+      if (this.sought) await this.seek(this.sought);
     } catch (failure) {
       this.error = errorFromFailure(failure);
       if (this.error.status === 404) this.phase = 'absent';
@@ -94,15 +88,50 @@ export class Conversation {
     this.phase = 'ready';
   }
 
+  /** Fetches what stands before the first message on the screen. */
+  earlier = async (): Promise<void> => {
+    const first = this.path[0];
+    if (!first || !this.hasEarlier) return;
+    const { messages } = await api.chat(this.id, first.id);
+    this.#take(messages);
+  };
+
+  /** Brings a message to the screen, on whichever branch and however early it stands. */
+  seek = async (id: string): Promise<void> => {
+    this.sought = id;
+    if (this.phase !== 'ready') return;
+    if (!this.path.some((message) => message.id === id) && !this.hasEarlier) await this.show(id);
+    for (let page = 0; page < seek_pages; page += 1) {
+      if (this.path.some((message) => message.id === id)) return;
+      if (!this.hasEarlier) break;
+      await this.earlier();
+    }
+    await this.show(id);
+  };
+
   /** Sends a message below `parent`. What the server does not take becomes the draft again. */
-  send = async (content: string, model: string, parent = this.leafId): Promise<void> => {
+  send = async (
+    content: string,
+    model: string,
+    options: { parent?: string | null; files?: TextFile[]; filesOf?: string } = {},
+  ): Promise<void> => {
+    const { parent = this.leafId, files = [], filesOf } = options;
     const before = this.leafId;
-    const shown = draftMessage(content, parent);
+    const shown = localQuestion(content, parent, files);
     this.messages.push(shown);
     this.leafId = shown.id;
-    await this.#run({ model, content, parent_id: parent }, model, (taken) => {
-      this.#drop(shown.id, before);
-      if (!taken && this.draft === '') this.draft = content;
+    const request: TurnRequest = {
+      model,
+      content,
+      parent_id: parent,
+      ...(files.length > 0 ? { files } : {}),
+      ...(filesOf ? { files_of: filesOf } : {}),
+    };
+    await this.#run(request, model, (taken) => {
+      if (!this.isTemporary) this.#drop(shown.id, before);
+      if (taken) return;
+      if (this.draft === '') this.draft = content;
+      if (this.files.length === 0) this.files = files;
     });
   };
 
@@ -114,18 +143,61 @@ export class Conversation {
     });
   };
 
-  stop = (): void => this.turn?.abort.abort();
+  /** Goes on with an answer that stopped too early. */
+  goOn = (message: Message, model: string): Promise<void> =>
+    this.#run({ model, continue: message.id }, model, () => undefined);
+
+  stop = (): void => {
+    const named = this.turns.some((turn) => turn.messageId !== null);
+    for (const turn of this.turns) {
+      if (turn.messageId === null || this.isTemporary) turn.abort.abort();
+    }
+    if (this.isTemporary) return;
+    // An answer that has begun ends with the server's last row, which tells all that was said.
+    void api.stopTurns(this.id).catch((failure: unknown) => {
+      if (named) this.error = errorFromFailure(failure);
+    });
+  };
 
   /** Brings the branch of `id` to the screen and remembers it on the server. */
   show = async (id: string): Promise<void> => {
-    this.leafId = newestLeaf(this.messages, id);
-    this.#moved = api.updateChat(this.id, { current_message_id: this.leafId });
-    await this.#moved;
+    if (this.message(id)) this.leafId = newestLeaf(this.messages, id);
+    if (this.isTemporary) return;
+    const moved = api.updateChat(this.id, { current_message_id: id });
+    this.#moved = moved;
+    const { chat } = await moved;
+    if (this.chat) this.chat.current_message_id = chat.current_message_id;
+    if (this.message(chat.current_message_id)) this.leafId = chat.current_message_id;
+    else await this.#reload();
   };
 
-  setModel = async (model: string): Promise<void> => {
-    if (this.chat) this.chat.model = model;
-    await api.updateChat(this.id, { model });
+  setModel = (model: string): Promise<void> => this.#change({ model });
+
+  setSettings = (settings: ChatSettings): Promise<void> => this.#change({ settings });
+
+  async #change(change: { model: string } | { settings: ChatSettings }): Promise<void> {
+    if (this.chat) Object.assign(this.chat, change);
+    if (!this.isTemporary) await api.updateChat(this.id, change);
+  }
+
+  /** Deletes one message; what follows it stays. */
+  remove = async (message: Message): Promise<void> => {
+    if (this.isTemporary) {
+      const { id, parent_id } = message;
+      for (const other of this.messages) if (other.parent_id === id) other.parent_id = parent_id;
+      this.#drop(id, parent_id);
+    } else {
+      await api.deleteMessage(this.id, message.id);
+      this.messages = [];
+      await this.#reload();
+    }
+  };
+
+  /** Fetches versions that are not on the path. */
+  fetch = async (ids: readonly string[]): Promise<void> => {
+    const missing = ids.filter((id) => !this.message(id));
+    const found = await Promise.all(missing.map((id) => api.message(this.id, id)));
+    this.#take(found.map(({ message }) => message));
   };
 
   /** Forgets a refusal that signing in again has settled. */
@@ -137,6 +209,26 @@ export class Conversation {
     return this.messages.find((message) => message.id === id);
   }
 
+  versions(message: Message): string[] {
+    return versionsOf(this.messages, message);
+  }
+
+  turnOf(message: Message): Turn | undefined {
+    return this.turns.find((turn) => turn.messageId === message.id);
+  }
+
+  async #reload(): Promise<void> {
+    const { chat, messages } = await api.chat(this.id);
+    this.chat = chat;
+    this.#take(messages);
+    this.leafId = messages.at(-1)?.id ?? null;
+  }
+
+  #take(rows: readonly Message[]): void {
+    const writing = this.turns.map((turn) => turn.messageId);
+    if (rows.length > 0) this.messages = withRows(this.messages, rows, writing);
+  }
+
   #drop(id: string, leaf: string | null): void {
     if (!this.messages.some((message) => message.id === id)) return;
     this.messages = this.messages.filter((message) => message.id !== id);
@@ -144,52 +236,104 @@ export class Conversation {
   }
 
   /** Runs a turn to its end. `ended` learns at once whether the server had taken it. */
-  async #run(request: TurnRequest, model: string, ended: (taken: boolean) => void): Promise<void> {
-    const abort = new AbortController();
-    this.#turns += 1;
-    this.error = null;
-    this.turn = { phase: 'waiting', messageId: null, model, started_ms: Date.now(), abort };
-    answering.add(this.id);
+  async #run(
+    request: TurnRequest,
+    model: string,
+    ended: (taken: boolean) => void,
+    isBeside = false,
+  ): Promise<void> {
+    if (!isBeside) this.error = null;
+    const turn = this.#begin(newTurn(model));
     let taken = false;
     try {
-      for await (const event of this.#events(request, abort.signal)) {
+      for await (const event of this.#events(request, turn.abort.signal)) {
         taken = true;
-        this.#apply(event);
+        this.#apply(turn, event, isBeside);
+        if (event.name === 'started' && event.user_message && !isBeside) {
+          this.#runBeside(event.user_message.id);
+        }
       }
     } catch (failure) {
       const error = errorFromFailure(failure);
-      if (this.turn?.messageId) this.#broke(error);
+      if (turn.messageId) await this.#resume(turn, error);
       else this.error = error;
     }
-    const named = this.turn?.messageId ?? null;
-    this.turn = null;
-    answering.delete(this.id);
+    this.#end(turn);
     ended(taken);
-    if (abort.signal.aborted) await this.#stopped(named);
+    if (turn.abort.signal.aborted && !this.isTemporary) await this.#stopped();
   }
 
-  async *#events(request: TurnRequest, signal: AbortSignal): AsyncGenerator<TurnEvent> {
-    // A move that arrived after the turn would lead the server away from the new answer.
-    await this.#moved.catch(() => undefined);
-    for (let tries = 1; ; tries += 1) {
-      try {
-        yield* api.turn(this.id, request, signal);
-        return;
-      } catch (failure) {
-        const running = failure instanceof ApiError && failure.code === 'turn_running';
-        if (!running || tries === busy_tries) throw failure;
-        await pause(busy_pause_ms * tries);
-      }
+  /** Lets the chat's further models answer the same question. */
+  #runBeside(question: string): void {
+    if (this.isTemporary) return;
+    for (const model of this.settings.beside ?? []) {
+      void this.#run({ model, answer: question }, model, () => undefined, true);
     }
   }
 
-  #apply(event: TurnEvent): void {
+  /** Reads along with an answer that was begun elsewhere, or before this page was loaded. */
+  async #follow(messageId: string): Promise<void> {
+    const turn = this.#begin(newTurn(this.message(messageId)?.model ?? null, messageId));
+    await this.#resume(turn, null);
+    this.#end(turn);
+  }
+
+  #begin(turn: Turn): Turn {
+    this.turns.push(turn);
+    answering.add(this.id);
+    return this.turns[this.turns.length - 1] ?? turn;
+  }
+
+  #end(turn: Turn): void {
+    this.turns = this.turns.filter((other) => other !== turn);
+    if (this.turns.length === 0) answering.delete(this.id);
+  }
+
+  /** Takes a running answer up where it is, as often as the connection is lost. */
+  async #resume(turn: Turn, first: ApiError | null): Promise<void> {
+    if (this.isTemporary && first) return this.#broke(turn, first);
+    const id = turn.messageId ?? '';
+    let lost = first;
+    for (let tries = 0; tries < follow_tries; tries += 1) {
+      if (lost && !['network_lost', 'stream_cut', 'too_slow'].includes(lost.code)) break;
+      if (lost) await pause(follow_pause_ms * tries);
+      try {
+        for await (const event of api.follow(this.id, id, turn.abort.signal)) {
+          this.#apply(turn, event, true);
+        }
+        return;
+      } catch (failure) {
+        lost = errorFromFailure(failure);
+        if (lost.status !== 404) continue;
+        // It has ended meanwhile: what the server has stored is the whole of it.
+        const stored = await api.message(this.id, id).catch(() => null);
+        return stored ? this.#put(stored.message) : this.#broke(turn, first ?? lost);
+      }
+    }
+    if (lost) this.#broke(turn, lost);
+  }
+
+  #events(request: TurnRequest, signal: AbortSignal): AsyncGenerator<TurnEvent> {
+    if (this.isTemporary) return temporaryEvents(this, request, signal);
+    // A move that arrived after the turn would lead the server away from the new answer.
+    return turnEvents(this.id, request, signal, this.#moved);
+  }
+
+  #apply(turn: Turn, event: TurnEvent, isBeside: boolean): void {
+    advance(turn, event, Date.now());
+    const message = this.message(turn.messageId);
     switch (event.name) {
       case 'started':
-        this.#started(event);
+        this.#started(turn, event, isBeside);
+        break;
+      case 'thinking':
+        if (message) message.reasoning = (message.reasoning ?? '') + event.text;
+        break;
+      case 'calls':
+        if (message) message.calls = event.calls;
         break;
       case 'delta':
-        this.#delta(event.text);
+        if (message) message.content += event.text;
         break;
       case 'finished':
         this.#put(event.assistant_message);
@@ -199,25 +343,23 @@ export class Conversation {
         this.announcement = event.assistant_message.content;
         break;
       case 'failed':
-        this.#broke(event.error, event.assistant_message);
+        this.#broke(turn, event.error, event.assistant_message);
         break;
     }
   }
 
-  #started(event: Extract<TurnEvent, { name: 'started' }>): void {
-    const kept = this.messages.filter((message) => !message.id.startsWith('unsent-'));
-    const added = event.user_message ? [event.user_message] : [];
-    this.messages = [...kept, ...added, event.assistant_message];
-    this.leafId = event.assistant_message.id;
-    if (this.turn) this.turn.messageId = event.assistant_message.id;
+  #started(turn: Turn, event: Extract<TurnEvent, { name: 'started' }>, isBeside: boolean): void {
+    const answer = event.assistant_message;
+    const rows = event.user_message ? [event.user_message, answer] : [answer];
+    const kept = this.isTemporary
+      ? this.messages
+      : this.messages.filter(({ id, role }) => role !== 'user' || !isUnsent(id));
+    this.messages = withRows(kept, rows, []);
+    // Beside another answer, or read along: the reader stays where they are.
+    const stays = isBeside && this.path.some((message) => message.parent_id === answer.parent_id);
+    if (!stays) this.leafId = answer.id;
+    Object.assign(turn, { messageId: answer.id, model: answer.model });
     this.#takeChat(event.chat);
-  }
-
-  #delta(text: string): void {
-    const message = this.message(this.turn?.messageId ?? null);
-    if (!message || !this.turn) return;
-    message.content += text;
-    this.turn.phase = 'streaming';
   }
 
   #put(row: Message): void {
@@ -226,39 +368,33 @@ export class Conversation {
   }
 
   #takeChat(chat: Chat): void {
-    this.chat = chat;
-    chats.put(chat);
+    this.chat = { ...chat, settings: this.settings };
+    if (!this.isTemporary) chats.put(chat);
   }
 
-  /** Marks the running answer as failed, with the server's last row of it where there is one. */
-  #broke({ code, message }: MessageError, row: Message | null = null): void {
+  /** Marks a running answer as failed, with the server's last row of it where there is one. */
+  #broke(turn: Turn, { code, message }: MessageError, row: Message | null = null): void {
     if (row) this.#put(row);
-    const answer = this.message(this.turn?.messageId ?? null);
+    const answer = this.message(turn.messageId);
     if (!answer) return;
     answer.status = 'failed';
     answer.error = { code, message };
   }
 
-  /** After a stop the server holds the final row; what was seen here is never taken back. */
-  async #stopped(messageId: string | null): Promise<void> {
-    const seen = this.message(messageId);
-    if (seen) seen.status = 'stopped';
-    const turns = this.#turns;
-    await pause(settle_ms);
-    if (this.#turns !== turns) return;
+  /** Stopped before the server named the answer; it may have taken the question all the same. */
+  async #stopped(): Promise<void> {
+    await pause(follow_pause_ms);
+    if (this.turns.length > 0) return;
     try {
-      const { chat, messages } = await api.chat(this.id);
-      const row = messages.find((message) => message.id === messageId);
-      if (this.#turns !== turns) return;
-      if (seen && (row?.content.length ?? 0) < seen.content.length) return;
-      const stored = messages.some((m) => !this.message(m.id) && m.content === this.draft);
-      // Stopped before it was confirmed, yet the server has it: then it is no draft any more.
+      const draft = this.draft;
+      const known = this.messages.map((message) => message.id);
+      await this.#reload();
+      const stored = this.messages.some(
+        ({ id, content }) => !known.includes(id) && content === draft,
+      );
       if (stored) this.draft = '';
-      this.messages = messages;
-      this.leafId = messageId ?? chat.current_message_id ?? newestMessage(messages);
-      this.#takeChat(chat);
     } catch {
-      // The next load shows the server's row; there is nothing for the reader to do.
+      // The next load shows the server's rows; there is nothing for the reader to do.
     }
   }
 }

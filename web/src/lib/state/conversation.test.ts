@@ -8,6 +8,10 @@ const chat: Chat = {
   title: 'A chat',
   model: 'guide',
   current_message_id: null,
+  folder_id: null,
+  pinned: false,
+  archived: false,
+  settings: {},
   created_at: 1,
   updated_at: 1,
 };
@@ -34,8 +38,14 @@ class Line {
   asked: { path: string; body: unknown; signal: AbortSignal | null }[] = [];
   #answers: ((signal: AbortSignal | null) => Promise<Response>)[] = [];
 
+  push(answer: (signal: AbortSignal | null) => Promise<Response>): void {
+    this.#answers.push(answer);
+  }
+
   json(status: number, body: unknown): void {
-    this.#answers.push(() => Promise.resolve(Response.json(body, { status })));
+    const response =
+      status === 204 ? new Response(null, { status }) : Response.json(body, { status });
+    this.#answers.push(() => Promise.resolve(response));
   }
 
   refuse(status: number, code: string): void {
@@ -73,6 +83,12 @@ const finished = (assistant: Message): [string, object] => [
   'finished',
   { assistant_message: assistant, chat },
 ];
+const loaded = (messages: Message[], running: string[] = []): object => ({
+  chat,
+  messages,
+  running,
+  has_earlier: false,
+});
 const shown = (conversation: Conversation): string[] =>
   conversation.path.map(({ id, content }) => `${id}: ${content}`);
 
@@ -124,14 +140,81 @@ describe('Conversation', () => {
     expect(conversation.error).toBeNull();
   });
 
-  it('keeps what was said when the stream breaks off', async () => {
+  it('takes a lost answer up again where it is', async () => {
+    const question = row('u1', null, { content: 'Hi' });
+    line.events([started(question, row('a1', 'u1')), ['delta', { text: 'Hel', pieces: 1 }]]);
     line.events([
-      started(row('u1', null, { content: 'Hi' }), row('a1', 'u1')),
-      ['delta', { text: 'Hel' }],
+      started(null, row('a1', 'u1', { content: 'Hello' })),
+      ['delta', { text: ' you', pieces: 3 }],
+      finished(row('a1', 'u1', { content: 'Hello you' })),
     ]);
     await conversation.send('Hi', 'guide');
+    expect(line.asked[1]?.path).toBe('/hearth/chats/c1/turns/a1');
+    expect(shown(conversation)).toEqual(['u1: Hi', 'a1: Hello you']);
+    expect(conversation.message('a1')?.status).toBe('complete');
+  });
+
+  it('reads the whole answer if it has ended while the connection was lost', async () => {
+    line.events([
+      started(row('u1', null, { content: 'Hi' }), row('a1', 'u1')),
+      ['delta', { text: 'Hel', pieces: 1 }],
+    ]);
+    line.refuse(404, 'not_found');
+    line.json(200, { message: row('a1', 'u1', { content: 'Hello you' }) });
+    await conversation.send('Hi', 'guide');
+    expect(shown(conversation)).toEqual(['u1: Hi', 'a1: Hello you']);
+  });
+
+  it('keeps what was said when the answer stays lost', async () => {
+    line.events([
+      started(row('u1', null, { content: 'Hi' }), row('a1', 'u1')),
+      ['delta', { text: 'Hel', pieces: 1 }],
+    ]);
+    line.refuse(500, 'internal');
+    line.refuse(500, 'internal');
+    await conversation.send('Hi', 'guide');
     expect(shown(conversation)).toEqual(['u1: Hi', 'a1: Hel']);
-    expect(conversation.message('a1')?.error?.code).toBe('stream_cut');
+    expect(conversation.message('a1')?.error?.code).toBe('internal');
+  });
+
+  it('reads along with an answer that runs when the chat is opened', async () => {
+    const rows = [row('u1', null, { content: 'Hi' }), row('a1', 'u1')];
+    line.json(200, loaded(rows, ['a1']));
+    line.events([
+      started(null, row('a1', 'u1', { content: 'So ' })),
+      ['thinking', { text: 'hm', pieces: 1 }],
+      ['delta', { text: 'far', pieces: 2 }],
+      finished(row('a1', 'u1', { content: 'So far' })),
+    ]);
+    await conversation.load();
+    expect(conversation.turn?.messageId).toBe('a1');
+    await vi.waitFor(() => expect(conversation.turn).toBeNull());
+    expect(shown(conversation)).toEqual(['u1: Hi', 'a1: So far']);
+  });
+
+  it('lets further models answer beside the first without leaving it', async () => {
+    conversation.adopt({ ...chat, settings: { beside: ['other'] } });
+    const question = row('u1', null, { content: 'Hi' });
+    line.events([started(question, row('a1', 'u1')), finished(row('a1', 'u1', { content: 'A' }))]);
+    const beside = row('a2', 'u1', { model: 'other', content: 'B' });
+    line.events([started(null, row('a2', 'u1', { model: 'other' })), finished(beside)]);
+    await conversation.send('Hi', 'guide');
+    await vi.waitFor(() => expect(conversation.turn).toBeNull());
+    expect(line.asked[1]?.body).toEqual({ model: 'other', answer: 'u1' });
+    expect(shown(conversation)).toEqual(['u1: Hi', 'a1: A']);
+    expect(conversation.versions(row('a1', 'u1'))).toEqual(['a1', 'a2']);
+    expect(conversation.message('a2')?.content).toBe('B');
+  });
+
+  it('fetches earlier messages when they are asked for', async () => {
+    line.json(200, loaded([row('u2', 'a1', { content: 'two' })]));
+    await conversation.load();
+    expect(conversation.hasEarlier).toBe(true);
+    line.json(200, loaded([row('u1', null, { content: 'one' }), row('a1', 'u1')]));
+    await conversation.earlier();
+    expect(line.asked[1]?.path).toBe('/hearth/chats/c1?before=u2');
+    expect(shown(conversation)).toEqual(['u1: one', 'a1: ', 'u2: two']);
+    expect(conversation.hasEarlier).toBe(false);
   });
 
   it('marks an answer as failed, also when the server could not store it', async () => {
@@ -145,23 +228,48 @@ describe('Conversation', () => {
     expect(conversation.message('a1')?.error?.code).toBe('internal');
   });
 
-  it('closes the connection on stop and never takes back what was seen', async () => {
+  it('asks the server to stop and shows its last row', async () => {
     const question = row('u1', null, { content: 'Hi' });
-    line.events([started(question, row('a1', 'u1')), ['delta', { text: 'Hel' }]], true);
-    line.json(200, { chat, messages: [question, row('a1', 'u1', { content: 'H' })] });
+    let end: (() => void) | undefined;
+    line.push(() => {
+      const text = (list: [string, object][]): Uint8Array =>
+        new TextEncoder().encode(
+          list.map(([name, data]) => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`).join(''),
+        );
+      const body = new ReadableStream({
+        start(controller) {
+          const begin: [string, object][] = [
+            started(question, row('a1', 'u1')),
+            ['delta', { text: 'Hel', pieces: 1 }],
+          ];
+          controller.enqueue(text(begin));
+          end = () => {
+            const last = row('a1', 'u1', { content: 'Hell', status: 'stopped' });
+            controller.enqueue(text([finished(last)]));
+            controller.close();
+          };
+        },
+      });
+      return Promise.resolve(new Response(body));
+    });
+    line.push(() => {
+      end?.();
+      return Promise.resolve(new Response(null, { status: 204 }));
+    });
     const sent = conversation.send('Hi', 'guide');
     await vi.waitFor(() => expect(conversation.message('a1')?.content).toBe('Hel'));
     conversation.stop();
     await sent;
-    expect(line.asked[0]?.signal?.aborted).toBe(true);
-    expect(shown(conversation)).toEqual(['u1: Hi', 'a1: Hel']);
+    expect(line.asked[1]).toMatchObject({ path: '/hearth/chats/c1/turns' });
+    expect(shown(conversation)).toEqual(['u1: Hi', 'a1: Hell']);
     expect(conversation.message('a1')?.status).toBe('stopped');
   });
 
   it('has a message either as draft or in the chat after an early stop', async () => {
     line.events([], true);
     const stored = [row('u1', null, { content: 'Hi' }), row('a1', 'u1', { status: 'stopped' })];
-    line.json(200, { chat: { ...chat, current_message_id: 'a1' }, messages: stored });
+    line.json(204, undefined);
+    line.json(200, loaded(stored));
     const sent = conversation.send('Hi', 'guide');
     await vi.waitFor(() => expect(line.asked).toHaveLength(1));
     conversation.stop();
@@ -170,35 +278,15 @@ describe('Conversation', () => {
     expect(shown(conversation)).toEqual(['u1: Hi', 'a1: ']);
   });
 
-  it('leaves a turn alone that has ended since an early stop', async () => {
-    line.events([], true);
-    const stopped = conversation.send('Hi', 'guide');
-    await vi.waitFor(() => expect(line.asked).toHaveLength(1));
-    conversation.stop();
-    await vi.waitFor(() => expect(conversation.turn).toBeNull());
-    line.events([
-      started(row('u1', null, { content: 'Ho' }), row('a1', 'u1')),
-      ['delta', { text: 'Hel' }],
-    ]);
-    await conversation.send('Ho', 'guide');
-    const whole = [row('u1', null, { content: 'Ho' }), row('a1', 'u1', { content: 'Hello' })];
-    line.json(200, { chat, messages: whole });
-    await stopped;
-    expect(shown(conversation)).toEqual(['u1: Ho', 'a1: Hel']);
-    expect(conversation.message('a1')?.error?.code).toBe('stream_cut');
-  });
-
   it('answers again beside the first answer and walks between both', async () => {
-    line.json(200, {
-      chat: { ...chat, current_message_id: 'a1' },
-      messages: [row('u1', null, { content: 'Hi' }), row('a1', 'u1', { content: 'One' })],
-    });
+    const rows = [row('u1', null, { content: 'Hi' }), row('a1', 'u1', { content: 'One' })];
+    line.json(200, loaded(rows));
     await conversation.load();
     const second = row('a2', 'u1', { content: 'Two' });
     line.events([started(null, row('a2', 'u1')), finished(second)]);
     await conversation.regenerate(row('a1', 'u1'), 'guide');
     expect(shown(conversation)).toEqual(['u1: Hi', 'a2: Two']);
-    line.json(200, { chat });
+    line.json(200, { chat: { ...chat, current_message_id: 'a1' } });
     await conversation.show('a1');
     expect(shown(conversation)).toEqual(['u1: Hi', 'a1: One']);
     expect(line.asked.at(-1)?.body).toEqual({ current_message_id: 'a1' });
@@ -206,9 +294,9 @@ describe('Conversation', () => {
 
   it('tells the server of a move before it asks for the next answer', async () => {
     const rows = ['a1', 'a2'].map((id) => row(id, 'u1', { content: id }));
-    line.json(200, { chat, messages: [row('u1', null), ...rows] });
+    line.json(200, loaded([row('u1', null), ...rows]));
     await conversation.load();
-    line.json(200, { chat });
+    line.json(200, { chat: { ...chat, current_message_id: 'a1' } });
     line.events([started(null, row('a3', 'u1')), finished(row('a3', 'u1'))]);
     const moved = conversation.show('a1');
     const asked = conversation.regenerate(row('a1', 'u1'), 'guide');
@@ -218,10 +306,8 @@ describe('Conversation', () => {
   });
 
   it('goes back to the answer on screen when another one is refused', async () => {
-    line.json(200, {
-      chat: { ...chat, current_message_id: 'a1' },
-      messages: [row('u1', null, { content: 'Hi' }), row('a1', 'u1', { content: 'One' })],
-    });
+    const rows = [row('u1', null, { content: 'Hi' }), row('a1', 'u1', { content: 'One' })];
+    line.json(200, loaded(rows));
     await conversation.load();
     line.refuse(404, 'model_not_found');
     await conversation.regenerate(row('a1', 'u1'), 'gone');

@@ -1,9 +1,11 @@
 // The chats that are open or still answering. Leaving a chat must not stop its answer.
 import { api } from '../api/client';
+import type { ChatSettings, TextFile } from '../api/types';
 import { chats } from './chats.svelte';
-import { Conversation } from './conversation.svelte';
+import { Conversation, temporaryId } from './conversation.svelte';
 import { newChatDraft } from './drafts';
 import { session } from './session.svelte';
+import { localChat } from './temporary';
 
 const kept_limit = 12;
 
@@ -12,6 +14,8 @@ class NewChat {
   draft = $state(session.drafts.read(newChatDraft));
   /** The model picked for it; null means the preferred one. */
   model = $state<string | null>(null);
+  settings = $state<ChatSettings>({});
+  files = $state<TextFile[]>([]);
 }
 
 class Conversations {
@@ -29,13 +33,14 @@ class Conversations {
     const known = this.#open.get(id);
     if (known && known.phase !== 'failed') return known;
     const conversation = new Conversation(id);
-    void conversation.load();
+    if (id === temporaryId) conversation.adopt(localChat(id, null));
+    else void conversation.load();
     return this.#keep(conversation);
   }
 
   /** Makes a chat on the server and opens it. */
-  create = async (model: string): Promise<Conversation> => {
-    const { chat } = await api.addChat({ model });
+  create = async (model: string, settings: ChatSettings = {}): Promise<Conversation> => {
+    const { chat } = await api.addChat({ model, settings });
     const conversation = new Conversation(chat.id);
     conversation.adopt(chat);
     chats.put(chat);
@@ -43,7 +48,8 @@ class Conversations {
   };
 
   forget(id: string): void {
-    this.#open.get(id)?.stop();
+    const known = this.#open.get(id);
+    if (known?.turn) known.stop();
     this.#open.delete(id);
   }
 
@@ -52,7 +58,7 @@ class Conversations {
     this.#open.set(conversation.id, conversation);
     for (const [id, other] of this.#open) {
       if (this.#open.size <= kept_limit) break;
-      if (!other.turn && id !== conversation.id) this.#open.delete(id);
+      if (!other.turn && id !== conversation.id && id !== temporaryId) this.#open.delete(id);
     }
     return conversation;
   }

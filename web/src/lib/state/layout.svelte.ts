@@ -7,6 +7,7 @@ class Layout {
   /** On a narrow screen the sidebar is a drawer over the page and starts closed. */
   sidebar = $state(!narrow.matches && localStorage.getItem(storage_key) !== 'hidden');
   shortcuts = $state(false);
+  palette = $state(false);
   /** Raised to ask the composer for the focus. */
   focusComposer = $state(0);
   /** Set to ask the search field for the focus, which may have to appear first. */

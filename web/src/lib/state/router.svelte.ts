@@ -1,12 +1,29 @@
 // The address bar. Pages ask `router.route`; links call `go`.
 
-export const settingsSections = ['general', 'account', 'tokens'] as const;
-export const adminSections = ['models', 'users'] as const;
+export const settingsSections = [
+  'general',
+  'account',
+  'prompts',
+  'data',
+  'tokens',
+  'usage',
+  'playground',
+] as const;
+export const adminSections = [
+  'models',
+  'channels',
+  'users',
+  'usage',
+  'money',
+  'log',
+  'audit',
+] as const;
 export type SettingsSection = (typeof settingsSections)[number];
 export type AdminSection = (typeof adminSections)[number];
 
 export type Route =
   | { page: 'chat'; chatId: string | null }
+  | { page: 'shared'; shareId: string }
   | { page: 'settings'; section: SettingsSection }
   | { page: 'admin'; section: AdminSection }
   | { page: 'absent' };
@@ -21,6 +38,7 @@ export function routeOf(path: string): Route {
   if (rest.length > 0) return { page: 'absent' };
   if (room === undefined) return { page: 'chat', chatId: null };
   if (room === 'c' && name) return { page: 'chat', chatId: name };
+  if (room === 's' && name) return { page: 'shared', shareId: name };
   const settings = known(settingsSections, name ?? 'general');
   if (room === 'settings' && settings) return { page: 'settings', section: settings };
   const admin = known(adminSections, name ?? 'models');

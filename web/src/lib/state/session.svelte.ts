@@ -19,6 +19,9 @@ class Session {
   /** Set when the server ended the session under the reader's hands. */
   expired = $state(false);
 
+  /** Set by a reader of a link who would rather sign in. */
+  wantsIn = $state(false);
+
   isAdmin = $derived(this.user?.role === 'admin' || this.user?.role === 'owner');
 
   constructor() {
@@ -64,9 +67,14 @@ class Session {
     }
     this.user = user;
     this.expired = false;
+    this.wantsIn = false;
     applyTheme(user.theme);
     if (user.language) await language.use(user.language);
     this.phase = 'signed-in';
+  };
+
+  askToSignIn = (): void => {
+    this.wantsIn = true;
   };
 
   update = async (change: Parameters<typeof api.updateMe>[0]): Promise<void> => {

@@ -1,8 +1,12 @@
 // The keyboard shortcuts that work anywhere in the app.
 import type { Key } from '../i18n/en';
+import { t } from '../i18n/language.svelte';
+import { temporaryId } from './conversation.svelte';
+import { conversations } from './conversations.svelte';
 import { layout } from './layout.svelte';
 import { router } from './router.svelte';
 import { session } from './session.svelte';
+import { toasts } from './toasts.svelte';
 
 export interface Shortcut {
   words: Key;
@@ -12,7 +16,15 @@ export interface Shortcut {
 /** What the help shows; the last three are handled where the focus is. */
 export const shortcuts: Shortcut[] = [
   { words: 'shortcuts.newChat', keys: ['Ctrl', 'Shift', 'O'] },
-  { words: 'shortcuts.search', keys: ['Ctrl', 'K'] },
+  { words: 'shortcuts.palette', keys: ['Ctrl', 'K'] },
+  { words: 'shortcuts.search', keys: ['Ctrl', 'Shift', 'F'] },
+  { words: 'shortcuts.temporary', keys: ['Ctrl', 'Shift', "'"] },
+  { words: 'shortcuts.model', keys: ['Ctrl', 'Shift', 'M'] },
+  { words: 'shortcuts.copyAnswer', keys: ['Ctrl', 'Shift', 'C'] },
+  { words: 'shortcuts.copyCode', keys: ['Ctrl', 'Shift', ';'] },
+  { words: 'shortcuts.focus', keys: ['Shift', 'Esc'] },
+  { words: 'shortcuts.delete', keys: ['Ctrl', 'Shift', 'Backspace'] },
+  { words: 'shortcuts.settings', keys: ['Ctrl', '.'] },
   { words: 'shortcuts.sidebar', keys: ['Ctrl', 'Shift', 'S'] },
   { words: 'shortcuts.help', keys: ['Ctrl', '/'] },
   { words: 'shortcuts.stop', keys: ['Esc'] },
@@ -26,7 +38,27 @@ export function openNewChat(): void {
   layout.focusComposer += 1;
 }
 
-function openSearch(): void {
+export function openTemporaryChat(): void {
+  conversations.forget(temporaryId);
+  router.go('/c/temporary');
+  layout.closeDrawer();
+  layout.focusComposer += 1;
+}
+
+function copyLast(selector: string): void {
+  const found = [...document.querySelectorAll<HTMLElement>(selector)].at(-1);
+  if (!found) return;
+  navigator.clipboard
+    .writeText(found.textContent)
+    .then(() => toasts.show(t('common.copied')), toasts.fail);
+}
+
+/** Presses a button that is on the screen, as if the reader did. */
+function press(selector: string): void {
+  document.querySelector<HTMLElement>(selector)?.click();
+}
+
+export function openSearch(): void {
   if (router.route.page !== 'chat') router.go('/');
   layout.sidebar = true;
   layout.searchWished = true;
@@ -38,15 +70,28 @@ function actionFor(event: KeyboardEvent): (() => void) | null {
   if (event.shiftKey) {
     if (key === 'o') return openNewChat;
     if (key === 's') return layout.toggleSidebar;
+    if (key === 'f') return openSearch;
+    if (key === 'm') return () => press('[data-model-picker]');
+    if (key === 'c') return () => copyLast('article .prose');
+    if (event.code === 'Semicolon') return () => copyLast('article .prose pre code');
+    if (event.code === 'Quote') return openTemporaryChat;
+    if (key === 'backspace') return () => press('main header [data-delete-chat]');
     return null;
   }
-  if (key === 'k') return openSearch;
+  if (key === 'k') return () => (layout.palette = !layout.palette);
+  if (key === '.') return () => router.go('/settings');
   if (key === '/') return () => (layout.shortcuts = !layout.shortcuts);
   return null;
 }
 
 export function handleShortcut(event: KeyboardEvent): void {
-  if (session.phase !== 'signed-in' || event.altKey || !(event.ctrlKey || event.metaKey)) return;
+  if (session.phase !== 'signed-in' || event.altKey) return;
+  if (event.key === 'Escape' && event.shiftKey) {
+    event.preventDefault();
+    layout.focusComposer += 1;
+    return;
+  }
+  if (!(event.ctrlKey || event.metaKey)) return;
   const action = actionFor(event);
   if (!action) return;
   event.preventDefault();
