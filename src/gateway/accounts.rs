@@ -42,6 +42,7 @@ use crate::clock::Clock;
 use crate::error::Result;
 
 use attempts::Attempts;
+use directory::Directory;
 use oidc::Oidc;
 use passwords::Passwords;
 use revocations::Revocations;
@@ -85,7 +86,7 @@ struct Inner {
     clock: Clock,
     keys: Keys,
     seal: Seal,
-    ldap: LdapConfig,
+    directory: Directory,
     oidc: Oidc,
     passwords: Passwords,
     revocations: Revocations,
@@ -138,7 +139,7 @@ impl Accounts {
             clock,
             keys: Keys::open(data_dir)?,
             seal: Seal::open(data_dir)?,
-            ldap,
+            directory: Directory::new(ldap),
             oidc: Oidc::new(oidc)?,
             revocations: Revocations::new(),
             passwords: Passwords::new(config.hashes_at_once),

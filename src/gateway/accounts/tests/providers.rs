@@ -11,7 +11,8 @@ use hearth_store::{Store, UserRole};
 
 use super::{Fixture, PASSWORD, PEER};
 use crate::accounts::{
-    Accounts, AccountsConfig, Arrival, GroupWishes, Hidden, LdapConfig, OidcConfig, SignInConfig,
+    AccountChange, Accounts, AccountsConfig, Arrival, GroupWishes, Hidden, LdapConfig, OidcConfig,
+    SignInConfig,
 };
 use crate::caller::Caller;
 use crate::clock::Clock;
@@ -163,6 +164,48 @@ async fn a_directory_is_no_way_into_an_account_with_a_password_of_its_own() {
     assert_eq!(it.store.users().list(None, 10).await.unwrap().len(), 3);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_that_fails_costs_the_same_work_whoever_is_where() {
+    if !Path::new(SLAPD).exists() {
+        return println!("not tested: {SLAPD} is not installed");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (_server, ldap) = directory(folder.path());
+    let it = accounts(SignInConfig { ldap, ..SignInConfig::default() }).await;
+    // Ann is here and there, gone is here and disabled, bob is there alone, imported is here
+    // without a password.
+    it.user("ann", UserRole::User).await;
+    let gone = it.user("gone", UserRole::User).await;
+    let change = AccountChange { disabled: Some(true), ..AccountChange::default() };
+    it.accounts.update_user(&Caller::operator(), gone.id, change).await.unwrap();
+    let file = b"name,role\nimported,user\n";
+    it.accounts.import_users(&Caller::operator(), file, false).await.unwrap();
+    let work = || {
+        let inner = &it.accounts.inner;
+        (inner.passwords.worked(), inner.directory.asked())
+    };
+    let names = [
+        ("nobody", "wrong horse", (1, 2)),
+        ("root", "wrong horse", (1, 2)),
+        ("ann", "wrong horse", (1, 2)),
+        ("bob", "wrong horse", (1, 2)),
+        ("imported", "wrong horse", (1, 2)),
+        ("gone", "wrong horse", (1, 2)),
+        ("gone", PASSWORD, (1, 2)),
+        ("nobody", "", (1, 0)),
+        ("root", "", (1, 0)),
+        ("bob", "", (1, 0)),
+    ];
+    for (at, (name, password, expected)) in names.into_iter().enumerate() {
+        let peer = std::net::IpAddr::from([198, 51, 100 + at as u8, 1]);
+        let before = work();
+        let refused = it.accounts.sign_in(name, password, peer).await;
+        assert_eq!(refused.unwrap_err(), Error::WrongCredentials, "{name}");
+        let after = work();
+        assert_eq!((after.0 - before.0, after.1 - before.1), expected, "{name}, {password:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_directory_that_does_not_answer_is_told_apart_from_a_wrong_password() {
     let ldap =
@@ -170,6 +213,8 @@ async fn a_directory_that_does_not_answer_is_told_apart_from_a_wrong_password() 
     let it = accounts(SignInConfig { ldap, ..SignInConfig::default() }).await;
     let refused = it.accounts.sign_in("ann", PASSWORD, PEER).await;
     assert!(matches!(refused, Err(Error::Provider(_))), "{refused:?}");
+    let refused = it.accounts.sign_in("root", "wrong horse", PEER).await;
+    assert!(matches!(refused, Err(Error::Provider(_))), "told to everybody: {refused:?}");
     it.accounts.sign_in("root", PASSWORD, PEER).await.unwrap();
 }
 
