@@ -1,6 +1,7 @@
 //! Sign-in by a provider of OpenID Connect: authorization code with PKCE, state and nonce.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -158,6 +159,10 @@ enum HttpError {
     TooLong,
 }
 
+/// An answer of the provider that is under way.
+type Answering =
+    Pin<Box<dyn Future<Output = std::result::Result<HttpResponse, HttpError>> + Send + Sync>>;
+
 impl Oidc {
     pub(super) fn new(config: OidcConfig) -> Result<Oidc> {
         let http = match config.issuer.is_empty() {
@@ -177,10 +182,9 @@ impl Oidc {
             Some((until, metadata)) if now < until => metadata,
             _ => {
                 let issuer = IssuerUrl::new(self.config.issuer.clone()).map_err(fault)?;
-                let metadata =
-                    CoreProviderMetadata::discover_async(issuer, &|request| send(http, request))
-                        .await
-                        .map_err(fault)?;
+                let metadata = CoreProviderMetadata::discover_async(issuer, &asking(http))
+                    .await
+                    .map_err(fault)?;
                 let mut known = self.metadata.lock().unwrap_or_else(PoisonError::into_inner);
                 *known = Some((now + METADATA_S, metadata.clone()));
                 metadata
@@ -258,7 +262,7 @@ impl Accounts {
             .exchange_code(AuthorizationCode::new(arrival.code))
             .map_err(fault)?
             .set_pkce_verifier(flow.verifier)
-            .request_async(&|request| send(http, request))
+            .request_async(&asking(http))
             .await
             .map_err(fault)?;
         let token: &CoreIdToken =
@@ -331,8 +335,15 @@ fn client() -> Result<reqwest::Client> {
         .map_err(|error| Error::Internal(format!("cannot make an HTTP client: {error}")))
 }
 
+/// Asks the provider by this client. It holds the client and boxes its answers, so that nothing of
+/// it borrows: the futures around it could not be sent between threads otherwise.
+fn asking(http: &reqwest::Client) -> impl Fn(HttpRequest) -> Answering + Send + Sync + use<> {
+    let http = http.clone();
+    move |request| Box::pin(send(http.clone(), request))
+}
+
 async fn send(
-    http: &reqwest::Client,
+    http: reqwest::Client,
     request: HttpRequest,
 ) -> std::result::Result<HttpResponse, HttpError> {
     let mut answer = http.execute(request.try_into()?).await?;
