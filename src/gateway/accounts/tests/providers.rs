@@ -1,7 +1,7 @@
 //! Sign-in at real providers: Debian's LDAP server and PyPI's `oidc-provider-mock`, which runs a
 //! whole provider of OpenID Connect. Where they are not installed, that is said and nothing tested.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -38,6 +38,11 @@ impl Drop for Server {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Says it past the harness, which shows nothing that a passing test prints.
+fn not_tested(why: &str) {
+    let _ = writeln!(std::io::stderr(), "not tested: {why}");
 }
 
 /// Accounts with these ways to sign in, by the system's clock.
@@ -105,7 +110,7 @@ fn directory(folder: &Path) -> (Server, LdapConfig) {
 #[tokio::test(flavor = "multi_thread")]
 async fn people_sign_in_by_a_directory_and_no_filter_is_injected() {
     if !Path::new(SLAPD).exists() {
-        return println!("not tested: {SLAPD} is not installed");
+        return not_tested(&format!("{SLAPD} is not installed"));
     }
     let folder = tempfile::tempdir().unwrap();
     let (_server, ldap) = directory(folder.path());
@@ -144,7 +149,7 @@ async fn people_sign_in_by_a_directory_and_no_filter_is_injected() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_is_no_way_into_an_account_with_a_password_of_its_own() {
     if !Path::new(SLAPD).exists() {
-        return println!("not tested: {SLAPD} is not installed");
+        return not_tested(&format!("{SLAPD} is not installed"));
     }
     let folder = tempfile::tempdir().unwrap();
     let (_server, ldap) = directory(folder.path());
@@ -167,7 +172,7 @@ async fn a_directory_is_no_way_into_an_account_with_a_password_of_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sign_in_that_fails_costs_the_same_work_whoever_is_where() {
     if !Path::new(SLAPD).exists() {
-        return println!("not tested: {SLAPD} is not installed");
+        return not_tested(&format!("{SLAPD} is not installed"));
     }
     let folder = tempfile::tempdir().unwrap();
     let (_server, ldap) = directory(folder.path());
@@ -247,7 +252,7 @@ async fn consent(page: &str) -> Arrival {
 #[tokio::test(flavor = "multi_thread")]
 async fn people_sign_in_at_a_provider_of_openid_connect() {
     let Ok(python) = std::env::var(PYTHON) else {
-        return println!("not tested: {PYTHON} names no Python with oidc-provider-mock");
+        return not_tested(&format!("{PYTHON} names no Python with oidc-provider-mock"));
     };
     let mut child = Command::new(python)
         .args(["-W", "ignore", "-c", PROVIDER])
