@@ -10,9 +10,15 @@ MODEL = "stories260k"
 ONCE = "Once upon a time"
 
 
+def client(server, key):
+    # Under /v1 stands OpenAI's dialect, whose list of models has the same path.
+    options = {"base_url": server.url, "api_version": "v1beta"}
+    return genai.Client(api_key=key, http_options=options)
+
+
 @pytest.fixture(scope="module")
 def api(server):
-    return genai.Client(api_key=ROOT_TOKEN, http_options={"base_url": server.url})
+    return client(server, ROOT_TOKEN)
 
 
 def config(**change):
@@ -39,6 +45,8 @@ def test_a_function_is_called_and_its_result_goes_back(api, caller):
     asked = types.GenerateContentConfig(
         temperature=0, max_output_tokens=120,
         tools=[types.Tool(function_declarations=[add])],
+        # This model would never end its thoughts.
+        thinking_config=types.ThinkingConfig(thinking_budget=0),
         tool_config=types.ToolConfig(function_calling_config=types.FunctionCallingConfig(
             mode="ANY", allowed_function_names=["add"])),
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True))
@@ -70,7 +78,7 @@ def test_models_are_listed_and_errors_have_googles_words(api, server):
     with pytest.raises(errors.ClientError) as failed:
         api.models.generate_content(model="nope", contents=ONCE)
     assert (failed.value.code, failed.value.status) == (404, "NOT_FOUND")
-    stranger = genai.Client(api_key="sk-hearth-wrong", http_options={"base_url": server.url})
+    stranger = client(server, "sk-hearth-wrong")
     with pytest.raises(errors.ClientError) as failed:
         stranger.models.generate_content(model=MODEL, contents=ONCE)
     assert (failed.value.code, failed.value.status) == (401, "UNAUTHENTICATED")

@@ -153,6 +153,7 @@ async fn a_foreign_row_and_an_absent_one_are_the_same_404() {
                 ("POST", "/hearth/chats/{id}/turns") => {
                     Some(json!({ "model": "m", "content": "x" }))
                 }
+                ("POST", "/hearth/chats/{id}/share") => Some(json!({ "open": true })),
                 ("PUT", _) => Some(json!({ "action": "set", "usd": "1" })),
                 ("PATCH" | "POST", _) => Some(json!({})),
                 _ => None,
