@@ -50,7 +50,8 @@ tests/vectors/.cache/done: tests/vectors/fetch.py $(VENV)/done
 	@touch $@
 
 rust-test: web tests/vectors/.cache/done
-	cargo test --locked --workspace --exclude hearth-benches
+	@.ci/needs slapd
+	HEARTH_OIDC_PYTHON=$(abspath $(VENV))/bin/python cargo test --locked --workspace --exclude hearth-benches
 
 $(HEARTH_BIN): web FORCE
 	cargo build --locked
@@ -70,7 +71,8 @@ tests/python/.cache/done: tests/python/fetch_suites.py tests/python/suites.txt $
 	@touch $@
 
 client-test: $(HEARTH_BIN) $(VENV)/done tests/python/.cache/done tests/node/node_modules/.package-lock.json
-	HEARTH_BIN=$(HEARTH_BIN) $(VENV)/bin/python -m pytest -q tests/python
+	@.ci/needs slapd
+	HEARTH_BIN=$(HEARTH_BIN) $(VENV)/bin/python -m pytest -q -rs tests/python
 
 browser-test: $(HEARTH_BIN) tests/browser/node_modules/.package-lock.json
 	@.ci/needs chromium

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use axum::Router;
 use hearth_engine::{Machine, Pool, process_memory_bytes};
 use hearth_gateway::Gateway;
-use hearth_gateway::accounts::{Accounts, Secret, read_control_secret};
+use hearth_gateway::accounts::{Accounts, Secret, SignInConfig, read_control_secret};
 use hearth_gateway::backend::Backend;
 use hearth_gateway::channels::{Channels, known_wire};
 use hearth_gateway::clock::Clock;
@@ -41,7 +41,12 @@ impl App {
         let data = &config.data.dir;
         let store = Store::open(data).context("cannot open the database")?;
         let clock = Clock::system();
-        let accounts = Accounts::open(store.clone(), data, config.accounts.clone(), clock.clone())
+        let ways = SignInConfig {
+            accounts: config.accounts.clone(),
+            oidc: config.oidc.clone(),
+            ldap: config.ldap.clone(),
+        };
+        let accounts = Accounts::open(store.clone(), data, ways, clock.clone())
             .context("cannot open the accounts")?;
         if let Some(secret) = &config.initial_root_token {
             accounts.bootstrap_root(&secret.0).await.context("INITIAL_ROOT_TOKEN")?;

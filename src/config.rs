@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use hearth_engine::EngineConfig;
-use hearth_gateway::accounts::AccountsConfig;
+use hearth_gateway::accounts::{AccountsConfig, LdapConfig, OidcConfig};
 use hearth_gateway::gateway::GatewayConfig;
 use hearth_gateway::routing::RoutingConfig;
 use hearth_hub::HubConfig;
@@ -32,6 +32,8 @@ pub struct Config {
     pub log: LogConfig,
     pub server: ServerConfig,
     pub accounts: AccountsConfig,
+    pub oidc: OidcConfig,
+    pub ldap: LdapConfig,
     pub gateway: GatewayConfig,
     pub routing: RoutingConfig,
     pub engine: EngineConfig,
@@ -160,6 +162,8 @@ impl Config {
         ensure!(!self.data.dir.as_os_str().is_empty(), "data.dir must name a directory");
         self.server.validate().map_err(|reason| anyhow::anyhow!("server.{reason}"))?;
         self.accounts.validate().map_err(|reason| anyhow::anyhow!("accounts.{reason}"))?;
+        self.oidc.validate().map_err(|reason| anyhow::anyhow!("oidc.{reason}"))?;
+        self.ldap.validate().map_err(|reason| anyhow::anyhow!("ldap.{reason}"))?;
         self.gateway.validate().map_err(|reason| anyhow::anyhow!("gateway.{reason}"))?;
         self.routing.validate().map_err(|reason| anyhow::anyhow!("routing.{reason}"))?;
         self.hub.validate().map_err(|reason| anyhow::anyhow!("hub.{reason}"))?;

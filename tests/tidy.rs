@@ -19,7 +19,7 @@ const MAY_IMPORT: [(&str, &[&str]); 8] = [
 ];
 
 /// Heavy dependency → its one owner.
-const OWNERS: [(&str, &str); 13] = [
+const OWNERS: [(&str, &str); 15] = [
     ("candle-core", "engine"),
     ("candle-nn", "engine"),
     ("nvml-wrapper", "engine"),
@@ -31,6 +31,8 @@ const OWNERS: [(&str, &str); 13] = [
     ("hf-hub", "hub"),
     ("rusqlite", "store"),
     ("argon2", "gateway"),
+    ("openidconnect", "gateway"),
+    ("ldap3", "gateway"),
     ("hyper", "server"),
     ("rust-embed", "server"),
 ];

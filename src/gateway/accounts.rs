@@ -9,12 +9,16 @@ mod attempts;
 mod audit;
 mod config;
 mod directory;
+mod external;
 mod groups;
+mod hidden;
 mod invites;
 mod names;
 mod new_api;
+mod oidc;
 mod passwords;
 mod people_file;
+mod proxy;
 mod revocations;
 mod seal;
 mod second_factor;
@@ -38,16 +42,21 @@ use crate::clock::Clock;
 use crate::error::Result;
 
 use attempts::Attempts;
+use directory::Directory;
+use oidc::Oidc;
 use passwords::Passwords;
 use revocations::Revocations;
 use seal::Seal;
 use secrets::Keys;
 
 pub use api_tokens::{NewToken, TokenChange};
-pub use config::AccountsConfig;
+pub use config::{AccountsConfig, SignInConfig};
+pub use directory::LdapConfig;
 pub use groups::GroupWishes;
+pub use hidden::Hidden;
 pub use invites::{InviteWishes, Join};
 pub use new_api::Report as NewApiReport;
+pub use oidc::{Arrival, Departure, OidcConfig};
 pub use people_file::Imported;
 pub use revocations::Watch;
 pub use second_factor::{Enrolment, SecondFactor};
@@ -77,6 +86,8 @@ struct Inner {
     clock: Clock,
     keys: Keys,
     seal: Seal,
+    directory: Directory,
+    oidc: Oidc,
     passwords: Passwords,
     revocations: Revocations,
     by_address: Attempts<IpAddr>,
@@ -119,14 +130,17 @@ impl Accounts {
     pub fn open(
         store: Store,
         data_dir: &Path,
-        config: AccountsConfig,
+        config: impl Into<SignInConfig>,
         clock: Clock,
     ) -> Result<Accounts> {
+        let SignInConfig { accounts: config, oidc, ldap } = config.into();
         let inner = Inner {
             store,
             clock,
             keys: Keys::open(data_dir)?,
             seal: Seal::open(data_dir)?,
+            directory: Directory::new(ldap),
+            oidc: Oidc::new(oidc)?,
             revocations: Revocations::new(),
             passwords: Passwords::new(config.hashes_at_once),
             by_address: Attempts::new(ADDRESS_ATTEMPTS.0, ADDRESS_ATTEMPTS.1),

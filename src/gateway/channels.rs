@@ -23,7 +23,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use hearth_store::{
     Channel, ChannelId, ChannelKey, ChannelKeyId, GroupId, NewChannel, Price, Store,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::caller::Caller;
 use crate::clock::Clock;
@@ -131,7 +131,9 @@ impl Channels {
         let new = self.checked(&spec)?;
         let keys = self.seal(spec.keys.as_deref().unwrap_or_default())?;
         let now = self.inner.clock.now();
-        let id = self.inner.store.channels().create(new, keys, now).await?;
+        let detail = json!({ "type": new.preset, "host": origin(&new.base_url) });
+        let store = self.acting(caller, "channels.create", named(&new.name), detail);
+        let id = store.channels().create(new, keys, now).await?;
         self.reload().await?;
         self.show(caller, id)
     }
@@ -162,7 +164,12 @@ impl Channels {
             return Err(Error::invalid("keys", message));
         }
         let keys = spec.keys.as_deref().map(|keys| self.seal(keys)).transpose()?;
-        self.inner.store.channels().replace(id, new, keys, self.inner.clock.now()).await?;
+        // Names alone: what is changed to may be a secret, such as a header.
+        let changed: Vec<&String> =
+            patch.as_object().into_iter().flatten().map(|it| it.0).collect();
+        let detail = json!({ "changed": changed, "host": origin(&new.base_url) });
+        let store = self.acting(caller, "channels.update", named(&before.row.name), detail);
+        store.channels().replace(id, new, keys, self.inner.clock.now()).await?;
         self.reload().await?;
         self.show(caller, id)
     }
@@ -170,7 +177,8 @@ impl Channels {
     /// Removes a channel. Answers under way go on. For admins.
     pub async fn remove(&self, caller: &Caller, id: ChannelId) -> Result<()> {
         caller.require_admin()?;
-        self.inner.store.channels().remove(id).await?;
+        let target = named(&self.board().row(id)?.row.name);
+        self.acting(caller, "channels.remove", target, json!({})).channels().remove(id).await?;
         self.reload().await
     }
 
@@ -179,8 +187,11 @@ impl Channels {
         caller.require_admin()?;
         spec::check_key(key)?;
         let now = self.inner.clock.now();
+        let target = named(&self.board().row(id)?.row.name);
         for key in self.seal(&[key.to_owned()])? {
-            self.inner.store.channels().add_key(id, key, now).await?;
+            let detail = json!({ "key_id": key.id.0 });
+            let store = self.acting(caller, "channels.add_key", target.clone(), detail);
+            store.channels().add_key(id, key, now).await?;
         }
         self.reload().await?;
         self.show(caller, id)
@@ -194,7 +205,9 @@ impl Channels {
         key: ChannelKeyId,
     ) -> Result<()> {
         caller.require_admin()?;
-        self.inner.store.channels().remove_key(id, key).await?;
+        let target = named(&self.board().row(id)?.row.name);
+        let store = self.acting(caller, "channels.remove_key", target, json!({ "key_id": key.0 }));
+        store.channels().remove_key(id, key).await?;
         self.reload().await
     }
 
@@ -219,7 +232,8 @@ impl Channels {
     /// works on the machine itself.
     pub async fn rotate_secrets(&self, caller: &Caller) -> Result<u64> {
         caller.require_operator()?;
-        let count = self.inner.vault.rotate(&self.inner.store).await?;
+        let store = self.acting(caller, "secrets.rotate", "secrets".to_owned(), json!({}));
+        let count = self.inner.vault.rotate(&store).await?;
         self.reload().await?;
         Ok(count)
     }
@@ -247,6 +261,17 @@ impl Channels {
 
     pub(crate) fn store(&self) -> &Store {
         &self.inner.store
+    }
+
+    /// The store, through a handle that notes this act of the caller with what it writes.
+    fn acting(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        target: String,
+        detail: Value,
+    ) -> Store {
+        self.inner.store.audited(caller.act(self.inner.clock.now(), action, target, detail))
     }
 
     fn live(&self, id: ChannelId) -> Result<Arc<Live>> {
@@ -356,6 +381,11 @@ impl Board {
     fn row(&self, id: ChannelId) -> Result<&Channel> {
         self.rows.iter().find(|row| row.id == id).ok_or(Error::NotFound)
     }
+}
+
+/// A channel, in the audit log.
+fn named(name: &str) -> String {
+    format!("channel {name}")
 }
 
 /// The end of a key, if that says little about it.

@@ -5,6 +5,7 @@ pub(crate) mod groups;
 pub(crate) mod import;
 pub(crate) mod invites;
 pub(crate) mod me;
+pub(crate) mod oidc;
 pub(crate) mod second_factor;
 pub(crate) mod session;
 pub(crate) mod sessions;

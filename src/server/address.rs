@@ -26,6 +26,28 @@ impl FromRequestParts<AppState> for Peer {
     }
 }
 
+/// Whether a request came through a proxy that is named in the settings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Through {
+    pub(crate) is_proxy: bool,
+}
+
+impl FromRequestParts<AppState> for Through {
+    type Rejection = Failure;
+
+    async fn from_request_parts(
+        parts: &mut request::Parts,
+        state: &AppState,
+    ) -> Result<Through, Failure> {
+        let socket = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let is_proxy = socket.is_some_and(|ConnectInfo(peer)| {
+            let address = peer.ip().to_canonical();
+            state.proxies().iter().any(|network| network.contains(&address))
+        });
+        Ok(Through { is_proxy })
+    }
+}
+
 /// The client behind a request.
 pub(crate) fn peer_of(extensions: &Extensions, headers: &HeaderMap, proxies: &[IpNet]) -> Peer {
     let socket = extensions

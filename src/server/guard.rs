@@ -141,13 +141,18 @@ fn secret(headers: &HeaderMap) -> Option<&str> {
 
 /// The session's secret.
 fn cookie(headers: &HeaderMap) -> Option<&str> {
+    cookies(headers, COOKIE)
+}
+
+/// The first cookie of this name.
+pub(crate) fn cookies<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == COOKIE).then_some(value))
+        .find_map(|(name, value)| (name == wanted).then_some(value))
 }
 
 /// Refuses what a browser itself says another site's page has sent, on routes for anyone too: a

@@ -121,6 +121,7 @@ fn document() -> OpenApi {
 fn queries(route: &Route) -> &'static [&'static str] {
     match (route.method, route.path) {
         ("GET", "/hearth/models/catalogue") => &["q", "offset", "limit"],
+        ("GET", "/hearth/oidc/callback") => &["code", "state", "error"],
         ("GET", "/hearth/chats") => &["before", "limit", "view", "folder"],
         ("GET", "/hearth/chats/search") => &["q"],
         ("GET", "/hearth/chats/{id}") => &["before", "limit"],

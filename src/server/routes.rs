@@ -146,11 +146,14 @@ fn ollama_api() -> Vec<Entry> {
 
 fn hearth_accounts() -> Vec<Entry> {
     use Access::{Anyone, Person, User};
-    use accounts::{me, second_factor, session, sessions, tokens};
+    use accounts::{me, oidc, second_factor, session, sessions, tokens};
     vec![
         route(GET, Anyone, "/hearth/status", "Version and whether setup is open", session::status),
         route(POST, Anyone, "/hearth/setup", "Create the first admin", session::setup),
         route(POST, Anyone, "/hearth/session", "Sign in", session::sign_in),
+        route(POST, Anyone, "/hearth/session/proxy", "Sign in by the proxy", oidc::by_proxy),
+        route(GET, Anyone, "/hearth/oidc/start", "Sign in at the OpenID provider", oidc::begin),
+        route(GET, Anyone, "/hearth/oidc/callback", "Come back from there", oidc::end),
         route(GET, User, "/hearth/session", "Who is signed in", session::show),
         route(DELETE, User, "/hearth/session", "Sign out", session::sign_out),
         route(PATCH, User, "/hearth/me", "Change one's preferences", me::update),

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::directory::LdapConfig;
+use super::oidc::OidcConfig;
+
 /// How people sign in and for how long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -16,6 +19,25 @@ pub struct AccountsConfig {
     pub password_score: u8,
     /// Seconds after which a session must prove again who its user is before a dangerous act.
     pub step_up_s: u32,
+    /// Header in which a trusted proxy names the user whom it has signed in; empty is none.
+    pub proxy_user_header: String,
+}
+
+/// All ways to sign in.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SignInConfig {
+    /// By a password, and what is common to all ways.
+    pub accounts: AccountsConfig,
+    /// By a provider of OpenID Connect.
+    pub oidc: OidcConfig,
+    /// By a directory.
+    pub ldap: LdapConfig,
+}
+
+impl From<AccountsConfig> for SignInConfig {
+    fn from(accounts: AccountsConfig) -> SignInConfig {
+        SignInConfig { accounts, ..SignInConfig::default() }
+    }
 }
 
 impl Default for AccountsConfig {
@@ -26,6 +48,7 @@ impl Default for AccountsConfig {
             hashes_at_once: 4,
             password_score: 3,
             step_up_s: 20 * 60,
+            proxy_user_header: String::new(),
         }
     }
 }

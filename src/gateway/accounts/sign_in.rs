@@ -56,7 +56,11 @@ impl Accounts {
                 let known = self.sign_in_by_directory(name, password, user.as_ref()).await?;
                 known.filter(|user| !user.disabled).ok_or(Error::WrongCredentials)?
             }
-            _ => return Err(Error::WrongCredentials),
+            // The directory is asked all the same: the time must not tell whose password is here.
+            _ => {
+                self.ask_directory_in_vain(name, password).await?;
+                return Err(Error::WrongCredentials);
+            }
         };
         match self.check_second_factor(&user, visit.code.as_deref()).await {
             // The password was right: whoever has it only learns that a code is needed.

@@ -4,6 +4,7 @@ mod company;
 mod credentials;
 mod new_api;
 mod people;
+mod providers;
 mod second_factor;
 
 use std::net::IpAddr;

@@ -1,6 +1,7 @@
 //! What admins do with routes and with the policies of groups.
 
 use hearth_store::{GroupId, RouteRow};
+use serde_json::json;
 
 use super::{Channels, spec};
 use crate::caller::Caller;
@@ -26,14 +27,17 @@ impl Channels {
         let settings = serde_json::to_string(route)
             .map_err(|error| Error::Internal(format!("a route: {error}")))?;
         let row = RouteRow { model: model.to_owned(), settings };
-        self.inner.store.routes().set(row, self.inner.clock.now()).await?;
+        let target = format!("route {model}");
+        let store = self.acting(caller, "routes.set", target, json!(route));
+        store.routes().set(row, self.inner.clock.now()).await?;
         self.reload().await
     }
 
     /// Removes the route of a model. For admins.
     pub async fn remove_route(&self, caller: &Caller, model: &str) -> Result<()> {
         caller.require_admin()?;
-        self.inner.store.routes().remove(model.to_owned()).await?;
+        let store = self.acting(caller, "routes.remove", format!("route {model}"), json!({}));
+        store.routes().remove(model.to_owned()).await?;
         self.reload().await
     }
 
@@ -54,10 +58,12 @@ impl Channels {
         policy: Option<Policy>,
     ) -> Result<()> {
         caller.require_admin()?;
+        let target = format!("group {group}");
         let group = self.inner.store.groups().by_name(group).await?.ok_or(Error::NotFound)?;
         let name = policy.map(|policy| serde_json::to_value(policy).unwrap_or_default());
         let name = name.and_then(|name| name.as_str().map(str::to_owned));
-        self.inner.store.routes().set_group_policy(group.id, name).await?;
+        let store = self.acting(caller, "groups.policy", target, json!({ "policy": name }));
+        store.routes().set_group_policy(group.id, name).await?;
         self.reload().await
     }
 }

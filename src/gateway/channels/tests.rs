@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::caller::{Scope, Via};
-use hearth_store::{UserId, UserRole};
+use hearth_store::{AuditFilter, UserId, UserRole};
 
 async fn channels() -> (Channels, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
@@ -88,4 +88,39 @@ async fn a_channel_whose_key_cannot_be_opened_is_shown_with_its_problem() {
     assert!(shown.problem.unwrap().contains("another master key"));
     let repaired = reopened.update(&operator, id, &json!({ "keys": ["sk-again-0123"] })).await;
     assert_eq!(repaired.unwrap().problem, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_is_in_the_audit_log_and_no_key_is() {
+    let (channels, _dir) = channels().await;
+    let operator = Caller::operator();
+    let new = spec(json!({ "name": "c", "type": "openai", "keys": ["sk-first-0123456789"] }));
+    let id = channels.create(&operator, new).await.unwrap().id;
+    let keys = json!({ "keys": ["sk-second-0123456789"], "weight": 7 });
+    channels.update(&operator, id, &keys).await.unwrap();
+    let view = channels.add_key(&operator, id, "sk-third-0123456789").await.unwrap();
+    channels.remove_key(&operator, id, view.keys[0].id.clone()).await.unwrap();
+    channels.set_route(&operator, "m", &Route::default()).await.unwrap();
+    channels.remove_route(&operator, "m").await.unwrap();
+    channels.rotate_secrets(&operator).await.unwrap();
+    channels.remove(&operator, id).await.unwrap();
+    assert!(channels.remove(&operator, id).await.is_err(), "what was not done is not noted");
+    let mut acts = channels.store().audit().list(AuditFilter::default(), 100).await.unwrap();
+    acts.reverse();
+    let told: Vec<_> = acts.iter().map(|act| (&*act.action, &*act.target)).collect();
+    assert_eq!(
+        told,
+        [
+            ("channels.create", "channel c"),
+            ("channels.update", "channel c"),
+            ("channels.add_key", "channel c"),
+            ("channels.remove_key", "channel c"),
+            ("routes.set", "route m"),
+            ("routes.remove", "route m"),
+            ("secrets.rotate", "secrets"),
+            ("channels.remove", "channel c"),
+        ]
+    );
+    assert_eq!(acts[1].detail["changed"], json!(["keys", "weight"]));
+    assert!(!format!("{acts:?}").contains("0123456789"), "{acts:?}");
 }

@@ -22,6 +22,8 @@ pub(crate) async fn status(State(state): State<AppState>) -> Result<axum::Json<V
         "version": env!("CARGO_PKG_VERSION"),
         "setup_required": state.accounts().setup_required().await?,
         "languages": LANGUAGES,
+        "oidc": state.accounts().offers_oidc(),
+        "proxy": state.accounts().proxy_header().is_some(),
     })))
 }
 
@@ -151,7 +153,7 @@ fn shape(signed_in: &SignedIn) -> axum::Json<Value> {
 }
 
 /// The session's cookie. The store ends sessions by time; to the browser it lasts until it closes.
-fn set_cookie(
+pub(crate) fn set_cookie(
     state: &AppState,
     secret: &str,
     max_age_s: Option<u32>,
