@@ -198,6 +198,7 @@ def test_people_sign_in_by_a_directory(tmp_path, directory):
         server.stop()
 
 
+@pytest.mark.skipif(os.environ.get("HEARTH_SLOW") != "1", reason="minutes; HEARTH_SLOW=1 runs it")
 def test_generated_requests_find_no_fault_of_the_server(tmp_path):
     server = Server(tmp_path / "data", INITIAL_ROOT_TOKEN=ROOT_TOKEN)
     try:
@@ -207,11 +208,11 @@ def test_generated_requests_find_no_fault_of_the_server(tmp_path):
                 f"{server.url}/hearth/openapi.json",
                 "--header", f"Authorization: Bearer {ROOT_TOKEN}",
                 "--checks", "not_a_server_error", "--phases", "examples,coverage,fuzzing",
-                "--max-time", "240", "--max-examples", os.environ.get("HEARTH_EXAMPLES", "10"),
+                "--max-time", os.environ.get("HEARTH_FUZZ_S", "40"), "--max-examples", os.environ.get("HEARTH_EXAMPLES", "10"),
                 "--exclude-path-regex", "models/(pull|verify)", "--workers", "1",
                 "--generation-deterministic", "--no-color",
             ],
-            capture_output=True, text=True, timeout=540,
+            capture_output=True, text=True, timeout=300, cwd=tmp_path,
         )
         assert found.returncode == 0, found.stdout[-6000:] + found.stderr[-2000:]
         assert "error" not in "".join(server.log).lower() or "panic" not in "".join(server.log).lower()
