@@ -46,7 +46,9 @@ impl App {
             oidc: config.oidc.clone(),
             ldap: config.ldap.clone(),
         };
-        let accounts = Accounts::open(store.clone(), data, ways, clock.clone())
+        let master_key = config.master_key.as_ref().map(|key| key.0.as_str());
+        let vault = Vault::open(data, master_key).context("cannot open the secrets")?;
+        let accounts = Accounts::open(store.clone(), data, ways, clock.clone(), vault.clone())
             .context("cannot open the accounts")?;
         if let Some(secret) = &config.initial_root_token {
             accounts.bootstrap_root(&secret.0).await.context("INITIAL_ROOT_TOKEN")?;
@@ -60,8 +62,6 @@ impl App {
             Pulls::open(library.clone(), &config.hub).context("cannot get ready to pull models")?;
         let pool = Arc::new(Pool::new(config.engine.clone(), Machine::detect())?);
         let local = Arc::new(Local::new(library.clone(), pool.clone()));
-        let master_key = config.master_key.as_ref().map(|key| key.0.as_str());
-        let vault = Vault::open(data, master_key).context("cannot open the secrets")?;
         let channels = Channels::open(store.clone(), vault, clock.clone(), known_wire).await;
         let channels = channels.context("cannot open the channels")?;
         let switchboard = Switchboard::new(local, channels.clone(), config.routing.clone());

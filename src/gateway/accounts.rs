@@ -20,7 +20,6 @@ mod passwords;
 mod people_file;
 mod proxy;
 mod revocations;
-mod seal;
 mod second_factor;
 mod secrets;
 mod sessions;
@@ -40,13 +39,13 @@ use serde_json::Value;
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::error::Result;
+use crate::vault::Vault;
 
 use attempts::Attempts;
 use directory::Directory;
 use oidc::Oidc;
 use passwords::Passwords;
 use revocations::Revocations;
-use seal::Seal;
 use secrets::Keys;
 
 pub use api_tokens::{NewToken, TokenChange};
@@ -85,7 +84,7 @@ struct Inner {
     config: AccountsConfig,
     clock: Clock,
     keys: Keys,
-    seal: Seal,
+    vault: Vault,
     directory: Directory,
     oidc: Oidc,
     passwords: Passwords,
@@ -132,13 +131,14 @@ impl Accounts {
         data_dir: &Path,
         config: impl Into<SignInConfig>,
         clock: Clock,
+        vault: Vault,
     ) -> Result<Accounts> {
         let SignInConfig { accounts: config, oidc, ldap } = config.into();
         let inner = Inner {
             store,
             clock,
             keys: Keys::open(data_dir)?,
-            seal: Seal::open(data_dir)?,
+            vault,
             directory: Directory::new(ldap),
             oidc: Oidc::new(oidc)?,
             revocations: Revocations::new(),

@@ -91,11 +91,12 @@ impl Fixture {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let clock = Clock::of(|| 1_000_000);
-        let accounts =
-            Accounts::open(store.clone(), dir.path(), AccountsConfig::default(), clock.clone())
-                .unwrap();
-        let backend = Arc::new(Scripted::default());
         let vault = Vault::open(dir.path(), None).unwrap();
+        let config_of_accounts = AccountsConfig::default();
+        let (rows, keys) = (store.clone(), vault.clone());
+        let accounts =
+            Accounts::open(rows, dir.path(), config_of_accounts, clock.clone(), keys).unwrap();
+        let backend = Arc::new(Scripted::default());
         let channels = Channels::new(store.clone(), vault, clock.clone(), known_wire);
         let local: Arc<dyn Backend> = Arc::clone(&backend) as _;
         let switchboard = Switchboard::new(local, channels.clone(), RoutingConfig::default());

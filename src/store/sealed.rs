@@ -5,7 +5,8 @@ use crate::error::{Error, Result};
 use crate::store::Store;
 
 /// Table, column, and the column that names the row.
-const COLUMNS: &[(&str, &str, &str)] = &[("channel_keys", "sealed", "id")];
+const COLUMNS: &[(&str, &str, &str)] =
+    &[("channel_keys", "sealed", "id"), ("second_factors", "seed", "user_id")];
 
 /// Where a sealed secret stands; it opens only there.
 #[derive(Clone, Debug, PartialEq, Eq)]

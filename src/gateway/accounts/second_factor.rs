@@ -1,10 +1,9 @@
 //! The second factor: codes that change with the time (RFC 6238), and recovery codes.
 
-use hearth_store::{User, UserId};
+use hearth_store::{SealedPlace, User, UserId};
 use serde_json::json;
 use totp_rs::{Builder, Totp};
 
-use super::seal::Place;
 use super::secrets::{self, Secret};
 use super::{Accounts, Visit};
 use crate::caller::{Caller, Via};
@@ -43,7 +42,7 @@ impl Accounts {
         let owner = self.require_own_session(caller)?;
         self.require_confirmed(caller)?;
         let seed: [u8; SEED_BYTES] = rand::random();
-        let sealed = self.inner.seal.seal(&place(owner), &seed)?;
+        let sealed = self.inner.vault.seal(&place(owner), &seed)?;
         let now = self.inner.clock.now();
         self.inner.store.factors().begin(owner, sealed, now).await?;
         let totp = totp_of(&seed, &caller.name)?;
@@ -170,7 +169,7 @@ impl Accounts {
         if code.len() != 6 || !code.bytes().all(|digit| digit.is_ascii_digit()) {
             return Ok(None);
         }
-        let seed = self.inner.seal.unseal(&place(user), sealed)?;
+        let seed = self.inner.vault.unseal(&place(user), sealed)?;
         let now = u64::try_from(self.inner.clock.now()).unwrap_or(0);
         let step = totp_of(&seed, "")?.check(&code, now);
         Ok(step.and_then(|step| i64::try_from(step).ok()))
@@ -206,8 +205,8 @@ impl Accounts {
     }
 }
 
-fn place(user: UserId) -> Place<'static> {
-    Place { table: "second_factors", row: user.0, column: "seed" }
+fn place(user: UserId) -> SealedPlace {
+    SealedPlace { table: "second_factors", column: "seed", row: user.0.to_string() }
 }
 
 /// Codes of six digits, a new one every 30 s; those before and after count too.

@@ -154,7 +154,7 @@ pub(super) fn tidy_setup_code(code: &str) -> String {
         .collect()
 }
 
-pub(super) fn read_or_make(data_dir: &Path, name: &str) -> Result<[u8; 32]> {
+fn read_or_make(data_dir: &Path, name: &str) -> Result<[u8; 32]> {
     let path = data_dir.join(name);
     if !path.try_exists().map_err(|error| unusable(&path, &error))? {
         make_key(data_dir, &path).map_err(|error| unusable(&path, &error))?;

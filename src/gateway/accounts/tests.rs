@@ -16,6 +16,7 @@ use hearth_store::{Store, User, UserRole};
 use super::{Accounts, AccountsConfig, NewAccount, SignedIn};
 use crate::caller::Caller;
 use crate::clock::Clock;
+use crate::vault::Vault;
 
 const PASSWORD: &str = "correct horse";
 const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
@@ -36,7 +37,8 @@ impl Fixture {
         let hands = Arc::clone(&time);
         let clock = Clock::of(move || hands.load(Ordering::SeqCst));
         let config = AccountsConfig::default();
-        let accounts = Accounts::open(store.clone(), dir.path(), config, clock).unwrap();
+        let vault = Vault::open(dir.path(), None).unwrap();
+        let accounts = Accounts::open(store.clone(), dir.path(), config, clock, vault).unwrap();
         Fixture { accounts, store, dir, time }
     }
 

@@ -17,7 +17,8 @@ fn a_secret_opens_in_its_own_place_and_nowhere_else() {
     assert_ne!(sealed, vault.seal(&place("a"), b"sk-1").unwrap(), "a nonce of its own");
     assert_eq!(vault.unseal(&place("a"), &sealed).unwrap(), b"sk-1");
     let elsewhere = SealedPlace { table: "totp", ..place("a") };
-    for wrong in [place("b"), elsewhere] {
+    let beside = SealedPlace { column: "other", ..place("a") };
+    for wrong in [place("b"), elsewhere, beside] {
         assert!(vault.unseal(&wrong, &sealed).is_err(), "{wrong:?}");
     }
     for index in 0..sealed.len() {

@@ -17,6 +17,7 @@ use crate::accounts::{
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::vault::Vault;
 
 const SLAPD: &str = "/usr/sbin/slapd";
 /// A Python with the package `oidc-provider-mock`.
@@ -49,7 +50,9 @@ fn not_tested(why: &str) {
 async fn accounts(ways: SignInConfig) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let accounts = Accounts::open(store.clone(), dir.path(), ways, Clock::system()).unwrap();
+    let vault = Vault::open(dir.path(), None).unwrap();
+    let clock = Clock::system();
+    let accounts = Accounts::open(store.clone(), dir.path(), ways, clock, vault).unwrap();
     let it = Fixture { accounts, store, dir, time: Arc::new(AtomicI64::new(0)) };
     let lab = GroupWishes { name: Some("lab".to_owned()), ..GroupWishes::default() };
     it.accounts.create_group(&Caller::operator(), lab).await.unwrap();

@@ -115,6 +115,20 @@ async fn the_seed_is_sealed_in_the_database() {
 }
 
 #[tokio::test]
+async fn a_new_master_key_seals_the_seeds_anew_and_codes_go_on_working() {
+    let it = Fixture::new();
+    let (caller, seed, _) = enrolled(&it).await;
+    let sealed =
+        async || it.store.factors().of(caller.user_id.unwrap()).await.unwrap().unwrap().seed;
+    let before = sealed().await;
+    let vault = &it.accounts.inner.vault;
+    assert_eq!(vault.rotate(&it.store).await.unwrap(), 1);
+    assert_ne!(sealed().await, before);
+    it.wait(30);
+    it.accounts.sign_in("ann", PASSWORD, with(&code(&seed, it.now()))).await.unwrap();
+}
+
+#[tokio::test]
 async fn dangerous_acts_need_a_session_that_was_confirmed_lately() {
     let it = Fixture::new();
     it.user("ann", UserRole::Admin).await;
