@@ -7,14 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Room → rooms that it may import.
-const MAY_IMPORT: [(&str, &[&str]); 8] = [
+const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("kernels", &[]),
     ("formats", &[]),
     ("text", &["formats"]),
     ("engine", &["kernels", "formats", "text"]),
-    ("hub", &["formats"]),
+    ("reach", &[]),
+    ("hub", &["formats", "reach"]),
     ("store", &[]),
-    ("gateway", &["store"]),
+    ("gateway", &["reach", "store"]),
     ("server", &["gateway", "hub", "store"]),
 ];
 

@@ -4,7 +4,6 @@
 //! ready. Each change is saved first and counts from the next request on. Keys are sealed before
 //! they are saved and never told again.
 
-mod address;
 pub(crate) mod exchange;
 pub(crate) mod fetch;
 mod guard;

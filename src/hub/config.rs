@@ -1,9 +1,7 @@
 //! Where models may come from, and what pulling may take.
 
 use std::fmt;
-use std::net::IpAddr;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// Most entries of a list in the configuration.
@@ -127,11 +125,6 @@ impl HubConfig {
 /// Most connections for one file. What is fetched again after a crash is a piece for each of
 /// them: 12 × 4 MiB = 48 MiB.
 const MAX_CONNECTIONS: u32 = 12;
-
-/// A network, or one address.
-pub(crate) fn parse_network(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse::<IpAddr>().map(IpNet::from).ok())
-}
 
 fn contains(list: &[String], host: &str) -> bool {
     list.iter().any(|entry| entry.eq_ignore_ascii_case(host))

@@ -4,7 +4,6 @@
 //! keeps detached ones over a restart, and tells every [`PullWatch`] how far it is. The caller
 //! decides who may ask, and in which dialect it is told.
 
-mod address;
 mod board;
 mod fetch;
 mod guard;

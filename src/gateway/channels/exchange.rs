@@ -7,7 +7,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, 
 use reqwest::{Method, Response};
 use tokio::time::{Instant, timeout_at};
 
-use super::guard::IsPrivate;
+use super::guard::IS_PRIVATE;
 use super::live::{Live, LiveKey};
 use crate::error::Error;
 use crate::wire::{Call, Refusal, RefusalKind};
@@ -58,11 +58,11 @@ impl Trouble {
         let mut cause: &dyn StdError = &error;
         let mut is_private = false;
         while let Some(inner) = cause.source() {
-            is_private |= inner.is::<IsPrivate>();
+            is_private |= inner.is::<hearth_reach::IsPrivate>();
             cause = inner;
         }
         let message = match is_private {
-            true => IsPrivate.to_string(),
+            true => IS_PRIVATE.to_owned(),
             false => cause.to_string(),
         };
         let kind = if is_timeout { TroubleKind::TimedOut } else { TroubleKind::Unreachable };

@@ -1,7 +1,7 @@
 //! Fetches pictures and files that a request names by URL, for providers that do not fetch them
 //! themselves: from the open internet alone, within bounds.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use base64::Engine;
@@ -88,7 +88,7 @@ impl Fetcher {
             .no_deflate()
             .no_zstd()
             .no_proxy()
-            .dns_resolver(Arc::new(Guard::new(&[])))
+            .dns_resolver(Guard::new(&[]).resolver())
             .build()
             .map_err(|error| error.to_string())?;
         Ok(self.client.get_or_init(|| client))

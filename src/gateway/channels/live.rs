@@ -222,7 +222,7 @@ fn client(settings: &ChannelSettings) -> Result<reqwest::Client> {
     builder = match &settings.network.proxy {
         // Where the proxy is was the admin's choice; it decides for itself whom it reaches.
         Some(proxy) => builder.proxy(reqwest::Proxy::all(proxy).map_err(unusable)?),
-        None => builder.dns_resolver(Arc::new(guard)),
+        None => builder.dns_resolver(guard.resolver()),
     };
     builder.build().map_err(unusable)
 }

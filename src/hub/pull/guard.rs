@@ -1,32 +1,21 @@
 //! Which hosts may be reached: every hop of a request is checked before it is taken, and what was
 //! checked is what is connected to.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use hearth_reach::{IsPrivate, Reach, Resolver};
 use reqwest::Url;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::PullError;
-use super::address::is_public;
 use super::http::{Failure, bad_answer, host_of};
-use crate::config::{HubConfig, parse_network};
+use crate::config::HubConfig;
 
-/// Which hosts may be reached.
+/// Which hosts may be reached, and which of them without TLS.
 pub(super) struct Guard {
-    names: Vec<String>,
-    networks: Vec<IpNet>,
+    reach: Arc<Reach>,
     plain: Vec<String>,
 }
-
-/// Passes on the addresses that the guard admits, so that what was checked is what is connected to.
-pub(super) struct Resolver(pub(super) Arc<Guard>);
-
-/// A name that leads to private addresses only.
-#[derive(Debug, thiserror::Error)]
-#[error("a private address")]
-pub(super) struct IsPrivate;
 
 impl Guard {
     pub(super) fn new(config: &HubConfig) -> Guard {
@@ -34,11 +23,12 @@ impl Guard {
         // The proxy decides for itself whom it reaches; where it is was the admin's choice.
         let proxy = Url::parse(&config.proxy).ok();
         names.extend(proxy.and_then(|url| url.host_str().map(str::to_owned)));
-        Guard {
-            networks: names.iter().filter_map(|text| parse_network(text)).collect(),
-            names,
-            plain: config.plain_http.clone(),
-        }
+        Guard { reach: Arc::new(Reach::new(&names)), plain: config.plain_http.clone() }
+    }
+
+    /// Checks names by what they lead to, at every connection.
+    pub(super) fn resolver(&self) -> Arc<Resolver> {
+        Arc::new(Resolver(Arc::clone(&self.reach)))
     }
 
     /// Refuses schemes and literal addresses; names are checked by what they resolve to.
@@ -51,31 +41,10 @@ impl Guard {
         let literal = url.host_str().and_then(|host| {
             host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok()
         });
-        if literal.is_some_and(|address| !self.admits(&address.to_string(), address)) {
+        if literal.is_some_and(|address| !self.reach.admits(&address.to_string(), address)) {
             return Err(Failure::Final(PullError::PrivateAddress { host }));
         }
         Ok(())
-    }
-
-    fn admits(&self, name: &str, address: IpAddr) -> bool {
-        is_public(address)
-            || self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
-            || self.networks.iter().any(|network| network.contains(&address))
-    }
-}
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let guard = Arc::clone(&self.0);
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let admitted: Vec<SocketAddr> =
-                found.filter(|address| guard.admits(name.as_str(), address.ip())).collect();
-            if admitted.is_empty() {
-                return Err(Box::from(IsPrivate));
-            }
-            Ok(Box::new(admitted.into_iter()) as Addrs)
-        })
     }
 }
 

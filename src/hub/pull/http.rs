@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Response, StatusCode, Url};
 
-use super::guard::{Guard, IsPrivate, Resolver, is_private};
+use super::guard::{Guard, is_private};
 use super::{PullError, PullResult};
 use crate::config::HubConfig;
 
@@ -68,7 +68,7 @@ impl Http {
             .no_brotli()
             .no_deflate()
             .no_zstd()
-            .dns_resolver(Arc::new(Resolver(Arc::clone(&guard))));
+            .dns_resolver(guard.resolver());
         let client = proxied(builder, config).and_then(reqwest::ClientBuilder::build);
         let client = client.map_err(|error| crate::Error::Network(error.to_string()))?;
         Ok(Http { client, guard, stall: Duration::from_secs(config.stall_timeout_s.into()) })
@@ -136,10 +136,10 @@ impl Http {
     /// A client with the same checks that follows redirects itself, for libraries.
     pub(super) fn library_client(config: &HubConfig) -> crate::Result<reqwest::Client> {
         let guard = Arc::new(Guard::new(config));
-        let resolver = Resolver(Arc::clone(&guard));
+        let resolver = guard.resolver();
         let redirects = reqwest::redirect::Policy::custom(move |attempt| {
             if attempt.previous().len() > MAX_HOPS || guard.check(attempt.url()).is_err() {
-                return attempt.error(IsPrivate);
+                return attempt.error(hearth_reach::IsPrivate);
             }
             attempt.follow()
         });
@@ -148,7 +148,7 @@ impl Http {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(Duration::from_secs(config.stall_timeout_s.into()))
             .redirect(redirects)
-            .dns_resolver(Arc::new(resolver));
+            .dns_resolver(resolver);
         let client = proxied(builder, config).and_then(reqwest::ClientBuilder::build);
         client.map_err(|error| crate::Error::Network(error.to_string()))
     }
