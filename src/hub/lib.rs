@@ -18,6 +18,7 @@ mod merge;
 pub mod modelfile;
 pub mod name;
 pub mod pull;
+mod push;
 mod quantize;
 mod sweep;
 mod workbench;
@@ -32,7 +33,10 @@ pub use library::{
 };
 pub use modelfile::Modelfile;
 pub use name::ModelName;
-pub use pull::{PullError, PullEvent, PullProgress, PullRequest, PullStage, PullWatch, Pulls};
+pub use pull::{
+    Address, PullError, PullEvent, PullProgress, PullRequest, PullStage, PullWatch, Pulls,
+};
+pub use push::{PushEvent, PushProgress, PushWatch, Pushes};
 pub use quantize::Quantization;
 pub use sweep::{BrokenManifest, Removed};
 pub use workbench::Workbench;

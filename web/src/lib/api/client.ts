@@ -84,6 +84,12 @@ export async function call<T>(method: Method, path: string, options: Options = {
 
 const part = encodeURIComponent;
 
+/** A model's name with its tag, so that `pulls` is a name and no part of an address. */
+export function modelPart(name: string): string {
+  const last = name.split('/').at(-1) ?? '';
+  return part(last.includes(':') ? name : `${name}:latest`);
+}
+
 export const api = {
   /** The description of the whole API. */
   description: () => call<{ paths: Record<string, unknown> }>('GET', '/hearth/openapi.json'),
@@ -120,13 +126,13 @@ export const api = {
   models: () => call<{ models: Model[]; default_model: string | null }>('GET', '/hearth/models'),
   copyModel: (body: { source: string; destination: string }) =>
     call<{ model: Model }>('POST', '/hearth/models/copy', { body }),
-  deleteModel: (name: string) => call<undefined>('DELETE', `/hearth/models/${part(name)}`),
+  deleteModel: (name: string) => call<undefined>('DELETE', `/hearth/models/${modelPart(name)}`),
   loadModel: (name: string) =>
-    call<{ model: Model }>('POST', `/hearth/models/${part(name)}/load`, {
+    call<{ model: Model }>('POST', `/hearth/models/${modelPart(name)}/load`, {
       limit_ms: load_limit_ms,
     }),
   unloadModel: (name: string) =>
-    call<{ model: Model }>('POST', `/hearth/models/${part(name)}/unload`),
+    call<{ model: Model }>('POST', `/hearth/models/${modelPart(name)}/unload`),
   catalogue: (words: string) =>
     call<{ models: CatalogueCard[] }>('GET', `/hearth/models/catalogue?q=${part(words)}`),
   startPull: (name: string) =>
