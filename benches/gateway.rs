@@ -20,8 +20,9 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Pieces of text in a streamed answer.
 const CHUNKS: usize = 100;
-/// Time between the pieces of a stream that takes its time.
-const PACE: Duration = Duration::from_millis(50);
+/// Models that take their time, and how long between two pieces.
+const PACED: [(&[u8], Duration); 2] =
+    [(b"\"paced\"", Duration::from_millis(50)), (b"\"brisk\"", Duration::from_millis(10))];
 /// Memory that a connection keeps for what it reads.
 const BUFFER_BYTES: usize = 64 << 10;
 
@@ -40,8 +41,7 @@ async fn main() -> Fallible<()> {
 }
 
 /// A provider: answers every request on bare sockets with what it has made before. Pieces of a
-/// stream are written one by one, as they come from a model; for the model `paced` one every
-/// [`PACE`].
+/// stream are written one by one, as they come from a model; see [`PACED`].
 async fn mock(address: &str) -> Fallible<()> {
     let listener = TcpListener::bind(address).await?;
     let answers = Arc::new((whole(), stream()));
@@ -57,7 +57,7 @@ async fn serve(mut socket: TcpStream, answers: Arc<(Vec<u8>, Vec<Vec<u8>>)>) -> 
     while let Some(length) = read_message(&mut socket, &mut bytes).await? {
         let message = &bytes[..length];
         let wants_stream = has(message, b"\"stream\":true") || has(message, b"\"stream\": true");
-        let is_paced = has(message, b"\"paced\"");
+        let pace = PACED.iter().find(|(model, _)| has(message, model)).map(|(_, pace)| *pace);
         bytes.drain(..length);
         if !wants_stream {
             socket.write_all(&answers.0).await?;
@@ -66,13 +66,13 @@ async fn serve(mut socket: TcpStream, answers: Arc<(Vec<u8>, Vec<Vec<u8>>)>) -> 
         let mut due = tokio::time::Instant::now();
         for piece in &answers.1 {
             socket.write_all(piece).await?;
-            match is_paced {
-                true => {
-                    due += PACE;
+            match pace {
+                Some(pace) => {
+                    due += pace;
                     tokio::time::sleep_until(due).await;
                 }
                 // The others' turn: otherwise a whole stream goes out as one piece.
-                false => tokio::task::yield_now().await,
+                None => tokio::task::yield_now().await,
             }
         }
     }
@@ -133,6 +133,7 @@ fn stream() -> Vec<Vec<u8>> {
 
 /// The least that a proxy can be: bytes in, bytes out.
 async fn bare(address: &str, upstream: &str) -> Fallible<()> {
+    rustls::crypto::ring::default_provider().install_default().ok();
     let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build()?;
     let router = Router::new()
         .route("/v1/chat/completions", post(forward))

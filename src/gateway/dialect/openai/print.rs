@@ -67,47 +67,7 @@ impl Printer {
                 payloads.push(self.piece(*choice, text, tokens));
                 payloads
             }
-            Event::Aside { choice, aside, tokens } => {
-                let mut payloads = self.begin(*choice);
-                if let Aside::Reasoning(text) = aside
-                    && self.shape == Shape::Chat
-                    && !self.has_logprobs
-                {
-                    payloads.extend(self.unseal(*choice));
-                    payloads.push(self.text_delta(*choice, "reasoning_content", text));
-                    return payloads;
-                }
-                let mut delta = json!({});
-                match aside {
-                    Aside::Seal(seal) => {
-                        payloads.extend(self.unseal(*choice));
-                        self.held.insert(*choice, (**seal).clone());
-                    }
-                    Aside::CallStart { .. } => {
-                        delta = print_aside(aside, self.calls);
-                        match self.held.remove(choice) {
-                            Some(seal) if seal.family == Family::Gemini => {
-                                delta["tool_calls"][0]["extra_content"] =
-                                    thoughts::print_of_call(&seal);
-                            }
-                            Some(seal) => {
-                                self.held.insert(*choice, seal);
-                                payloads.extend(self.unseal(*choice));
-                            }
-                            None => {}
-                        }
-                    }
-                    aside => {
-                        payloads.extend(self.unseal(*choice));
-                        delta = print_aside(aside, self.calls);
-                    }
-                }
-                let has_news = delta.as_object().is_some_and(|delta| !delta.is_empty());
-                if self.shape == Shape::Chat && has_news {
-                    payloads.push(self.delta(*choice, &delta, tokens));
-                }
-                payloads
-            }
+            Event::Aside { choice, aside, tokens } => self.aside(*choice, aside, tokens),
             Event::Finished { choice, reason } => {
                 let mut payloads = self.begin(*choice);
                 payloads.extend(self.unseal(*choice));
@@ -131,6 +91,47 @@ impl Printer {
                 payloads
             }
         }
+    }
+
+    fn aside(&mut self, choice: u16, aside: &Aside, tokens: &[TokenLogprob]) -> Vec<String> {
+        let mut payloads = self.begin(choice);
+        if let Aside::Reasoning(text) = aside
+            && self.shape == Shape::Chat
+            && !self.has_logprobs
+        {
+            payloads.extend(self.unseal(choice));
+            payloads.push(self.text_delta(choice, "reasoning_content", text));
+            return payloads;
+        }
+        let mut delta = json!({});
+        match aside {
+            Aside::Seal(seal) => {
+                payloads.extend(self.unseal(choice));
+                self.held.insert(choice, (**seal).clone());
+            }
+            Aside::CallStart { .. } => {
+                delta = print_aside(aside, self.calls);
+                match self.held.remove(&choice) {
+                    Some(seal) if seal.family == Family::Gemini => {
+                        delta["tool_calls"][0]["extra_content"] = thoughts::print_of_call(&seal);
+                    }
+                    Some(seal) => {
+                        self.held.insert(choice, seal);
+                        payloads.extend(self.unseal(choice));
+                    }
+                    None => {}
+                }
+            }
+            aside => {
+                payloads.extend(self.unseal(choice));
+                delta = print_aside(aside, self.calls);
+            }
+        }
+        let has_news = delta.as_object().is_some_and(|delta| !delta.is_empty());
+        if self.shape == Shape::Chat && has_news {
+            payloads.push(self.delta(choice, &delta, tokens));
+        }
+        payloads
     }
 
     /// Tells a seal that is not of a call.
