@@ -11,6 +11,7 @@ mod gemini_stories;
 mod matrix;
 mod money_stories;
 mod ollama_stories;
+mod openapi_stories;
 mod people_stories;
 mod scripted;
 mod wire;
