@@ -5,6 +5,7 @@ mod catalogue_stories;
 mod channel_stories;
 mod chat_shelf_stories;
 mod chat_stories;
+mod document;
 mod doors;
 mod gemini_stories;
 mod matrix;
