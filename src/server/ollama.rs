@@ -6,6 +6,7 @@ mod blobs;
 mod catalog;
 mod create;
 mod embed;
+mod fold;
 mod library;
 mod pull;
 mod push;

@@ -8,7 +8,9 @@ use super::fetch::{Fetcher, Remote};
 use super::http::{Access, Ask, bad_answer, host_of};
 use super::{PullError, PullResult};
 use crate::config::HubConfig;
-use crate::manifest::{ADAPTER_TYPE, FOLDER_FILE_TYPE, GGUF_TYPE, Layer, MAX_JSON_BYTES, Manifest};
+use crate::manifest::{
+    ADAPTER_TYPE, FOLDER_FILE_TYPE, GGUF_TYPE, Layer, MAX_JSON_BYTES, Manifest, is_file_name,
+};
 use crate::name::ModelName;
 
 /// What a manifest may be written as.
@@ -78,9 +80,18 @@ fn check_kind(manifest: &Manifest) -> Result<(), &'static str> {
     match (of_type(GGUF_TYPE), of_type(ADAPTER_TYPE)) {
         (1, 0) => Ok(()),
         (1, _) => Err("models with adapters cannot be run yet"),
-        // Hearth's own, as it is pushed; its names are checked when it is linked.
-        (0, 0) if of_type(FOLDER_FILE_TYPE) > 0 => Ok(()),
+        // Hearth's own, as it is pushed.
+        (0, 0) if of_type(FOLDER_FILE_TYPE) > 0 => check_folder(manifest),
         (0, _) => Err("it has no GGUF file, and models of other kinds are not pulled from here"),
         (_, _) => Err("it has several GGUF files, of which one model cannot be made"),
+    }
+}
+
+/// Whether its files can lie in one folder under their names.
+fn check_folder(manifest: &Manifest) -> Result<(), &'static str> {
+    let mut files = manifest.layers.iter().filter(|layer| layer.media_type == FOLDER_FILE_TYPE);
+    match files.all(|layer| layer.name.as_deref().is_some_and(is_file_name)) {
+        true => Ok(()),
+        false => Err("a file of its folder has a name that no file has"),
     }
 }

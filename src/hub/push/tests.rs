@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -85,15 +86,10 @@ impl Registry {
     async fn answer(&self, request: Request) -> Response {
         let (head, body) = request.into_parts();
         let body = axum::body::to_bytes(body, 1 << 30).await.unwrap();
-        let text = |name| {
-            head.headers
-                .get(name)
-                .map(|value: &header::HeaderValue| value.to_str().unwrap().to_owned())
-        };
         let asked = Asked {
             method: head.method.clone(),
             path: head.uri.path_and_query().unwrap().to_string(),
-            authorization: text(header::AUTHORIZATION),
+            authorization: text(&head, header::AUTHORIZATION),
             bytes: body.len(),
         };
         let before = {
@@ -106,78 +102,82 @@ impl Registry {
         {
             return answer;
         }
-        let path = head.uri.path().to_owned();
-        let (repository, what) =
-            path.strip_prefix("/v2/me/tale/").map_or(("", &path[..]), |rest| ("me/tale", rest));
-        assert_eq!(repository, "me/tale", "{path}");
-        match (head.method.as_str(), what) {
-            ("HEAD" | "GET", what) if what.starts_with("blobs/sha256:") => {
-                let range = text(header::RANGE).map(|range| {
-                    let (first, last) =
-                        range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
-                    (first.parse().unwrap(), last.parse().unwrap())
-                });
-                match self.shared.blobs.lock().unwrap().get(&what["blobs/".len()..]) {
-                    Some(bytes) => part(bytes, range),
-                    None => StatusCode::NOT_FOUND.into_response(),
-                }
-            }
-            ("POST", "blobs/uploads/") => {
-                let mut uploads = self.shared.uploads.lock().unwrap();
-                let number = uploads.len();
-                uploads.insert(number, Vec::new());
-                accepted(number, 0)
-            }
-            (method, what) if what.starts_with("blobs/uploads/") => {
-                let number: usize = what["blobs/uploads/".len()..].parse().unwrap();
-                let mut uploads = self.shared.uploads.lock().unwrap();
-                let Some(kept) = uploads.get_mut(&number) else {
-                    return StatusCode::NOT_FOUND.into_response();
-                };
-                match method {
-                    "GET" => {
-                        let mut answer = accepted(number, kept.len());
-                        *answer.status_mut() = StatusCode::NO_CONTENT;
-                        answer
-                    }
-                    "PATCH" => {
-                        let range = text(header::CONTENT_RANGE).unwrap();
-                        if !range.starts_with(&format!("{}-", kept.len())) {
-                            return StatusCode::RANGE_NOT_SATISFIABLE.into_response();
-                        }
-                        kept.extend_from_slice(&body);
-                        accepted(number, kept.len())
-                    }
-                    _ => {
-                        let digest = asked.path.rsplit_once("digest=").unwrap().1;
-                        let digest = digest.replace("%3A", ":");
-                        if Digest::of(kept).to_string() != digest {
-                            return StatusCode::BAD_REQUEST.into_response();
-                        }
-                        self.shared.blobs.lock().unwrap().insert(digest, kept.clone());
-                        StatusCode::CREATED.into_response()
-                    }
-                }
-            }
-            ("PUT", "manifests/latest") => {
-                let kind = text(header::CONTENT_TYPE).unwrap();
-                self.shared
-                    .manifests
-                    .lock()
-                    .unwrap()
-                    .insert(what.to_owned(), (kind, body.to_vec()));
-                let digest = Digest::of(&body).to_string();
-                (StatusCode::CREATED, [("docker-content-digest", digest)]).into_response()
-            }
-            ("GET", "manifests/latest") => match self.shared.manifests.lock().unwrap().get(what) {
-                Some((kind, bytes)) => {
-                    ([(header::CONTENT_TYPE, kind.clone())], bytes.clone()).into_response()
-                }
-                None => StatusCode::NOT_FOUND.into_response(),
-            },
-            other => panic!("{other:?}"),
+        let what = head.uri.path().strip_prefix("/v2/me/tale/").unwrap_or_default().to_owned();
+        match what.split('/').next() {
+            Some("manifests") => self.manifest(&head, &what, &body),
+            Some("blobs") if what.starts_with("blobs/uploads/") => self.upload(&head, &what, &body),
+            Some("blobs") => self.blob(&head, &what),
+            _ => panic!("{asked:?}"),
         }
     }
+
+    fn blob(&self, head: &Parts, what: &str) -> Response {
+        let range = text(head, header::RANGE).map(|range| {
+            let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+            (first.parse().unwrap(), last.parse().unwrap())
+        });
+        match self.shared.blobs.lock().unwrap().get(&what["blobs/".len()..]) {
+            Some(bytes) => part(bytes, range),
+            None => StatusCode::NOT_FOUND.into_response(),
+        }
+    }
+
+    fn upload(&self, head: &Parts, what: &str, body: &[u8]) -> Response {
+        let mut uploads = self.shared.uploads.lock().unwrap();
+        if head.method == Method::POST {
+            let number = uploads.len();
+            uploads.insert(number, Vec::new());
+            return accepted(number, 0);
+        }
+        let number: usize = what["blobs/uploads/".len()..].parse().unwrap();
+        let Some(kept) = uploads.get_mut(&number) else {
+            return StatusCode::NOT_FOUND.into_response();
+        };
+        match head.method.as_str() {
+            "GET" => {
+                let mut answer = accepted(number, kept.len());
+                *answer.status_mut() = StatusCode::NO_CONTENT;
+                answer
+            }
+            "PATCH" => {
+                let range = text(head, header::CONTENT_RANGE).unwrap();
+                if !range.starts_with(&format!("{}-", kept.len())) {
+                    return StatusCode::RANGE_NOT_SATISFIABLE.into_response();
+                }
+                kept.extend_from_slice(body);
+                accepted(number, kept.len())
+            }
+            _ => {
+                let digest = head.uri.query().unwrap().rsplit_once("digest=").unwrap().1;
+                let digest = digest.replace("%3A", ":");
+                if Digest::of(kept).to_string() != digest {
+                    return StatusCode::BAD_REQUEST.into_response();
+                }
+                self.shared.blobs.lock().unwrap().insert(digest, kept.clone());
+                StatusCode::CREATED.into_response()
+            }
+        }
+    }
+
+    fn manifest(&self, head: &Parts, what: &str, body: &[u8]) -> Response {
+        let mut manifests = self.shared.manifests.lock().unwrap();
+        if head.method == Method::PUT {
+            let kind = text(head, header::CONTENT_TYPE).unwrap();
+            manifests.insert(what.to_owned(), (kind, body.to_vec()));
+            let digest = Digest::of(body).to_string();
+            return (StatusCode::CREATED, [("docker-content-digest", digest)]).into_response();
+        }
+        match manifests.get(what) {
+            Some((kind, bytes)) => {
+                ([(header::CONTENT_TYPE, kind.clone())], bytes.clone()).into_response()
+            }
+            None => StatusCode::NOT_FOUND.into_response(),
+        }
+    }
+}
+
+fn text(head: &Parts, name: header::HeaderName) -> Option<String> {
+    head.headers.get(name).map(|value| value.to_str().unwrap().to_owned())
 }
 
 fn accepted(number: usize, kept: usize) -> Response {

@@ -14,6 +14,7 @@ use hearth_gateway::event::Event;
 use hearth_gateway::request::RequestId;
 use serde_json::json;
 
+use super::fold::folded;
 use super::now;
 use crate::body::{AnyBytes, parse, tell_ignored};
 use crate::error::{Dialect, Failure, Result};
@@ -29,7 +30,7 @@ pub(crate) async fn chat(
     AnyBytes(body): AnyBytes,
 ) -> Result<Response> {
     let started = Instant::now();
-    let call = parse(&state, body, id, ollama::parse_chat).await?;
+    let call = parse(&state, body, id, |body, id| ollama::parse_chat(&folded(body), id)).await?;
     Answer { state, started }.give(&caller, call).await
 }
 
@@ -40,7 +41,8 @@ pub(crate) async fn generate(
     AnyBytes(body): AnyBytes,
 ) -> Result<Response> {
     let started = Instant::now();
-    let call = parse(&state, body, id, ollama::parse_generate).await?;
+    let call =
+        parse(&state, body, id, |body, id| ollama::parse_generate(&folded(body), id)).await?;
     Answer { state, started }.give(&caller, call).await
 }
 
@@ -65,7 +67,8 @@ impl Answer {
             }
             Task::Generate(request) => {
                 let printer = Printer::new(shape, model.clone(), request.logprobs.is_some());
-                let begun = Running::begin(self.state.clone(), caller, *request).await;
+                let request = request.streamed(is_streamed);
+                let begun = Running::begin(self.state.clone(), caller, request).await;
                 let (running, first) = begun.map_err(|error| by_route(error, shape))?;
                 ignored = told(&first, ignored);
                 if let Some(time) = keep_alive

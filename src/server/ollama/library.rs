@@ -7,6 +7,7 @@ use hearth_gateway::request::RequestId;
 use hearth_hub::{Error as HubError, ModelName, Origin};
 use serde::Deserialize;
 
+use super::fold::folded;
 use crate::body::{AnyBytes, parse};
 use crate::error::{Failure, Result};
 use crate::guard::Signed;
@@ -40,7 +41,7 @@ pub(super) async fn read<T: serde::de::DeserializeOwned + Send + 'static>(
         if body.trim_ascii().is_empty() {
             return Err(invalid("missing request body".to_owned()));
         }
-        serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))
+        serde_json::from_slice(&folded(body)).map_err(|error| invalid(error.to_string()))
     })
     .await
 }
