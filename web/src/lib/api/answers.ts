@@ -106,6 +106,15 @@ export interface Invite {
   created_at: number;
 }
 
+export interface Passkey {
+  id: string;
+  name: string;
+  created_at: number;
+  last_used_at: number | null;
+  /** The server's name that it works under. */
+  host: string;
+}
+
 export interface SignedInBrowser {
   id: string;
   method: string;
@@ -198,6 +207,12 @@ export interface Answers {
   'POST /hearth/me/second-factor/confirm': { recovery_codes: string[] };
   'DELETE /hearth/me/second-factor': undefined;
   'POST /hearth/me/recovery-codes': { recovery_codes: string[] };
+  'GET /hearth/me/passkeys': { passkeys: Passkey[]; asked_with_password: boolean };
+  'POST /hearth/me/passkeys/begin': { options: PublicKeyCredentialCreationOptionsJSON };
+  'POST /hearth/me/passkeys': { passkey: Passkey };
+  'PUT /hearth/me/passkeys/asked': { recovery_codes: string[] };
+  'PATCH /hearth/me/passkeys/{id}': undefined;
+  'DELETE /hearth/me/passkeys/{id}': undefined;
   'POST /hearth/session/confirm': undefined;
   'GET /hearth/sessions': { sessions: SignedInBrowser[]; current: string | null };
   'DELETE /hearth/sessions': { ended: number };

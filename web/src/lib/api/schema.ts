@@ -21,10 +21,10 @@ export interface paths {
                     action?: string;
                     actor?: string;
                     target?: string;
-                    since?: string;
-                    until?: string;
-                    before?: string;
-                    limit?: string;
+                    since?: number;
+                    until?: number;
+                    before?: number;
+                    limit?: number;
                 };
                 header?: never;
                 path?: never;
@@ -70,7 +70,7 @@ export interface paths {
         get: {
             parameters: {
                 query?: {
-                    sequence?: string;
+                    sequence?: number;
                     hash?: string;
                 };
                 header?: never;
@@ -198,7 +198,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -361,7 +361,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -394,7 +394,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -427,7 +427,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -473,7 +473,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -524,7 +524,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                     key: string;
                 };
                 cookie?: never;
@@ -568,7 +568,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -616,7 +616,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -663,8 +663,8 @@ export interface paths {
             parameters: {
                 query?: {
                     before?: string;
-                    limit?: string;
-                    view?: string;
+                    limit?: number;
+                    view?: "all" | "loose" | "pinned" | "archived";
                     folder?: string;
                 };
                 header?: never;
@@ -790,8 +790,8 @@ export interface paths {
          */
         get: {
             parameters: {
-                query?: {
-                    q?: string;
+                query: {
+                    q: string;
                 };
                 header?: never;
                 path?: never;
@@ -838,7 +838,7 @@ export interface paths {
             parameters: {
                 query?: {
                     before?: string;
-                    limit?: string;
+                    limit?: number;
                 };
                 header?: never;
                 path: {
@@ -1592,7 +1592,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -1625,7 +1625,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -1796,7 +1796,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -1947,9 +1947,9 @@ export interface paths {
          */
         delete: {
             parameters: {
-                query?: {
-                    kind?: string;
-                    holder?: string;
+                query: {
+                    kind: "user" | "token" | "group" | "model";
+                    holder: string;
                 };
                 header?: never;
                 path?: never;
@@ -2112,6 +2112,254 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/hearth/me/passkeys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List one's passkeys
+         * @description Users and the operator may call it; rows of others are not found.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        put?: never;
+        /**
+         * Add a passkey
+         * @description Users who are signed in may call it; no API token may.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["NewPasskey"];
+                };
+            };
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/hearth/me/passkeys/asked": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Ask for one with the password, or no longer
+         * @description Users who are signed in may call it; no API token may.
+         */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["PasskeyAsked"];
+                };
+            };
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/hearth/me/passkeys/begin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What to make a passkey of
+         * @description Users who are signed in may call it; no API token may.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/hearth/me/passkeys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove a passkey
+         * @description Users who are signed in may call it; no API token may.
+         */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        /**
+         * Rename a passkey
+         * @description Users who are signed in may call it; no API token may.
+         */
+        patch: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["PasskeyName"];
+                };
+            };
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
         trace?: never;
     };
     "/hearth/me/password": {
@@ -2461,8 +2709,8 @@ export interface paths {
             parameters: {
                 query?: {
                     q?: string;
-                    offset?: string;
-                    limit?: string;
+                    offset?: number;
+                    limit?: number;
                 };
                 header?: never;
                 path?: never;
@@ -3312,9 +3560,9 @@ export interface paths {
          */
         delete: {
             parameters: {
-                query?: {
-                    model?: string;
-                    channel_id?: string;
+                query: {
+                    model: string;
+                    channel_id?: number;
                 };
                 header?: never;
                 path?: never;
@@ -3405,7 +3653,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    kind: string;
+                    kind: "user" | "token" | "group";
                     holder: string;
                 };
                 cookie?: never;
@@ -3437,7 +3685,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    kind: string;
+                    kind: "user" | "token" | "group";
                     holder: string;
                 };
                 cookie?: never;
@@ -3858,6 +4106,98 @@ export interface paths {
                     "application/json": components["schemas"]["Proof"];
                 };
             };
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/hearth/session/passkey": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign in by a passkey
+         * @description Anyone may call it.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ShownPasskey"];
+                };
+            };
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/hearth/session/passkey/begin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What to ask a passkey
+         * @description Anyone may call it.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
             responses: {
                 /** @description Done */
                 "2XX": {
@@ -4351,7 +4691,7 @@ export interface paths {
         get: {
             parameters: {
                 query?: {
-                    all?: string;
+                    all?: boolean;
                 };
                 header?: never;
                 path?: never;
@@ -4434,7 +4774,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -4467,7 +4807,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -4511,7 +4851,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -4542,7 +4882,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -4593,7 +4933,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -4639,18 +4979,18 @@ export interface paths {
         get: {
             parameters: {
                 query?: {
-                    user_id?: string;
-                    token_id?: string;
-                    group_id?: string;
+                    user_id?: number;
+                    token_id?: number;
+                    group_id?: number;
                     model?: string;
-                    channel_id?: string;
-                    outcome?: string;
+                    channel_id?: number;
+                    since?: number;
+                    until?: number;
+                    outcome?: "complete" | "stopped" | "failed";
                     request_id?: string;
-                    since?: string;
-                    until?: string;
                     before?: string;
-                    limit?: string;
-                    format?: string;
+                    limit?: number;
+                    format?: "json" | "csv";
                 };
                 header?: never;
                 path?: never;
@@ -4696,16 +5036,16 @@ export interface paths {
         get: {
             parameters: {
                 query?: {
-                    by?: string;
-                    period?: string;
+                    by?: "user" | "token" | "group" | "model" | "channel";
+                    period?: "day" | "week" | "month";
                     time_zone?: string;
-                    since?: string;
-                    until?: string;
-                    user_id?: string;
-                    token_id?: string;
-                    group_id?: string;
+                    since?: number;
+                    until?: number;
+                    user_id?: number;
+                    token_id?: number;
+                    group_id?: number;
                     model?: string;
-                    channel_id?: string;
+                    channel_id?: number;
                 };
                 header?: never;
                 path?: never;
@@ -4873,13 +5213,17 @@ export interface paths {
         post: {
             parameters: {
                 query?: {
-                    dry_run?: string;
+                    dry_run?: boolean;
                 };
                 header?: never;
                 path?: never;
                 cookie?: never;
             };
-            requestBody?: never;
+            requestBody: {
+                content: {
+                    "text/csv": string;
+                };
+            };
             responses: {
                 /** @description Done */
                 "2XX": {
@@ -4922,7 +5266,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -4955,7 +5299,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -5002,7 +5346,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -5048,7 +5392,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -5300,6 +5644,12 @@ export interface components {
              */
             uses?: number | null;
         };
+        /** @description What the authenticator has made of it. */
+        NewPasskey: {
+            /** @description As the browser's `toJSON` gives it. */
+            credential: Record<string, never>;
+            name: string;
+        };
         /** @description A price to be set, in micro-dollars: 3,000,000 for a million tokens is three dollars. */
         NewPrice: {
             /**
@@ -5460,6 +5810,14 @@ export interface components {
              */
             top_p: number | null;
         };
+        /** @description Whether the password needs a passkey beside it. */
+        PasskeyAsked: {
+            with_password: boolean;
+        };
+        /** @description Another name. */
+        PasskeyName: {
+            name: string;
+        };
         /** @description The password as it is and as it shall be. */
         Passwords: {
             current: string;
@@ -5487,7 +5845,9 @@ export interface components {
         Proof: {
             /** @description Of the authenticator, or a recovery code, where there is a second factor. */
             code?: string | null;
-            password: string;
+            passkey?: Record<string, never> | null;
+            /** @description Not needed with a passkey. */
+            password?: string | null;
         };
         /** @description The settings of one chat. */
         Settings: {
@@ -5516,11 +5876,18 @@ export interface components {
             preset?: components["schemas"]["Preset"] | null;
             prompt?: components["schemas"]["Prompt"] | null;
         };
+        /** @description What the authenticator has answered. */
+        ShownPasskey: {
+            /** @description As the browser's `toJSON` gives it. */
+            credential: Record<string, never>;
+        };
         /** @description Who wants to sign in. */
         SignIn: {
             /** @description Of the authenticator, or a recovery code; asked for by `second_factor_required`. */
             code?: string | null;
             name: string;
+            /** @description A passkey in its place. */
+            passkey?: Record<string, never> | null;
             password: string;
         };
         /**
