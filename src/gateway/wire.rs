@@ -25,6 +25,8 @@ mod writing;
 pub use estimate::estimate;
 pub use provider::{Provider, of};
 
+pub use crate::request::Shape;
+
 use crate::embedding::{EmbedRequest, Embedded};
 use crate::error::Result;
 use crate::event::Event;
@@ -93,13 +95,6 @@ pub struct Target {
     pub model: String,
     /// Whether the answer is to come in pieces.
     pub shape: Shape,
-}
-
-/// Whether an answer comes at once or in pieces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    Whole,
-    Stream,
 }
 
 /// A call that is ready to be sent with POST.

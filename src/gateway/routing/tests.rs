@@ -6,6 +6,7 @@ mod here;
 mod keys;
 mod money;
 mod places;
+mod shapes;
 mod streams;
 mod upstream;
 
