@@ -12,7 +12,7 @@ use hearth_gateway::channels::{Channels, known_wire};
 use hearth_gateway::clock::Clock;
 use hearth_gateway::routing::Switchboard;
 use hearth_gateway::vault::Vault;
-use hearth_hub::{Library, Pulls};
+use hearth_hub::{Library, Pulls, Pushes};
 use hearth_server::{AppState, Gpu, MachineFacts, Rooms};
 use hearth_store::Store;
 
@@ -60,6 +60,8 @@ impl App {
         library.set_workbench(Arc::new(LocalWorkbench));
         let pulls =
             Pulls::open(library.clone(), &config.hub).context("cannot get ready to pull models")?;
+        let pushes = Pushes::open(library.clone(), &config.hub)
+            .context("cannot get ready to push models")?;
         let pool = Arc::new(Pool::new(config.engine.clone(), Machine::detect())?);
         let local = Arc::new(Local::new(library.clone(), pool.clone()));
         let channels = Channels::open(store.clone(), vault, clock.clone(), known_wire).await;
@@ -73,6 +75,7 @@ impl App {
             channels,
             library,
             pulls: pulls.clone(),
+            pushes,
             store: store.clone(),
             clock,
             judge: catalogue_fit::judge(&pool),

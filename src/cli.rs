@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use crate::cli_channels::{AddChannel, Channels, Secrets, SetChannel, SetRoute};
 pub use crate::cli_launch::{Launch, Tool};
-pub use crate::cli_models::{Run, Search, Show, ShowPart};
+pub use crate::cli_models::{PlainFile, Run, Search, Show, ShowPart};
 use crate::cli_money::parse_quota;
 pub use crate::cli_money::{Prices, Quota};
 pub use crate::cli_people::{Audit, Groups, Import, Invites};
@@ -211,11 +211,19 @@ pub enum Models {
     Gc,
     /// Get a model from a registry or from Hugging Face; Ctrl+C cancels it, the next try goes on.
     Pull {
-        /// qwen3:0.6b, hf.co/ORG/REPO:Q4_K_M, or HOST/NAMESPACE/MODEL:TAG.
+        /// qwen3:0.6b, hf.co/ORG/REPO:Q4_K_M, HOST/NAMESPACE/MODEL:TAG, or
+        /// https://HOST/PATH/MODEL.gguf.
         name: String,
+        #[command(flatten)]
+        file: PlainFile,
         /// Let the server go on alone, also after a restart; see `models pulls`.
         #[arg(long)]
         detach: bool,
+    },
+    /// Send a model to the registry that its name begins with, if hub.push_registries allows it.
+    Push {
+        /// HOST/NAMESPACE/MODEL:TAG; `models cp` gives a model such a name.
+        name: String,
     },
     /// List pulls that have not ended.
     Pulls {

@@ -18,6 +18,7 @@ pub mod client;
 pub mod config;
 mod create_command;
 mod doctor_command;
+mod file_bars;
 mod launch_command;
 mod launch_file;
 mod launch_json;
@@ -37,9 +38,11 @@ pub mod lock;
 mod logs;
 pub mod model_commands;
 pub mod people_commands;
+mod push_command;
 mod quota_commands;
 mod run_answer;
 mod run_command;
+mod run_editor;
 mod run_session;
 mod run_talk;
 mod run_wrap;
@@ -117,7 +120,9 @@ async fn run_command(cli: Cli, environment: &Environment) -> Result<()> {
         }
         Command::Models(command) => {
             let client = Client::connect(&cli.target, &config).await?;
-            model_commands::models(&client, command, &config.data.dir).await
+            let editor = run_editor::editor_of(environment);
+            let here = model_commands::Here { directory: &config.data.dir, editor };
+            model_commands::models(&client, command, &here).await
         }
     }
 }

@@ -70,6 +70,7 @@ fn bodies() -> Vec<Body> {
         body::<quota::limits::New>("PUT", "/hearth/limits", "NewRateLimit"),
         body::<models::Import>("POST", "/hearth/models/import", "Import"),
         body::<models::Pull>("POST", "/hearth/models/pull", "ModelPull"),
+        body::<models::Push>("POST", "/hearth/models/push", "ModelPush"),
         body::<models::Verify>("POST", "/hearth/models/verify", "ModelVerify"),
         body::<models::Archive>("POST", "/hearth/models/export", "ModelExport"),
         body::<models::Archive>("POST", "/hearth/models/archive", "ModelArchive"),

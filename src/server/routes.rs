@@ -141,7 +141,7 @@ fn ollama_api() -> Vec<Entry> {
         route(GET, Admin, "/api/blobs/{digest}", "Whether a file was sent", ollama::has_blob),
         route(POST, Admin, "/api/blobs/{digest}", "Send a file", ollama::send_blob),
         route(POST, Admin, "/api/pull", "Bring a model in", ollama::pull),
-        route(POST, Admin, "/api/push", "Refused: models are not sent out", ollama::push),
+        route(POST, Admin, "/api/push", "Send a model to a registry", ollama::push),
     ]
 }
 
@@ -310,6 +310,7 @@ fn hearth_models() -> Vec<Entry> {
         route(GET, User, "/hearth/models", "List models with their facts", models::list),
         route(POST, Operator, "/hearth/models/import", "Import local files", models::import),
         route(POST, Admin, "/hearth/models/pull", "Get a model from elsewhere", models::pull),
+        route(POST, Admin, "/hearth/models/push", "Send a model to a registry", models::push),
         route(GET, Admin, "/hearth/models/catalogue", "Search known models", models::search),
         route(GET, Admin, "/hearth/models/pulls", "List pulls that have not ended", models::pulls),
         route(DELETE, Admin, "/hearth/models/pulls/{name}", "Cancel a pull", models::cancel_pull),

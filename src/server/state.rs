@@ -8,7 +8,7 @@ use hearth_gateway::accounts::Accounts;
 use hearth_gateway::channels::Channels;
 use hearth_gateway::clock::Clock;
 
-use hearth_hub::{Library, Pulls};
+use hearth_hub::{Library, Pulls, Pushes};
 use hearth_store::Store;
 use ipnet::IpNet;
 use serde::Serialize;
@@ -36,6 +36,8 @@ pub struct Rooms {
     pub library: Arc<Library>,
     /// What brings more of them in.
     pub pulls: Pulls,
+    /// What brings them out.
+    pub pushes: Pushes,
     /// Chats and messages.
     pub store: Store,
     /// The time of new rows.
@@ -152,6 +154,10 @@ impl AppState {
 
     pub(crate) fn pulls(&self) -> &Pulls {
         &self.inner.rooms.pulls
+    }
+
+    pub(crate) fn pushes(&self) -> &Pushes {
+        &self.inner.rooms.pushes
     }
 
     pub(crate) fn store(&self) -> &Store {

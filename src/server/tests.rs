@@ -32,7 +32,7 @@ use hearth_gateway::routing::{RoutingConfig, Switchboard};
 use hearth_gateway::vault::Vault;
 use hearth_gateway::{Gateway, GatewayConfig};
 use hearth_hub::catalogue::Variant;
-use hearth_hub::{HubConfig, Library, Pulls};
+use hearth_hub::{HubConfig, Library, Pulls, Pushes};
 use hearth_store::{Store, UserRole};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -111,6 +111,7 @@ impl Fixture {
             gateway,
             channels,
             pulls: Pulls::open(Arc::clone(&library), &HubConfig::default()).unwrap(),
+            pushes: Pushes::open(Arc::clone(&library), &HubConfig::default()).unwrap(),
             library,
             store: store.clone(),
             clock,
