@@ -15,8 +15,8 @@ use crate::error::{Dialect, Failure};
 use crate::guard::{self, Guard};
 use crate::state::AppState;
 use crate::{
-    accounts, anthropic, billing, channels, chats, doctor, edge, gemini, models, ollama, openai,
-    openapi, ops, quota, responses, shelf, usage, web,
+    accounts, alerts, anthropic, billing, channels, chats, doctor, edge, gemini, models, ollama,
+    openai, openapi, ops, quota, responses, shelf, usage, web,
 };
 
 pub use crate::guard::Access;
@@ -300,6 +300,18 @@ fn hearth_money() -> Vec<Entry> {
         route(DELETE, Admin, "/hearth/limits", "Remove a rate limit", limits::delete),
         route(GET, User, "/hearth/usage", "List what was used", usage::list),
         route(GET, User, "/hearth/usage/summary", "Sum up what was used", usage::summary::show),
+        route(GET, Admin, "/hearth/alerts", "Rules of alerts, and where they go", alerts::show),
+        route(PUT, Admin, "/hearth/alerts/rules", "Change a rule", alerts::set_rule),
+        route(POST, Admin, "/hearth/alerts/targets", "Add where alerts go", alerts::add_target),
+        route(
+            DELETE,
+            Admin,
+            "/hearth/alerts/targets/{id}",
+            "Remove where alerts go",
+            alerts::remove_target,
+        ),
+        route(POST, Admin, "/hearth/alerts/targets/{id}/test", "Send a test", alerts::test),
+        route(GET, Admin, "/hearth/alerts/sent", "List what was sent", alerts::sent),
         route(GET, Admin, "/hearth/doctor", "Check database and ledger", doctor::show),
     ]
 }
