@@ -91,6 +91,8 @@ export interface Group {
   name: string;
   /** Names, or their beginnings with `*`; null is all. */
   models: string[] | null;
+  /** Parts of this machine that its people have against one of others. */
+  weight: number;
   created_at: number;
 }
 
