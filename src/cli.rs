@@ -11,6 +11,7 @@ pub use crate::cli_models::{PlainFile, Run, Search, Show, ShowPart};
 use crate::cli_money::parse_quota;
 pub use crate::cli_money::{Prices, Quota};
 pub use crate::cli_people::{Audit, Groups, Import, Invites};
+pub use crate::cli_usage::Usage;
 
 /// Hearth turns this machine into a private LLM platform.
 #[derive(Debug, Parser)]
@@ -72,6 +73,8 @@ pub enum Command {
     /// Say what models cost.
     #[command(subcommand)]
     Prices(Prices),
+    /// Show what requests used, or sum it up.
+    Usage(Usage),
     /// Check that the database, the ledger and the files are sound.
     Doctor,
     /// Import, list, run and remove models.

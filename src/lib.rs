@@ -14,6 +14,7 @@ mod cli_launch;
 mod cli_models;
 mod cli_money;
 mod cli_people;
+mod cli_usage;
 pub mod client;
 pub mod config;
 mod create_command;
@@ -52,6 +53,7 @@ mod show_command;
 mod show_part;
 mod terminal;
 mod upkeep_commands;
+mod usage_command;
 
 use crate::accounts_commands::text;
 use crate::cli::{Cli, Command};
@@ -107,6 +109,9 @@ async fn run_command(cli: Cli, environment: &Environment) -> Result<()> {
         }
         Command::Prices(command) => {
             quota_commands::prices(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Usage(command) => {
+            usage_command::usage(&Client::connect(&cli.target, &config).await?, command).await
         }
         Command::Doctor => {
             let client = Client::connect(&cli.target, &config).await?;

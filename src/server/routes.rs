@@ -15,8 +15,8 @@ use crate::error::{Dialect, Failure};
 use crate::guard::{self, Guard};
 use crate::state::AppState;
 use crate::{
-    accounts, anthropic, billing, channels, chats, doctor, edge, gemini, models, ollama, openai,
-    openapi, ops, quota, responses, shelf, usage, web,
+    accounts, alerts, anthropic, billing, channels, chats, doctor, edge, gemini, models, ollama,
+    openai, openapi, ops, quota, responses, shelf, usage, web,
 };
 
 pub use crate::guard::Access;
@@ -79,6 +79,7 @@ fn entries() -> Vec<Entry> {
         gemini_api(),
         ollama_api(),
         hearth_accounts(),
+        hearth_passkeys(),
         hearth_people(),
         hearth_money(),
         hearth_models(),
@@ -199,6 +200,18 @@ fn hearth_accounts() -> Vec<Entry> {
             "Make new recovery codes",
             second_factor::renew_codes,
         ),
+        route(GET, User, "/hearth/tokens", "List API tokens", tokens::list),
+        route(POST, User, "/hearth/tokens", "Create an API token", tokens::create),
+        route(PATCH, User, "/hearth/tokens/{id}", "Change an API token", tokens::update),
+        route(DELETE, User, "/hearth/tokens/{id}", "Delete an API token", tokens::delete),
+        route(POST, User, "/hearth/tokens/{id}/rotate", "Give it a new secret", tokens::rotate),
+    ]
+}
+
+fn hearth_passkeys() -> Vec<Entry> {
+    use Access::{Person, User};
+    use accounts::passkeys;
+    vec![
         route(GET, User, "/hearth/me/passkeys", "List one's passkeys", passkeys::list),
         route(
             POST,
@@ -217,11 +230,6 @@ fn hearth_accounts() -> Vec<Entry> {
         ),
         route(PATCH, Person, "/hearth/me/passkeys/{id}", "Rename a passkey", passkeys::rename),
         route(DELETE, Person, "/hearth/me/passkeys/{id}", "Remove a passkey", passkeys::remove),
-        route(GET, User, "/hearth/tokens", "List API tokens", tokens::list),
-        route(POST, User, "/hearth/tokens", "Create an API token", tokens::create),
-        route(PATCH, User, "/hearth/tokens/{id}", "Change an API token", tokens::update),
-        route(DELETE, User, "/hearth/tokens/{id}", "Delete an API token", tokens::delete),
-        route(POST, User, "/hearth/tokens/{id}/rotate", "Give it a new secret", tokens::rotate),
     ]
 }
 
@@ -292,6 +300,18 @@ fn hearth_money() -> Vec<Entry> {
         route(DELETE, Admin, "/hearth/limits", "Remove a rate limit", limits::delete),
         route(GET, User, "/hearth/usage", "List what was used", usage::list),
         route(GET, User, "/hearth/usage/summary", "Sum up what was used", usage::summary::show),
+        route(GET, Admin, "/hearth/alerts", "Rules of alerts, and where they go", alerts::show),
+        route(PUT, Admin, "/hearth/alerts/rules", "Change a rule", alerts::set_rule),
+        route(POST, Admin, "/hearth/alerts/targets", "Add where alerts go", alerts::add_target),
+        route(
+            DELETE,
+            Admin,
+            "/hearth/alerts/targets/{id}",
+            "Remove where alerts go",
+            alerts::remove_target,
+        ),
+        route(POST, Admin, "/hearth/alerts/targets/{id}/test", "Send a test", alerts::test),
+        route(GET, Admin, "/hearth/alerts/sent", "List what was sent", alerts::sent),
         route(GET, Admin, "/hearth/doctor", "Check database and ledger", doctor::show),
     ]
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hearth_gateway::Gateway;
 use hearth_gateway::accounts::Accounts;
+use hearth_gateway::alerts::Alerts;
 use hearth_gateway::channels::Channels;
 use hearth_gateway::clock::Clock;
 
@@ -30,6 +31,8 @@ pub struct Rooms {
     pub accounts: Accounts,
     /// Who answers.
     pub gateway: Gateway,
+    /// Who hears of what is unusual.
+    pub alerts: Alerts,
     /// Who answers elsewhere.
     pub channels: Channels,
     /// Which models there are.
@@ -142,6 +145,10 @@ impl AppState {
 
     pub(crate) fn gateway(&self) -> &Gateway {
         &self.inner.rooms.gateway
+    }
+
+    pub(crate) fn alerts(&self) -> &Alerts {
+        &self.inner.rooms.alerts
     }
 
     pub(crate) fn channels(&self) -> &Channels {

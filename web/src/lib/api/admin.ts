@@ -51,6 +51,15 @@ export const admin = {
     request('POST /hearth/me/second-factor/confirm', { body: { code } }),
   endSecondFactor: () => request('DELETE /hearth/me/second-factor'),
   renewRecoveryCodes: () => request('POST /hearth/me/recovery-codes'),
+  passkeys: () => request('GET /hearth/me/passkeys'),
+  beginPasskey: () => request('POST /hearth/me/passkeys/begin'),
+  addPasskey: (body: BodyOf<'POST /hearth/me/passkeys'>) =>
+    request('POST /hearth/me/passkeys', { body }),
+  askPasskey: (with_password: boolean) =>
+    request('PUT /hearth/me/passkeys/asked', { body: { with_password } }),
+  renamePasskey: (id: string, name: string) =>
+    request('PATCH /hearth/me/passkeys/{id}', { path: { id }, body: { name } }),
+  removePasskey: (id: string) => request('DELETE /hearth/me/passkeys/{id}', { path: { id } }),
   sessions: () => request('GET /hearth/sessions'),
   endSession: (id: string) => request('DELETE /hearth/sessions/{id}', { path: { id } }),
   endOtherSessions: () => request('DELETE /hearth/sessions'),

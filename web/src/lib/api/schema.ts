@@ -5563,6 +5563,11 @@ export interface components {
             /** @description null is all. */
             models?: string[] | null;
             name?: string | null;
+            /**
+             * Format: int32
+             * @description 1 to 100.
+             */
+            weight?: number | null;
         };
         /** @description Where requests of a group may go. */
         GroupPolicy: {
@@ -5685,6 +5690,12 @@ export interface components {
             /** @description Models that its people may use; without it, all. */
             models?: string[] | null;
             name: string;
+            /**
+             * Format: int32
+             * @description Parts of what the engine computes that its people have against one of others, 1 to 100;
+             *     without it, 1.
+             */
+            weight?: number | null;
         };
         /** @description An invite to be made. */
         NewInvite: {
