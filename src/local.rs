@@ -195,7 +195,7 @@ impl Backend for Local {
                 }
             }
         });
-        Ok(Embedding { prompt_tokens, dropped_tokens, vectors })
+        Ok(Embedding { prompt_tokens, dropped_tokens, is_estimated: false, channel: None, vectors })
     }
 
     async fn count_tokens(&self, request: GenerateRequest) -> Result<u32> {

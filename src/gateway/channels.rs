@@ -34,6 +34,7 @@ use crate::wire::{self, Wire};
 use fetch::Fetcher;
 use live::{Healths, Live, place_of, spec_of};
 
+pub(crate) use guard::Guard;
 pub use health::{ChannelStats, ModelStats};
 pub use overrides::{Condition, Override, OverrideMode};
 pub use preset::{PRESETS, Preset};

@@ -3068,6 +3068,54 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/hearth/models/push": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a model to a registry
+         * @description Admins and the operator may call it.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ModelPush"];
+                };
+            };
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/hearth/models/share": {
         parameters: {
             query?: never;
@@ -5549,12 +5597,24 @@ export interface components {
         };
         /** @description A model of elsewhere. */
         ModelPull: {
+            /** @description What a model at an address will be called; without it, as its file is. */
+            as?: string | null;
             /**
              * @description Whether to answer at once and go on alone, also after a restart. Otherwise the answer tells
              *     the progress, and the pull is cancelled when nobody reads it any more.
              */
             detach?: boolean;
-            /** @description As in `qwen3:0.6b` or `hf.co/org/repo:Q4_K_M`. */
+            /**
+             * @description As in `qwen3:0.6b` or `hf.co/org/repo:Q4_K_M`; or the address of a GGUF file,
+             *     `https://host/path/model.gguf`, of a split one that of its first part.
+             */
+            name: string;
+            /** @description What a file at an address must be. */
+            sha256?: string | null;
+        };
+        /** @description A model of this library, and by its name the registry that it is sent to. */
+        ModelPush: {
+            /** @description As in `registry.example/team/model:tag`. */
             name: string;
         };
         /** @description The folder where Ollama keeps its models. */
