@@ -196,7 +196,8 @@ impl Backend for Local {
                 }
             }
         });
-        Ok(Embedding { prompt_tokens, dropped_tokens, vectors })
+        let (is_estimated, channel) = (false, None);
+        Ok(Embedding { prompt_tokens, dropped_tokens, is_estimated, channel, vectors })
     }
 
     async fn count_tokens(&self, request: GenerateRequest) -> Result<u32> {

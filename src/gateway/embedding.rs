@@ -1,5 +1,6 @@
 //! The neutral request for vectors or scores of texts. Dialects parse into it, backends answer it.
 
+use hearth_store::ChannelId;
 use tokio::sync::oneshot;
 
 use crate::error::Result;
@@ -47,6 +48,10 @@ pub struct Embedding {
     pub prompt_tokens: u32,
     /// Tokens that were cut off.
     pub dropped_tokens: u32,
+    /// Whether the tokens were guessed because nobody told them.
+    pub is_estimated: bool,
+    /// Who makes them; `None` is this machine.
+    pub channel: Option<ChannelId>,
     pub vectors: oneshot::Receiver<Result<Vec<Vec<f32>>>>,
 }
 

@@ -14,6 +14,7 @@ mod lines;
 mod logprobs;
 mod ollama;
 mod open_ai;
+pub(crate) mod passage;
 mod provider;
 mod refusals;
 mod responses;
@@ -28,6 +29,7 @@ pub use provider::{Provider, of};
 use crate::embedding::{EmbedRequest, Embedded};
 use crate::error::Result;
 use crate::event::Event;
+use crate::passage::PassRoute;
 use crate::request::GenerateRequest;
 
 /// Longest line of a streamed answer, in bytes; a longer one is an error. Pictures in an answer
@@ -73,6 +75,11 @@ pub trait Wire: Send + Sync {
 
     /// Reads the answer to one of the calls for vectors: as many as it asked for, in its order.
     fn embedded(&self, call: &EmbedCall, body: &[u8]) -> Read<Embedded>;
+
+    /// Whether the provider has a route of this name, in OpenAI's dialect.
+    fn passes(&self, _route: PassRoute) -> bool {
+        false
+    }
 
     /// Writes a call that counts a prompt's tokens; `None` where the provider does not count, and
     /// [`estimate`] has to do.

@@ -10,6 +10,7 @@ mod gemini_stories;
 mod matrix;
 mod money_stories;
 mod ollama_stories;
+mod passage_stories;
 mod people_stories;
 mod scripted;
 mod wire;

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::multipart::Form;
 use reqwest::{Method, Response};
 use tokio::time::{Instant, timeout_at};
 
@@ -86,6 +87,16 @@ pub(crate) async fn post(live: &Live, key: &LiveKey, call: &Call) -> Result<Resp
         request = request.header(HeaderName::from_static(name), value);
     }
     send(live, key, request.body(body)).await
+}
+
+/// Sends a form; gives the answer once its head has come and says that it is one.
+pub(crate) async fn post_form(
+    live: &Live,
+    key: &LiveKey,
+    path: &str,
+    form: Form,
+) -> Result<Response, Trouble> {
+    send(live, key, request(live, key, Method::POST, path).multipart(form)).await
 }
 
 /// Asks for something, such as the list of models.

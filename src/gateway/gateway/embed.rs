@@ -72,7 +72,9 @@ impl Gateway {
         request: EmbedRequest,
     ) -> Result<Embedding> {
         let Some(prices) = self.inner.books.terms(caller, &request.model).await? else {
-            return backend.embed(caller.user_id, request).await;
+            let embedding = backend.embed(caller.user_id, request).await?;
+            embedding.channel.into_iter().for_each(|channel| account.served_by(channel));
+            return Ok(embedding);
         };
         let (about, most) = pacer::estimate_of_texts(&request);
         // What counts here are tokens of prompts alone: the wish has no answer.
@@ -81,6 +83,7 @@ impl Gateway {
         let wish = Wish { prices, prompt_tokens, more_prompt_tokens, ..Wish::default() };
         self.inner.books.hold(account, wish).await?;
         let embedding = backend.embed(caller.user_id, request).await?;
+        embedding.channel.into_iter().for_each(|channel| account.served_by(channel));
         let usage = Usage { prompt_tokens: embedding.prompt_tokens, ..Usage::default() };
         if let Some(held) = &mut account.held
             && let Allowance::UsedUp(error) = held.allow(&usage).await?
@@ -93,7 +96,7 @@ impl Gateway {
 
 impl Run {
     async fn carry(self, mut answer: oneshot::Sender<Result<Embedded>>) {
-        let Embedding { prompt_tokens, dropped_tokens, .. } = self.embedding;
+        let Embedding { prompt_tokens, dropped_tokens, is_estimated, .. } = self.embedding;
         let mut vectors = self.embedding.vectors;
         let ended = tokio::select! {
             biased;
@@ -108,7 +111,8 @@ impl Run {
         };
         drop(vectors);
         let total_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let usage = Usage { prompt_tokens, dropped_tokens, total_ms, ..Usage::default() };
+        let usage =
+            Usage { prompt_tokens, dropped_tokens, is_estimated, total_ms, ..Usage::default() };
         let (outcome, reason) = match &ended {
             None => (Outcome::Stopped, Some("client_gone")),
             Some(Ok(_)) => (Outcome::Complete, None),

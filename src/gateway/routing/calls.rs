@@ -45,7 +45,7 @@ impl Switchboard {
                     }
                 }
                 Who::Channel(live) => match embed(live, &candidate.model, &request).await {
-                    Ok(embedded) => return Ok(ready(embedded)),
+                    Ok(embedded) => return Ok(ready(embedded, live)),
                     Err(trouble) => (after_remote(&trouble), told(&request.model, trouble)),
                 },
             };
@@ -84,7 +84,7 @@ impl Switchboard {
         counted.await.map_err(|trouble| told(&request.model, trouble))
     }
 
-    fn next(&self, plan: &Plan, tried: &[bool]) -> Option<usize> {
+    pub(super) fn next(&self, plan: &Plan, tried: &[bool]) -> Option<usize> {
         let facts = self.facts(plan);
         let question = Question {
             policy: plan.policy,
@@ -159,10 +159,16 @@ fn target(live: &Live, model: &str) -> Target {
 }
 
 /// Vectors that are there already.
-fn ready(embedded: Embedded) -> Embedding {
+fn ready(embedded: Embedded, live: &Live) -> Embedding {
     let (sender, vectors) = oneshot::channel();
     // The receiver stands above.
     let _ = sender.send(Ok(embedded.vectors));
     let usage = embedded.usage;
-    Embedding { prompt_tokens: usage.prompt_tokens, dropped_tokens: usage.dropped_tokens, vectors }
+    Embedding {
+        prompt_tokens: usage.prompt_tokens,
+        dropped_tokens: usage.dropped_tokens,
+        is_estimated: usage.is_estimated,
+        channel: Some(live.id()),
+        vectors,
+    }
 }

@@ -5,6 +5,7 @@ mod faults;
 mod here;
 mod keys;
 mod money;
+mod passage;
 mod places;
 mod streams;
 mod upstream;
