@@ -6,6 +6,7 @@
 
 mod answer;
 mod anthropic;
+mod bedrock;
 mod cohere;
 mod embedding;
 mod estimate;
@@ -23,6 +24,9 @@ mod stream;
 mod tests;
 mod writing;
 
+pub use bedrock::Frames;
+#[cfg(test)]
+pub(crate) use bedrock::frame;
 pub use estimate::estimate;
 pub use provider::{Provider, of};
 
@@ -39,6 +43,11 @@ pub const MAX_LINE_BYTES: usize = 4 << 20;
 /// [`Wire::counted`] and [`Wire::models`] holds to it too.
 pub const MAX_BODY_BYTES: usize = 64 << 20;
 
+/// What a refusal of this status says, whoever writes it.
+pub(crate) fn refused(status: u16, body: &[u8]) -> Refusal {
+    refusals::read(status, body)
+}
+
 /// How one family of providers wants to be asked.
 pub trait Wire: Send + Sync {
     /// Writes a request that asks the provider for `target`. What the dialect cannot carry is an
@@ -53,6 +62,11 @@ pub trait Wire: Send + Sync {
 
     /// The header that carries a key.
     fn credential(&self, key: &str) -> (&'static str, String);
+
+    /// How the provider wants to be shown a key that is more than one header.
+    fn scheme(&self) -> Scheme {
+        Scheme::Plain
+    }
 
     /// Path of the list of models, below the base URL.
     fn models_path(&self) -> &'static str;
@@ -100,6 +114,16 @@ pub struct Target {
     pub model: String,
     /// Whether the answer is to come in pieces.
     pub shape: Shape,
+}
+
+/// What keys a provider takes beside those that are a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    Plain,
+    /// `ACCESS_KEY_ID|SECRET_ACCESS_KEY|REGION`, with which each request is signed.
+    Aws,
+    /// A service account as JSON, which gets access tokens.
+    Google,
 }
 
 /// Whether an answer comes at once or in pieces.

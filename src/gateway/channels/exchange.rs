@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::multipart::Form;
-use reqwest::{Method, Response};
+use reqwest::{Method, RequestBuilder, Response, Url};
 use tokio::time::{Instant, timeout_at};
 
+use super::credential::Outgoing;
 use super::guard::IS_PRIVATE;
 use super::live::{Live, LiveKey};
 use crate::error::Error;
@@ -81,7 +82,8 @@ impl From<Refusal> for Trouble {
 pub(crate) async fn post(live: &Live, key: &LiveKey, call: &Call) -> Result<Response, Trouble> {
     let body = serde_json::to_vec(&call.body)
         .map_err(|error| Trouble::cannot_carry(Error::Internal(error.to_string())))?;
-    let mut request = request(live, key, Method::POST, &call.path)
+    let mut request = request(live, key, (Method::POST, &call.path), &body)
+        .await?
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     for (name, value) in &call.headers {
         request = request.header(HeaderName::from_static(name), value);
@@ -96,12 +98,14 @@ pub(crate) async fn post_form(
     path: &str,
     form: Form,
 ) -> Result<Response, Trouble> {
-    send(live, key, request(live, key, Method::POST, path).multipart(form)).await
+    let request = request(live, key, (Method::POST, path), b"").await?;
+    send(live, key, request.multipart(form)).await
 }
 
 /// Asks for something, such as the list of models.
 pub(crate) async fn get(live: &Live, key: &LiveKey, path: &str) -> Result<Response, Trouble> {
-    send(live, key, request(live, key, Method::GET, path)).await
+    let request = request(live, key, (Method::GET, path), b"").await?;
+    send(live, key, request).await
 }
 
 /// A whole answer of at most `limit` bytes.
@@ -124,20 +128,24 @@ pub(crate) async fn read(
     }
 }
 
-fn request(live: &Live, key: &LiveKey, method: Method, path: &str) -> reqwest::RequestBuilder {
-    let mut headers = live.headers.clone();
-    if let Some((name, value)) = &key.header {
-        headers.insert(name, value.clone());
-    }
-    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-    live.client.request(method, format!("{}{path}", live.base_url)).headers(headers)
-}
-
-async fn send(
+/// A request that shows the key. `body`: as far as the key is shown by signing it.
+async fn request(
     live: &Live,
     key: &LiveKey,
-    request: reqwest::RequestBuilder,
-) -> Result<Response, Trouble> {
+    (method, path): (Method, &str),
+    body: &[u8],
+) -> Result<RequestBuilder, Trouble> {
+    let mut headers = live.headers.clone();
+    let url = Url::parse(&format!("{}{path}", live.base_url)).map_err(|error| {
+        Trouble::cannot_carry(Error::Internal(format!("a path that is none: {error}")))
+    })?;
+    let outgoing = Outgoing { method: &method, url: &url, body };
+    key.credential.show(live, outgoing, &mut headers).await?;
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    Ok(live.client.request(method, url).headers(headers))
+}
+
+async fn send(live: &Live, key: &LiveKey, request: RequestBuilder) -> Result<Response, Trouble> {
     let time_ms = live.settings.timeouts.first_byte_ms;
     let until = Instant::now() + Duration::from_millis(time_ms.into());
     let response = timeout_at(until, request.send())
@@ -165,8 +173,7 @@ async fn send(
 
 /// Some providers repeat the key that they refuse, and what they say is logged.
 fn without(key: &LiveKey, message: String) -> String {
-    let shown = key.header.as_ref().and_then(|(_, value)| value.to_str().ok());
-    match shown.and_then(|shown| shown.rsplit(' ').next()).filter(|secret| !secret.is_empty()) {
+    match key.credential.secret().filter(|secret| !secret.is_empty()) {
         Some(secret) => message.replace(secret, "***"),
         None => message,
     }
