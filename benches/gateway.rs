@@ -18,8 +18,13 @@ use tokio::net::{TcpListener, TcpStream};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Pieces of a streamed answer.
+/// Pieces of text in a streamed answer.
 const CHUNKS: usize = 100;
+/// Models that take their time, and how long between two pieces.
+const PACED: [(&[u8], Duration); 2] =
+    [(b"\"paced\"", Duration::from_millis(50)), (b"\"brisk\"", Duration::from_millis(10))];
+/// Memory that a connection keeps for what it reads.
+const BUFFER_BYTES: usize = 64 << 10;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Fallible<()> {
@@ -30,12 +35,13 @@ async fn main() -> Fallible<()> {
         ["bare", address, upstream] => bare(address, upstream).await,
         ["load", address, rest @ ..] => load(address, &Plan::parse(rest)?).await,
         _ => Err("bench-gateway mock ADDR | bare ADDR URL | load ADDR [--key=K] [--model=M] \
-                  [--connections=N] [--seconds=S] [--rate=R] [--stream]"
+                  [--connections=N] [--seconds=S] [--rate=R] [--stream] [--header=NAME:VALUE]"
             .into()),
     }
 }
 
-/// A provider: answers every request on bare sockets with what it has made before.
+/// A provider: answers every request on bare sockets with what it has made before. Pieces of a
+/// stream are written one by one, as they come from a model; see [`PACED`].
 async fn mock(address: &str) -> Fallible<()> {
     let listener = TcpListener::bind(address).await?;
     let answers = Arc::new((whole(), stream()));
@@ -46,13 +52,29 @@ async fn mock(address: &str) -> Fallible<()> {
     }
 }
 
-async fn serve(mut socket: TcpStream, answers: Arc<(Vec<u8>, Vec<u8>)>) -> Fallible<()> {
+async fn serve(mut socket: TcpStream, answers: Arc<(Vec<u8>, Vec<Vec<u8>>)>) -> Fallible<()> {
     let mut bytes = Vec::new();
     while let Some(length) = read_message(&mut socket, &mut bytes).await? {
-        let wants_stream = contains(&bytes[..length], b"\"stream\":true");
+        let message = &bytes[..length];
+        let wants_stream = has(message, b"\"stream\":true") || has(message, b"\"stream\": true");
+        let pace = PACED.iter().find(|(model, _)| has(message, model)).map(|(_, pace)| *pace);
         bytes.drain(..length);
-        let answer = if wants_stream { &answers.1 } else { &answers.0 };
-        socket.write_all(answer).await?;
+        if !wants_stream {
+            socket.write_all(&answers.0).await?;
+            continue;
+        }
+        let mut due = tokio::time::Instant::now();
+        for piece in &answers.1 {
+            socket.write_all(piece).await?;
+            match pace {
+                Some(pace) => {
+                    due += pace;
+                    tokio::time::sleep_until(due).await;
+                }
+                // The others' turn: otherwise a whole stream goes out as one piece.
+                None => tokio::task::yield_now().await,
+            }
+        }
     }
     Ok(())
 }
@@ -60,7 +82,7 @@ async fn serve(mut socket: TcpStream, answers: Arc<(Vec<u8>, Vec<u8>)>) -> Falli
 /// Reads until a whole message (its length is told in its head) is in `bytes`; its length.
 async fn read_message(socket: &mut TcpStream, bytes: &mut Vec<u8>) -> Fallible<Option<usize>> {
     loop {
-        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+        if let Some(end) = find(bytes, b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
             let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
             let length: usize = length.map_or(Ok(0), |length| length.trim().parse())?;
@@ -74,8 +96,12 @@ async fn read_message(socket: &mut TcpStream, bytes: &mut Vec<u8>) -> Fallible<O
     }
 }
 
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
+fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    memchr::memmem::find(bytes, part)
+}
+
+fn has(bytes: &[u8], part: &[u8]) -> bool {
+    find(bytes, part).is_some()
 }
 
 fn whole() -> Vec<u8> {
@@ -84,26 +110,30 @@ fn whole() -> Vec<u8> {
     format!("{head} {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
-fn stream() -> Vec<u8> {
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked";
-    let mut bytes = format!("{head}\r\n\r\n").into_bytes();
-    let mut piece = |data: &str| {
-        let event = format!("data: {data}\n\n");
-        bytes.extend(format!("{:x}\r\n{event}\r\n", event.len()).into_bytes());
-    };
+/// The pieces of a stream, the first one with the head of the answer.
+fn stream() -> Vec<Vec<u8>> {
     let start = r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":"#;
-    for _ in 0..CHUNKS {
-        piece(&format!(r#"{start}[{{"index":0,"delta":{{"content":"word "}}}}]}}"#));
+    let mut events =
+        vec![format!(r#"{start}[{{"index":0,"delta":{{"content":"word "}}}}]}}"#); CHUNKS];
+    events.push(format!(r#"{start}[{{"index":0,"delta":{{}},"finish_reason":"stop"}}]}}"#));
+    events.push(format!(r#"{start}[],"usage":{{"prompt_tokens":9,"completion_tokens":100}}}}"#));
+    events.push("[DONE]".to_owned());
+    let framed = |data: &String| {
+        let event = format!("data: {data}\n\n");
+        format!("{:x}\r\n{event}\r\n", event.len()).into_bytes()
+    };
+    let mut pieces: Vec<Vec<u8>> = events.iter().map(framed).collect();
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked";
+    pieces[0].splice(..0, format!("{head}\r\n\r\n").into_bytes());
+    if let Some(last) = pieces.last_mut() {
+        last.extend_from_slice(b"0\r\n\r\n");
     }
-    piece(&format!(r#"{start}[{{"index":0,"delta":{{}},"finish_reason":"stop"}}]}}"#));
-    piece(&format!(r#"{start}[],"usage":{{"prompt_tokens":9,"completion_tokens":100}}}}"#));
-    piece("[DONE]");
-    bytes.extend(b"0\r\n\r\n");
-    bytes
+    pieces
 }
 
 /// The least that a proxy can be: bytes in, bytes out.
 async fn bare(address: &str, upstream: &str) -> Fallible<()> {
+    rustls::crypto::ring::default_provider().install_default().ok();
     let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build()?;
     let router = Router::new()
         .route("/v1/chat/completions", post(forward))
@@ -138,6 +168,8 @@ struct Plan {
     /// Requests a second in all; 0 is as many as come back.
     rate: f64,
     stream: bool,
+    /// Further headers, each with its end of line.
+    headers: String,
 }
 
 impl Plan {
@@ -149,6 +181,7 @@ impl Plan {
             seconds: 5.0,
             rate: 0.0,
             stream: false,
+            headers: String::new(),
         };
         for word in words {
             match word.split_once('=').unwrap_or((word, "")) {
@@ -158,6 +191,7 @@ impl Plan {
                 ("--seconds", value) => plan.seconds = value.parse()?,
                 ("--rate", value) => plan.rate = value.parse()?,
                 ("--stream", _) => plan.stream = true,
+                ("--header", value) => plan.headers.push_str(&format!("{value}\r\n")),
                 (other, _) => return Err(format!("unknown: {other}").into()),
             }
         }
@@ -171,8 +205,9 @@ impl Plan {
         );
         format!(
             "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+             content-type: application/json\r\n{}content-length: {}\r\n\r\n{body}",
             self.key,
+            self.headers,
             body.len()
         )
         .into_bytes()
@@ -193,13 +228,19 @@ async fn load(address: &str, plan: &Plan) -> Fallible<()> {
         true => Duration::from_secs_f64(plan.connections as f64 / plan.rate),
         false => Duration::ZERO,
     };
-    let started = Instant::now();
-    let mut tasks = Vec::new();
-    for index in 0..plan.connections {
+    let mut sockets = Vec::with_capacity(plan.connections);
+    for _ in 0..plan.connections {
         let socket = TcpStream::connect(address).await?;
         socket.set_nodelay(true)?;
+        sockets.push(socket);
+    }
+    let started = Instant::now();
+    let mut tasks = Vec::with_capacity(plan.connections);
+    for (index, socket) in sockets.into_iter().enumerate() {
         let first = pause.mul_f64(index as f64 / plan.connections as f64);
-        let run = Run { socket, bytes: Vec::new(), is_stream: plan.stream };
+        let answer = Answer::default();
+        let run =
+            Run { socket, answer, bytes: Vec::with_capacity(BUFFER_BYTES), is_stream: plan.stream };
         let (counts, request) = (Arc::clone(&counts), Arc::clone(&request));
         tasks.push(tokio::spawn(run.ask(request, counts, Pace { started, until, first, pause })));
     }
@@ -214,11 +255,12 @@ async fn load(address: &str, plan: &Plan) -> Fallible<()> {
     whole.sort_unstable();
     first.sort_unstable();
     println!(
-        "{{\"requests\":{},\"failures\":{},\"per_s\":{:.0},\"chunks_per_s\":{:.0},\"p50_us\":{},\
-         \"p99_us\":{},\"first_p50_us\":{},\"first_p99_us\":{}}}",
+        "{{\"requests\":{},\"failures\":{},\"per_s\":{:.1},\"chunks\":{},\"chunks_per_s\":{:.1},\
+         \"p50_us\":{},\"p99_us\":{},\"first_p50_us\":{},\"first_p99_us\":{}}}",
         whole.len(),
         counts.failures.load(Ordering::Relaxed),
         whole.len() as f64 / seconds,
+        counts.chunks.load(Ordering::Relaxed),
         counts.chunks.load(Ordering::Relaxed) as f64 / seconds,
         percentile(&whole, 50),
         percentile(&whole, 99),
@@ -244,13 +286,27 @@ struct Pace {
 /// One connection.
 struct Run {
     socket: TcpStream,
+    answer: Answer,
     bytes: Vec<u8>,
     is_stream: bool,
 }
 
+/// What has come of one answer; its bytes are looked at once and not kept, for the generator shares
+/// its core with the provider.
+#[derive(Default)]
+struct Answer {
+    is_well: bool,
+    /// Bytes that are still to come; `None` if only the end of the chunks will tell.
+    left: Option<usize>,
+    has_head: bool,
+    chunks: usize,
+    has_last: bool,
+    is_whole: bool,
+}
+
 impl Run {
-    /// Times until the first byte and until the last, in microseconds. At a rate, a request counts
-    /// from when it was due, so that a server that stalls cannot hide it.
+    /// Times until the first byte of the body and until the last, in microseconds. At a rate, a
+    /// request counts from when it was due, so that a server that stalls cannot hide it.
     async fn ask(
         mut self,
         request: Arc<[u8]>,
@@ -284,35 +340,54 @@ impl Run {
     ) -> Fallible<Option<(u128, u128)>> {
         self.socket.write_all(request).await?;
         self.bytes.clear();
+        self.answer = Answer::default();
         let mut first = None;
-        loop {
+        while !self.answer.is_whole {
             if self.socket.read_buf(&mut self.bytes).await? == 0 {
                 return Err("closed".into());
             }
-            first.get_or_insert_with(|| since.elapsed().as_micros());
-            if self.is_whole() {
-                break;
+            self.answer.take(&mut self.bytes)?;
+            let has_begun = if self.is_stream { self.answer.chunks > 0 } else { true };
+            if has_begun {
+                first.get_or_insert_with(|| since.elapsed().as_micros());
             }
         }
-        let is_well = self.bytes.starts_with(b"HTTP/1.1 200");
-        if self.is_stream {
-            let chunks = self.bytes.windows(6).filter(|six| six == b"data: ").count();
-            counts.chunks.fetch_add(chunks as u64, Ordering::Relaxed);
-        }
+        let Answer { is_well, chunks, has_last, .. } = self.answer;
+        counts.chunks.fetch_add(chunks as u64, Ordering::Relaxed);
+        // A stream that lost a piece, or its end, has failed.
+        let is_well = is_well && (!self.is_stream || (chunks >= CHUNKS && has_last));
         Ok(is_well.then(|| (first.unwrap_or(0), since.elapsed().as_micros())))
     }
+}
 
-    fn is_whole(&self) -> bool {
-        let Some(end) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
-            return false;
-        };
-        let head = String::from_utf8_lossy(&self.bytes[..end]).to_ascii_lowercase();
-        match head.lines().find_map(|line| line.strip_prefix("content-length:")) {
-            Some(length) => {
-                let length: usize = length.trim().parse().unwrap_or(usize::MAX);
-                self.bytes.len() >= end + 4 + length
-            }
-            None => self.bytes.ends_with(b"0\r\n\r\n"),
+impl Answer {
+    /// Looks at what has come; what a later look needs stays in `bytes`.
+    fn take(&mut self, bytes: &mut Vec<u8>) -> Fallible<()> {
+        if !self.has_head {
+            let Some(end) = find(bytes, b"\r\n\r\n") else { return Ok(()) };
+            let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+            self.has_head = true;
+            self.is_well = head.starts_with("http/1.1 200");
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+            self.left = length.map(|length| length.trim().parse()).transpose()?;
+            bytes.drain(..end + 4);
         }
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(bytes.len());
+            self.is_whole = *left == 0;
+            bytes.clear();
+            return Ok(());
+        }
+        self.is_whole = bytes.ends_with(b"0\r\n\r\n");
+        // Whole events alone: the rest is looked at with what comes next.
+        let end = match self.is_whole {
+            true => bytes.len(),
+            false => memchr::memmem::rfind(bytes, b"\n\n").map_or(0, |at| at + 2),
+        };
+        let events = &bytes[..end];
+        self.chunks += memchr::memmem::find_iter(events, b"\"word \"").count();
+        self.has_last |= has(events, b"[DONE]");
+        bytes.drain(..end);
+        Ok(())
     }
 }

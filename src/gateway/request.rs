@@ -69,9 +69,19 @@ pub enum Overflow {
     DropOldest,
 }
 
-/// What the answer is made of, beyond plain text. The default is plain text.
+/// Whether an answer comes at once or in pieces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shape {
+    Whole,
+    #[default]
+    Stream,
+}
+
+/// What the answer is made of, beyond plain text. The default is plain text in pieces.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AnswerRules {
+    /// How the client gets it; nobody else is to wait for an answer that comes whole.
+    pub shape: Shape,
     /// Chats only.
     pub tools: Option<Tools>,
     /// At most [`MAX_TOOLS`].
@@ -227,6 +237,12 @@ pub enum Input {
 }
 
 impl GenerateRequest {
+    /// The same request, for a client that gets the answer in pieces or at once.
+    pub fn streamed(mut self, is_streamed: bool) -> GenerateRequest {
+        self.rules.shape = if is_streamed { Shape::Stream } else { Shape::Whole };
+        self
+    }
+
     /// The URLs of pictures and files in it.
     pub fn urls(&self) -> impl Iterator<Item = &str> {
         let messages = match &self.input {

@@ -30,6 +30,8 @@ pub(crate) use bedrock::frame;
 pub use estimate::estimate;
 pub use provider::{Provider, of};
 
+pub use crate::request::Shape;
+
 use crate::embedding::{EmbedRequest, Embedded};
 use crate::error::Result;
 use crate::event::Event;
@@ -124,13 +126,6 @@ pub enum Scheme {
     Aws,
     /// A service account as JSON, which gets access tokens.
     Google,
-}
-
-/// Whether an answer comes at once or in pieces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    Whole,
-    Stream,
 }
 
 /// A call that is ready to be sent with POST.

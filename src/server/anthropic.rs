@@ -36,7 +36,7 @@ pub(crate) async fn messages(
         model: request.model.clone(),
         stop: request.stop.clone(),
     };
-    let (running, first) = Running::begin(state, &caller, request).await?;
+    let (running, first) = Running::begin(state, &caller, request.streamed(is_streamed)).await?;
     let told = ignored(&first, locally);
     let mut response = match is_streamed {
         true => sse::answer(running.stream(first, Frames(Printer::new(heading)))),

@@ -111,6 +111,7 @@ async fn generate(
         shows_thoughts,
         has_logprobs: request.logprobs.is_some(),
     });
+    let request = request.streamed(!matches!(framing, Framing::Whole));
     let (running, first) = Running::begin(state, caller, request).await?;
     let told = ignored(&first, locally);
     let mut response = match framing {

@@ -121,7 +121,10 @@ impl Answer {
             calls: call.calls,
         };
         let watch = self.state.accounts().watch(caller);
-        let events = self.state.gateway().generate_all(caller, call.requests).await?;
+        let is_streamed = call.stream.is_some();
+        let requests = call.requests.into_iter().map(|request| request.streamed(is_streamed));
+        let requests = requests.collect();
+        let events = self.state.gateway().generate_all(caller, requests).await?;
         let mut running = Running { state: self.state, id: self.id, model, events, watch };
         let first = running.next().await?;
         let told = ignored(&first, call.ignored);

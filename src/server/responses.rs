@@ -25,7 +25,7 @@ pub(crate) async fn create(
     let model = request.model.clone();
     let heading = Heading { id: format!("resp_{}", id.0), model, created: state.now(), echoed };
     let mut printer = Printer::new(heading);
-    let (running, first) = Running::begin(state, &caller, request).await?;
+    let (running, first) = Running::begin(state, &caller, request.streamed(is_streamed)).await?;
     let told = ignored(&first, locally);
     let mut response = match is_streamed {
         true => sse::answer(running.stream(first, Frames(printer))),

@@ -62,7 +62,7 @@ impl Accounts {
                 return Err(Error::WrongCredentials);
             }
         };
-        match self.check_second_factor(&user, visit.code.as_deref()).await {
+        match self.check_second_factor(&user, &visit).await {
             // The password was right: whoever has it only learns that a code is needed.
             Err(Error::SecondFactorRequired) => {
                 self.give_back(&attempt);

@@ -78,8 +78,13 @@ impl From<Refusal> for Trouble {
     }
 }
 
-/// Sends a call; gives the answer once its head has come and says that it is one.
-pub(crate) async fn post(live: &Live, key: &LiveKey, call: &Call) -> Result<Response, Trouble> {
+/// Sends a call; gives the answer once its head has come, within so long, and says that it is one.
+pub(crate) async fn post(
+    live: &Live,
+    key: &LiveKey,
+    call: &Call,
+    wait_ms: u32,
+) -> Result<Response, Trouble> {
     let body = serde_json::to_vec(&call.body)
         .map_err(|error| Trouble::cannot_carry(Error::Internal(error.to_string())))?;
     let mut request = request(live, key, (Method::POST, &call.path), &body)
@@ -88,24 +93,26 @@ pub(crate) async fn post(live: &Live, key: &LiveKey, call: &Call) -> Result<Resp
     for (name, value) in &call.headers {
         request = request.header(HeaderName::from_static(name), value);
     }
-    send(live, key, request.body(body)).await
+    send(live, key, request.body(body), wait_ms).await
 }
 
-/// Sends a form; gives the answer once its head has come and says that it is one.
+/// Sends a form; gives the answer once its head has come, within so long, and says that it is one.
 pub(crate) async fn post_form(
     live: &Live,
     key: &LiveKey,
     path: &str,
     form: Form,
+    wait_ms: u32,
 ) -> Result<Response, Trouble> {
     let request = request(live, key, (Method::POST, path), b"").await?;
-    send(live, key, request.multipart(form)).await
+    send(live, key, request.multipart(form), wait_ms).await
 }
 
 /// Asks for something, such as the list of models.
 pub(crate) async fn get(live: &Live, key: &LiveKey, path: &str) -> Result<Response, Trouble> {
+    let wait_ms = live.settings.timeouts.first_byte_ms;
     let request = request(live, key, (Method::GET, path), b"").await?;
-    send(live, key, request).await
+    send(live, key, request, wait_ms).await
 }
 
 /// A whole answer of at most `limit` bytes.
@@ -145,12 +152,16 @@ async fn request(
     Ok(live.client.request(method, url).headers(headers))
 }
 
-async fn send(live: &Live, key: &LiveKey, request: RequestBuilder) -> Result<Response, Trouble> {
-    let time_ms = live.settings.timeouts.first_byte_ms;
-    let until = Instant::now() + Duration::from_millis(time_ms.into());
+async fn send(
+    live: &Live,
+    key: &LiveKey,
+    request: RequestBuilder,
+    wait_ms: u32,
+) -> Result<Response, Trouble> {
+    let until = Instant::now() + Duration::from_millis(wait_ms.into());
     let response = timeout_at(until, request.send())
         .await
-        .map_err(|_| Trouble::timed_out("it did not begin to answer", time_ms))?
+        .map_err(|_| Trouble::timed_out("it did not begin to answer", wait_ms))?
         .map_err(Trouble::of_network)?;
     let status = response.status();
     if status.is_success() {

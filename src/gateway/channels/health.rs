@@ -89,8 +89,8 @@ impl Health {
         InFlight(Arc::clone(self))
     }
 
-    /// The answer has begun.
-    pub(crate) fn note_first(&self, model: &str, took: Duration, now: Instant) {
+    /// The answer has begun; `took`: where that is not when it ended.
+    pub(crate) fn note_first(&self, model: &str, took: Option<Duration>, now: Instant) {
         let mut inner = self.lock();
         inner.breaker.succeed(now);
         inner.stats.note_first(model, took);
@@ -139,8 +139,8 @@ impl Health {
 pub(crate) struct Used {
     pub(crate) prompt_tokens: u32,
     pub(crate) completion_tokens: u32,
-    /// From its first token on.
-    pub(crate) took: Duration,
+    /// From its first token on; `None` of an answer that came whole.
+    pub(crate) took: Option<Duration>,
 }
 
 impl Drop for InFlight {

@@ -113,6 +113,9 @@ pub struct Tweaks {
     /// In order, on the body that goes to the provider.
     pub overrides: Vec<Override>,
     pub system_prompt: Option<SystemPrompt>,
+    /// Whether the provider is asked for pieces also where a client wants the whole answer: one
+    /// that hangs is noticed sooner, and few close the connection on a long answer.
+    pub always_streams: bool,
 }
 
 /// A text for the model to read first.
@@ -154,6 +157,8 @@ pub struct Timeouts {
     pub connect_ms: u32,
     /// From the request to the first piece of the answer.
     pub first_byte_ms: u32,
+    /// From the request to an answer that comes whole, instead of that.
+    pub whole_ms: u32,
     /// Between two pieces.
     pub idle_ms: u32,
     /// For the whole answer.
@@ -166,6 +171,7 @@ impl Default for Timeouts {
         Timeouts {
             connect_ms: 5_000,
             first_byte_ms: 2 * minute_ms,
+            whole_ms: 10 * minute_ms,
             idle_ms: 2 * minute_ms,
             total_ms: 60 * minute_ms,
         }
@@ -225,10 +231,11 @@ impl ChannelSettings {
         if self.drain_s > 600 {
             return Err(invalid("settings.drain_s", "must be 0 to 600"));
         }
-        let Timeouts { connect_ms, first_byte_ms, idle_ms, total_ms } = self.timeouts;
+        let Timeouts { connect_ms, first_byte_ms, whole_ms, idle_ms, total_ms } = self.timeouts;
         for (name, time_ms) in [
             ("connect_ms", connect_ms),
             ("first_byte_ms", first_byte_ms),
+            ("whole_ms", whole_ms),
             ("idle_ms", idle_ms),
             ("total_ms", total_ms),
         ] {

@@ -38,6 +38,8 @@ pub(super) struct Ask<'a> {
     /// When the request came.
     pub(super) since: Instant,
     pub(super) fetcher: &'a Fetcher,
+    /// Whether how soon channels begin is measured, which whole answers do not show.
+    pub(super) is_timed: bool,
 }
 
 /// An answer that has begun.
@@ -58,18 +60,20 @@ impl Ask<'_> {
         if !live.wire.takes_urls() && request.urls().next().is_some() {
             self.fetcher.inline(request.to_mut()).await.map_err(Trouble::cannot_carry)?;
         }
-        let target = Target { model: live.own_name(self.model).to_owned(), shape: Shape::Stream };
+        let shape = self.shape();
+        let target = Target { model: live.own_name(self.model).to_owned(), shape };
         let mut call = live.wire.call(&request, &target).map_err(Trouble::cannot_carry)?;
         for change in &live.settings.request.overrides {
             change.apply(&mut call.body);
         }
         let flight = live.health.begin(live.limits(), started);
-        let begun = self.begin(&request, &call).await;
+        let begun = self.begin(&request, &call, shape).await;
         let now = Instant::now();
         match begun {
             Ok(mut begun) => {
                 live.keys[self.key].health.note_success();
-                live.health.note_first(self.model, now - started, now);
+                let first = (!begun.has_ended).then_some(now - started);
+                live.health.note_first(self.model, first, now);
                 introduce(&mut begun.events, live, &request, call.warnings);
                 Ok(self.relay(begun, flight, tasks))
             }
@@ -80,18 +84,35 @@ impl Ask<'_> {
         }
     }
 
-    async fn begin(&self, request: &GenerateRequest, call: &Call) -> Result<Begun, Trouble> {
-        let live = self.live;
-        let first_byte_ms = live.settings.timeouts.first_byte_ms;
-        let limit = tokio::time::Instant::now() + Duration::from_millis(first_byte_ms.into());
-        let mut response = exchange::post(live, &live.keys[self.key], call).await?;
+    /// How the provider is asked: whole where the client wants it whole, for that costs least and
+    /// some providers tell more so.
+    fn shape(&self) -> Shape {
+        match self.is_timed || self.live.settings.request.always_streams {
+            true => Shape::Stream,
+            false => self.request.rules.shape,
+        }
+    }
+
+    async fn begin(
+        &self,
+        request: &GenerateRequest,
+        call: &Call,
+        shape: Shape,
+    ) -> Result<Begun, Trouble> {
+        let (live, timeouts) = (self.live, &self.live.settings.timeouts);
+        let wait_ms = match shape {
+            Shape::Whole => timeouts.whole_ms,
+            Shape::Stream => timeouts.first_byte_ms,
+        };
+        let limit = tokio::time::Instant::now() + Duration::from_millis(wait_ms.into());
+        let mut response = exchange::post(live, &live.keys[self.key], call, wait_ms).await?;
         let mut reader = live.wire.reader(request, shape_of(&response));
         let (mut events, mut until) = (Vec::new(), limit);
         let mut has_ended = false;
         while !has_ended && !events.iter().any(is_answer) {
             let Ok(chunk) = tokio::time::timeout_at(until, response.chunk()).await else {
                 if events.is_empty() {
-                    return Err(Trouble::timed_out("it did not begin to answer", first_byte_ms));
+                    return Err(Trouble::timed_out("it did not begin to answer", wait_ms));
                 }
                 break;
             };
@@ -110,13 +131,16 @@ impl Ask<'_> {
     }
 
     fn relay(&self, begun: Begun, flight: InFlight, tasks: &TaskTracker) -> EventStream {
-        let (sender, stream) = mpsc::channel(EVENT_BUFFER);
         let origin = Origin {
             live: Arc::clone(self.live),
             model: self.model.to_owned(),
             since: self.since,
             _flight: flight,
         };
+        if begun.has_ended {
+            return Relay::hand_over(begun, origin);
+        }
+        let (sender, stream) = mpsc::channel(EVENT_BUFFER);
         tasks.spawn(Relay::new(begun, sender, origin).run());
         stream
     }

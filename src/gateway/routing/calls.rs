@@ -116,7 +116,8 @@ async fn embed(
     }
     let all = all.ok_or_else(|| Trouble::new(TroubleKind::Unreachable, "there was no call"))?;
     let (prompt_tokens, completion_tokens) = (all.usage.prompt_tokens, 0);
-    let used = Used { prompt_tokens, completion_tokens, took: started.elapsed() };
+    let took = Some(started.elapsed());
+    let used = Used { prompt_tokens, completion_tokens, took };
     live.health.note_end(model, used, live.limits(), Instant::now());
     Ok(all)
 }
@@ -139,7 +140,8 @@ async fn one_call(
     let _flight = live.health.begin(live.limits(), started);
     let total = Duration::from_millis(live.settings.timeouts.total_ms.into());
     let answered = async {
-        let response = exchange::post(live, &live.keys[key], &call).await?;
+        let wait_ms = live.settings.timeouts.first_byte_ms;
+        let response = exchange::post(live, &live.keys[key], &call, wait_ms).await?;
         exchange::read(response, limit, tokio::time::Instant::now() + total).await
     };
     let answered = answered.await;
@@ -147,7 +149,7 @@ async fn one_call(
     match &answered {
         Ok(_) => {
             live.keys[key].health.note_success();
-            live.health.note_first(model, now - started, now);
+            live.health.note_first(model, Some(now - started), now);
         }
         Err(trouble) => note_trouble(live, key, model, trouble, now),
     }

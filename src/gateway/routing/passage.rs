@@ -127,7 +127,9 @@ impl Ask<'_> {
             Ok((carrier, kind)) => {
                 live.keys[self.key].health.note_success();
                 let now = Instant::now();
-                live.health.note_first(self.model, now - since, now);
+                // What comes whole says nothing of a first word.
+                let first = (kind != PassKind::Json).then_some(now - since);
+                live.health.note_first(self.model, first, now);
                 board.inner.tasks.spawn(carrier.run());
                 Ok(Passage { channel: live.id(), kind, pieces })
             }
@@ -161,7 +163,7 @@ impl Ask<'_> {
         // JSON is one piece, which takes as long as the whole.
         let timeouts = &live.settings.timeouts;
         let limit_ms = match kind {
-            PassKind::Json => timeouts.total_ms,
+            PassKind::Json => timeouts.whole_ms,
             PassKind::Events | PassKind::Bytes(_) => timeouts.first_byte_ms,
         };
         let limit = Duration::from_millis(limit_ms.into());
@@ -179,6 +181,11 @@ impl Ask<'_> {
     async fn send(&self) -> std::result::Result<Response, Trouble> {
         let (live, path) = (self.live, self.request.route.path());
         let (key, model) = (&live.keys[self.key], live.own_name(self.model));
+        // A picture is drawn before its answer begins, which may take as long as the whole.
+        let wait_ms = match self.request.route.makes_pictures() {
+            true => live.settings.timeouts.whole_ms,
+            false => live.settings.timeouts.first_byte_ms,
+        };
         match &self.request.body {
             PassBody::Json(members) => {
                 let mut body: Map<String, Value> = (**members).clone();
@@ -188,9 +195,11 @@ impl Ask<'_> {
                 }
                 let (headers, warnings) = (Vec::new(), Vec::new());
                 let call = Call { path: path.to_owned(), headers, body, warnings };
-                exchange::post(live, key, &call).await
+                exchange::post(live, key, &call, wait_ms).await
             }
-            PassBody::Form(parts) => exchange::post_form(live, key, path, form(model, parts)).await,
+            PassBody::Form(parts) => {
+                exchange::post_form(live, key, path, form(model, parts), wait_ms).await
+            }
         }
     }
 }
@@ -234,7 +243,7 @@ impl Carrier {
         let used = Used {
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,
-            took: self.since.elapsed(),
+            took: None,
         };
         self.live.health.note_end(&self.model, used, limits, now);
         let Err(trouble) = ended else { return };

@@ -201,7 +201,9 @@ impl<'a> Pursuit<'a> {
             attempt = self.attempts,
         );
         let fetcher = self.board.inner.channels.fetcher();
-        let ask = Ask { live, key, model, request: &self.request, since: self.since, fetcher };
+        let is_timed = self.plan.hedges || self.plan.policy == Policy::Fastest;
+        let (request, since) = (&self.request, self.since);
+        let ask = Ask { live, key, model, request, since, fetcher, is_timed };
         ask.run(&self.board.inner.tasks).instrument(span).await.map_err(Failure::Remote)
     }
 

@@ -12,7 +12,7 @@ use crate::channels::exchange::{Trouble, TroubleKind};
 use crate::channels::health::{InFlight, Used};
 use crate::channels::live::Live;
 use crate::error::Result;
-use crate::event::{Aside, Event, Usage};
+use crate::event::{Aside, Event, EventStream, Usage};
 
 /// Letters of a token, more or less, where nobody has counted.
 const LETTERS_PER_TOKEN: usize = 4;
@@ -42,6 +42,8 @@ struct Tally {
     since: Instant,
     /// When its answer began.
     first: Instant,
+    /// Whether all of it came at once.
+    is_whole: bool,
     prompt_tokens: u32,
     answer_bytes: usize,
 }
@@ -56,8 +58,22 @@ enum End {
 impl Relay {
     pub(super) fn new(begun: Begun, sender: mpsc::Sender<Result<Event>>, origin: Origin) -> Relay {
         let (since, first) = (origin.since, Instant::now());
-        let tally = Tally { since, first, prompt_tokens: 0, answer_bytes: 0 };
+        let is_whole = begun.has_ended;
+        let tally = Tally { since, first, is_whole, prompt_tokens: 0, answer_bytes: 0 };
         Relay { begun, sender, origin, tally }
+    }
+
+    /// An answer that has come whole already.
+    pub(super) fn hand_over(mut begun: Begun, origin: Origin) -> EventStream {
+        let events = std::mem::take(&mut begun.events);
+        let (sender, stream) = mpsc::channel(events.len().max(1));
+        let mut relay = Relay::new(begun, sender, origin);
+        for event in events {
+            let event = relay.dressed(event);
+            // There is room for all of them, and the receiver stands above.
+            let _ = relay.sender.try_send(Ok(event));
+        }
+        stream
     }
 
     /// Runs until the answer has ended, however it ends.
@@ -178,7 +194,8 @@ impl Relay {
         let used = Used {
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,
-            took: self.tally.first.elapsed(),
+            // What comes whole does not show how fast it was written.
+            took: (!self.tally.is_whole).then(|| self.tally.first.elapsed()),
         };
         let (limits, now) = (self.origin.live.limits(), Instant::now());
         self.origin.live.health.note_end(&self.origin.model, used, limits, now);

@@ -7,6 +7,7 @@ mod keys;
 mod money;
 mod passage;
 mod places;
+mod shapes;
 mod signed;
 mod streams;
 mod upstream;

@@ -65,7 +65,8 @@ impl Answer {
             }
             Task::Generate(request) => {
                 let printer = Printer::new(shape, model.clone(), request.logprobs.is_some());
-                let begun = Running::begin(self.state.clone(), caller, *request).await;
+                let request = request.streamed(is_streamed);
+                let begun = Running::begin(self.state.clone(), caller, request).await;
                 let (running, first) = begun.map_err(|error| by_route(error, shape))?;
                 ignored = told(&first, ignored);
                 if let Some(time) = keep_alive

@@ -30,7 +30,10 @@ struct Counts {
     failures: u64,
     prompt_tokens: u64,
     completion_tokens: u64,
+    /// Of answers that came in pieces: how long they took after their first token, and how many
+    /// tokens they had.
     answering: Duration,
+    timed_tokens: u64,
     first_ms: VecDeque<u64>,
 }
 
@@ -58,18 +61,19 @@ pub struct ModelStats {
     pub failures: u64,
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
-    /// Median of the last times until the first token.
+    /// Median of the last times until the first token, of answers that came in pieces.
     pub first_token_p50_ms: Option<u64>,
     pub first_token_p95_ms: Option<u64>,
-    /// Of answers, from their first token on.
+    /// Of answers that came in pieces, from their first token on.
     pub tokens_per_s: Option<f64>,
 }
 
 impl Stats {
-    pub(super) fn note_first(&mut self, model: &str, took: Duration) {
-        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    pub(super) fn note_first(&mut self, model: &str, took: Option<Duration>) {
+        let took_ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         self.each(model, |counts| {
             counts.answers += 1;
+            let Some(took_ms) = took_ms else { return };
             if counts.first_ms.len() == KEPT_TIMES {
                 counts.first_ms.pop_front();
             }
@@ -81,7 +85,10 @@ impl Stats {
         self.each(model, |counts| {
             counts.prompt_tokens += u64::from(used.prompt_tokens);
             counts.completion_tokens += u64::from(used.completion_tokens);
-            counts.answering += used.took;
+            if let Some(took) = used.took {
+                counts.answering += took;
+                counts.timed_tokens += u64::from(used.completion_tokens);
+            }
         });
     }
 
@@ -131,7 +138,7 @@ impl Counts {
             completion_tokens: self.completion_tokens,
             first_token_p50_ms: percentile(&self.first_ms, 50),
             first_token_p95_ms: percentile(&self.first_ms, 95),
-            tokens_per_s: (answering_s > 0.0).then(|| self.completion_tokens as f64 / answering_s),
+            tokens_per_s: (answering_s > 0.0).then(|| self.timed_tokens as f64 / answering_s),
         }
     }
 }
@@ -151,7 +158,7 @@ mod tests {
         let mut stats = Stats::default();
         assert_eq!(stats.first_token_ms(50), None);
         for ms in 0..1000 {
-            stats.note_first("m", Duration::from_millis(ms));
+            stats.note_first("m", Some(Duration::from_millis(ms)));
         }
         // 744 ..= 999 are left.
         assert_eq!(stats.first_token_ms(50), Some(871));

@@ -1,10 +1,11 @@
 //! Prints neutral events as the chunks of a stream.
 
 use std::collections::HashMap;
+use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::{CallForm, Heading, StreamOptions, logprobs, thoughts};
+use super::{CallForm, Heading, StreamOptions, Tier, logprobs, thoughts};
 use crate::event::{Aside, Event, FinishReason, TokenLogprob, Usage};
 use crate::request::{Citation, Family, Seal};
 
@@ -18,10 +19,18 @@ pub enum Shape {
 }
 
 /// Turns events into the `data:` payloads of server-sent events, the last one `[DONE]`.
+///
+/// Texts are written straight into their chunk, without a tree of values: of a stream almost all
+/// chunks are that, and thousands of them a second.
 #[derive(Debug)]
 pub struct Printer {
     shape: Shape,
-    heading: Heading,
+    calls: CallForm,
+    /// What every chunk begins with, up to its choices.
+    head: String,
+    /// The fields behind the choices, where none has a number to tell.
+    tail: String,
+    tier: Option<Tier>,
     options: StreamOptions,
     /// Whether the caller asked for log probabilities.
     has_logprobs: bool,
@@ -34,9 +43,13 @@ pub struct Printer {
 impl Printer {
     /// A printer for one answer.
     pub fn new(shape: Shape, heading: Heading, options: StreamOptions, has_logprobs: bool) -> Self {
+        let tier = heading.tier;
         Printer {
             shape,
-            heading,
+            calls: heading.calls,
+            head: head(shape, &heading),
+            tail: tail(options.include_usage.then_some(Value::Null), tier),
+            tier,
             options,
             has_logprobs,
             begun: HashMap::new(),
@@ -54,63 +67,71 @@ impl Printer {
                 payloads.push(self.piece(*choice, text, tokens));
                 payloads
             }
-            Event::Aside { choice, aside, tokens } => {
-                let mut payloads = self.begin(*choice);
-                let mut delta = json!({});
-                match aside {
-                    Aside::Seal(seal) => {
-                        payloads.extend(self.unseal(*choice));
-                        self.held.insert(*choice, (**seal).clone());
-                    }
-                    Aside::CallStart { .. } => {
-                        delta = print_aside(aside, self.heading.calls);
-                        match self.held.remove(choice) {
-                            Some(seal) if seal.family == Family::Gemini => {
-                                delta["tool_calls"][0]["extra_content"] =
-                                    thoughts::print_of_call(&seal);
-                            }
-                            Some(seal) => {
-                                self.held.insert(*choice, seal);
-                                payloads.extend(self.unseal(*choice));
-                            }
-                            None => {}
-                        }
-                    }
-                    aside => {
-                        payloads.extend(self.unseal(*choice));
-                        delta = print_aside(aside, self.heading.calls);
-                    }
-                }
-                let has_news = delta.as_object().is_some_and(|delta| !delta.is_empty());
-                if self.shape == Shape::Chat && has_news {
-                    payloads.push(self.delta(*choice, &delta, tokens));
-                }
-                payloads
-            }
+            Event::Aside { choice, aside, tokens } => self.aside(*choice, aside, tokens),
             Event::Finished { choice, reason } => {
                 let mut payloads = self.begin(*choice);
                 payloads.extend(self.unseal(*choice));
-                let reason = reason_name(*reason, self.heading.calls);
-                let choice = match self.shape {
-                    Shape::Chat => json!({
-                        "index": choice, "delta": {}, "logprobs": null, "finish_reason": reason,
-                    }),
-                    Shape::Text => json!({
-                        "index": choice, "text": "", "logprobs": null, "finish_reason": reason,
-                    }),
+                let reason = reason_name(*reason, self.calls);
+                let said = match self.shape {
+                    Shape::Chat => r#""delta":{}"#,
+                    Shape::Text => r#""text":"""#,
                 };
-                payloads.push(self.chunk(vec![choice], None));
+                payloads.push(self.chunk(&format!(
+                    r#"{{"index":{choice},{said},"logprobs":null,"finish_reason":"{reason}"}}"#
+                )));
                 payloads
             }
             Event::Done(usage) => {
                 let mut payloads = Vec::new();
                 if self.options.include_usage {
-                    payloads.push(self.chunk(Vec::new(), Some(usage)));
+                    let tail = tail(Some(print_usage(usage)), self.tier);
+                    payloads.push(format!("{}{tail}", self.head));
                 }
                 payloads.push("[DONE]".to_owned());
                 payloads
             }
         }
+    }
+
+    fn aside(&mut self, choice: u16, aside: &Aside, tokens: &[TokenLogprob]) -> Vec<String> {
+        let mut payloads = self.begin(choice);
+        if let Aside::Reasoning(text) = aside
+            && self.shape == Shape::Chat
+            && !self.has_logprobs
+        {
+            payloads.extend(self.unseal(choice));
+            payloads.push(self.text_delta(choice, "reasoning_content", text));
+            return payloads;
+        }
+        let mut delta = json!({});
+        match aside {
+            Aside::Seal(seal) => {
+                payloads.extend(self.unseal(choice));
+                self.held.insert(choice, (**seal).clone());
+            }
+            Aside::CallStart { .. } => {
+                delta = print_aside(aside, self.calls);
+                match self.held.remove(&choice) {
+                    Some(seal) if seal.family == Family::Gemini => {
+                        delta["tool_calls"][0]["extra_content"] = thoughts::print_of_call(&seal);
+                    }
+                    Some(seal) => {
+                        self.held.insert(choice, seal);
+                        payloads.extend(self.unseal(choice));
+                    }
+                    None => {}
+                }
+            }
+            aside => {
+                payloads.extend(self.unseal(choice));
+                delta = print_aside(aside, self.calls);
+            }
+        }
+        let has_news = delta.as_object().is_some_and(|delta| !delta.is_empty());
+        if self.shape == Shape::Chat && has_news {
+            payloads.push(self.delta(choice, &delta, tokens));
+        }
+        payloads
     }
 
     /// Tells a seal that is not of a call.
@@ -129,35 +150,47 @@ impl Printer {
         match self.shape {
             Shape::Text => Vec::new(),
             Shape::Chat => {
-                let choice = json!({
-                    "index": choice,
-                    "delta": { "role": "assistant", "content": "" },
-                    "logprobs": null,
-                    "finish_reason": null,
-                });
-                vec![self.chunk(vec![choice], None)]
+                let delta = r#""delta":{"role":"assistant","content":""}"#;
+                vec![self.chunk(&format!(
+                    r#"{{"index":{choice},{delta},"logprobs":null,"finish_reason":null}}"#
+                ))]
             }
         }
     }
 
     fn piece(&mut self, choice: u16, text: &str, tokens: &[TokenLogprob]) -> String {
-        if self.shape == Shape::Chat {
-            return self.delta(choice, &json!({ "content": text }), tokens);
+        match (self.shape, self.has_logprobs) {
+            (Shape::Chat, false) => self.text_delta(choice, "content", text),
+            (Shape::Chat, true) => self.delta(choice, &json!({ "content": text }), tokens),
+            (Shape::Text, _) => {
+                let logprobs = self.logprobs(choice, tokens);
+                let mut said = format!(r#"{{"index":{choice},"text":"#);
+                push_text(&mut said, text);
+                self.chunk(&format!(r#"{said},"logprobs":{logprobs},"finish_reason":null}}"#))
+            }
         }
-        let logprobs = self.logprobs(choice, tokens);
-        let choice = json!({
-            "index": choice, "text": text, "logprobs": logprobs, "finish_reason": null,
-        });
-        self.chunk(vec![choice], None)
+    }
+
+    /// A chunk of a chat's choice that adds to one text.
+    fn text_delta(&self, choice: u16, name: &str, text: &str) -> String {
+        // Letters that need no escape take their own room; the rest grows by itself.
+        let room = self.head.len() + self.tail.len() + name.len() + text.len() + 80;
+        let mut chunk = String::with_capacity(room);
+        chunk.push_str(&self.head);
+        // Writing into a string cannot fail.
+        let _ = write!(chunk, r#"{{"index":{choice},"delta":{{"{name}":"#);
+        push_text(&mut chunk, text);
+        chunk.push_str(r#"},"logprobs":null,"finish_reason":null}"#);
+        chunk.push_str(&self.tail);
+        chunk
     }
 
     /// A chunk of a chat's choice.
     fn delta(&mut self, choice: u16, delta: &Value, tokens: &[TokenLogprob]) -> String {
         let logprobs = self.logprobs(choice, tokens);
-        let choice = json!({
-            "index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": null,
-        });
-        self.chunk(vec![choice], None)
+        self.chunk(&format!(
+            r#"{{"index":{choice},"delta":{delta},"logprobs":{logprobs},"finish_reason":null}}"#
+        ))
     }
 
     fn logprobs(&mut self, choice: u16, tokens: &[TokenLogprob]) -> Value {
@@ -168,26 +201,49 @@ impl Printer {
         }
     }
 
-    fn chunk(&self, choices: Vec<Value>, usage: Option<&Usage>) -> String {
-        let object = match self.shape {
-            Shape::Chat => "chat.completion.chunk",
-            Shape::Text => "text_completion",
-        };
-        let mut chunk = json!({
-            "id": self.heading.id,
-            "object": object,
-            "created": self.heading.created,
-            "model": self.heading.model,
-            "choices": choices,
-        });
-        if self.options.include_usage {
-            // Asked for, the field is on every chunk; it is null on all but the last.
-            chunk["usage"] = usage.map_or(Value::Null, print_usage);
-        }
-        if let Some(tier) = self.heading.tier {
-            chunk["service_tier"] = tier.name().into();
-        }
-        chunk.to_string()
+    /// A chunk with this choice.
+    fn chunk(&self, choice: &str) -> String {
+        [self.head.as_str(), choice, self.tail.as_str()].concat()
+    }
+}
+
+/// A chunk up to its choices.
+fn head(shape: Shape, heading: &Heading) -> String {
+    let object = match shape {
+        Shape::Chat => "chat.completion.chunk",
+        Shape::Text => "text_completion",
+    };
+    let mut head = r#"{"id":"#.to_owned();
+    push_text(&mut head, &heading.id);
+    let _ = write!(head, r#","object":"{object}","created":{},"model":"#, heading.created);
+    push_text(&mut head, &heading.model);
+    head.push_str(r#","choices":["#);
+    head
+}
+
+/// A chunk behind its choices. Asked for, the usage is on every chunk; it is null on all but the
+/// last.
+fn tail(usage: Option<Value>, tier: Option<Tier>) -> String {
+    let mut tail = "]".to_owned();
+    if let Some(usage) = usage {
+        let _ = write!(tail, r#","usage":{usage}"#);
+    }
+    if let Some(tier) = tier {
+        let _ = write!(tail, r#","service_tier":"{}""#, tier.name());
+    }
+    tail.push('}');
+    tail
+}
+
+/// Appends a text as JSON.
+fn push_text(to: &mut String, text: &str) {
+    let needs_escape = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    if text.bytes().any(needs_escape) {
+        to.push_str(&Value::from(text).to_string());
+    } else {
+        to.push('"');
+        to.push_str(text);
+        to.push('"');
     }
 }
 
