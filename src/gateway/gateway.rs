@@ -317,7 +317,7 @@ impl Gateway {
             // A model that loads for long is part of the request's time.
             let accepting = async {
                 self.set_aside(&mut account, caller, backend, &mut request).await?;
-                backend.generate(caller.user_id, request).await
+                backend.generate(caller.asker(), request).await
             };
             let inner = tokio::time::timeout(limit, accepting)
                 .await

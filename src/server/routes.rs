@@ -79,6 +79,7 @@ fn entries() -> Vec<Entry> {
         gemini_api(),
         ollama_api(),
         hearth_accounts(),
+        hearth_passkeys(),
         hearth_people(),
         hearth_money(),
         hearth_models(),
@@ -206,6 +207,18 @@ fn hearth_accounts() -> Vec<Entry> {
             "Make new recovery codes",
             second_factor::renew_codes,
         ),
+        route(GET, User, "/hearth/tokens", "List API tokens", tokens::list),
+        route(POST, User, "/hearth/tokens", "Create an API token", tokens::create),
+        route(PATCH, User, "/hearth/tokens/{id}", "Change an API token", tokens::update),
+        route(DELETE, User, "/hearth/tokens/{id}", "Delete an API token", tokens::delete),
+        route(POST, User, "/hearth/tokens/{id}/rotate", "Give it a new secret", tokens::rotate),
+    ]
+}
+
+fn hearth_passkeys() -> Vec<Entry> {
+    use Access::{Person, User};
+    use accounts::passkeys;
+    vec![
         route(GET, User, "/hearth/me/passkeys", "List one's passkeys", passkeys::list),
         route(
             POST,
@@ -224,11 +237,6 @@ fn hearth_accounts() -> Vec<Entry> {
         ),
         route(PATCH, Person, "/hearth/me/passkeys/{id}", "Rename a passkey", passkeys::rename),
         route(DELETE, Person, "/hearth/me/passkeys/{id}", "Remove a passkey", passkeys::remove),
-        route(GET, User, "/hearth/tokens", "List API tokens", tokens::list),
-        route(POST, User, "/hearth/tokens", "Create an API token", tokens::create),
-        route(PATCH, User, "/hearth/tokens/{id}", "Change an API token", tokens::update),
-        route(DELETE, User, "/hearth/tokens/{id}", "Delete an API token", tokens::delete),
-        route(POST, User, "/hearth/tokens/{id}/rotate", "Give it a new secret", tokens::rotate),
     ]
 }
 

@@ -232,6 +232,7 @@ fn caller_of(user: User, via: Via, peer: IpAddr) -> Caller {
         address: Some(peer),
         group_id: user.group_id,
         models: user.group_models,
+        weight: user.group_weight,
         confirmed_at: 0,
     };
     Caller { user_id: Some(user.id), name: user.name, role: user.role, via, scope }
