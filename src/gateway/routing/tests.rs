@@ -2,6 +2,7 @@
 //! what they are told.
 
 mod faults;
+mod formats;
 mod here;
 mod keys;
 mod money;
