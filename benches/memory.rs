@@ -32,8 +32,8 @@ fn main() -> Result<()> {
         return Ok(());
     }
     println!(
-        "| model | MiB | estimate | resident | ratio | peak | without KV, of file | load warm | read warm | \
-         load cold | read cold |\n|---|---|---|---|---|---|---|---|---|---|---|"
+        "| model | MiB | estimate | resident | ratio | peak of loading, of file | peak in use | without KV, \
+         of file | load warm | read warm | load cold | read cold |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
     );
     for path in arguments.map(PathBuf::from) {
         let read_warm = (read(&path)?, read(&path)?).1;
@@ -46,15 +46,16 @@ fn main() -> Result<()> {
         let number = |of: &Value, key: &str| of[key].as_f64().unwrap_or(f64::NAN);
         let mib = |bytes: f64| bytes / f64::from(1 << 20);
         let file = path.metadata()?.len() as f64;
-        let [estimate, resident, peak, kv] =
-            ["estimate", "resident", "peak", "kv"].map(|key| number(&warm, key));
+        let [estimate, resident, load_peak, peak, kv] =
+            ["estimate", "resident", "load_peak", "peak", "kv"].map(|key| number(&warm, key));
         println!(
-            "| {name} | {:.0} | {:.0} | {:.0} | {:.3} | {:.0} | {:.3} | {:.2} s | {read_warm:.2} s | \
+            "| {name} | {:.0} | {:.0} | {:.0} | {:.3} | {:.3} | {:.0} | {:.3} | {:.2} s | {read_warm:.2} s | \
              {:.2} s | {read_cold:.2} s |",
             mib(file),
             mib(estimate),
             mib(resident),
             estimate / resident,
+            load_peak / file,
             mib(peak),
             (peak - kv) / file,
             number(&warm, "load_s"),
@@ -84,7 +85,7 @@ fn one(path: &Path) -> Result<Value> {
     let begun = Instant::now();
     let hearth = Hearth::load(path, config)?;
     let load_s = begun.elapsed().as_secs_f64();
-    let loaded = process_memory_bytes();
+    let (loaded, load_peak) = (process_memory_bytes(), process_peak_bytes());
     let length = (CONTEXT_TOKENS - ANSWER_TOKENS) as usize;
     let prompts: Vec<Vec<u32>> =
         (0..STREAMS as u64).map(|seed| prompt(&hearth.model, seed, length)).collect();
@@ -98,6 +99,7 @@ fn one(path: &Path) -> Result<Value> {
         "estimate": info.memory_bytes,
         "loaded": loaded - before,
         "resident": process_memory_bytes() - before,
+        "load_peak": load_peak,
         "peak": process_peak_bytes(),
         "kv": info.pages_total as u64 * page_tokens * token_bytes,
     }))

@@ -7,12 +7,13 @@ use axum::Router;
 use hearth_engine::{Machine, Pool, process_memory_bytes};
 use hearth_gateway::Gateway;
 use hearth_gateway::accounts::{Accounts, Secret, SignInConfig, read_control_secret};
+use hearth_gateway::alerts::Alerts;
 use hearth_gateway::backend::Backend;
 use hearth_gateway::channels::{Channels, known_wire};
 use hearth_gateway::clock::Clock;
 use hearth_gateway::routing::Switchboard;
 use hearth_gateway::vault::Vault;
-use hearth_hub::{Library, Pulls};
+use hearth_hub::{Library, Pulls, Pushes};
 use hearth_server::{AppState, Gpu, MachineFacts, Rooms};
 use hearth_store::Store;
 
@@ -30,6 +31,7 @@ pub struct App {
     state: AppState,
     accounts: Accounts,
     gateway: Gateway,
+    alerts: Alerts,
     store: Store,
     pulls: Pulls,
     control_token: Secret,
@@ -60,8 +62,13 @@ impl App {
         library.set_workbench(Arc::new(LocalWorkbench));
         let pulls =
             Pulls::open(library.clone(), &config.hub).context("cannot get ready to pull models")?;
+        let pushes = Pushes::open(library.clone(), &config.hub)
+            .context("cannot get ready to push models")?;
         let pool = Arc::new(Pool::new(config.engine.clone(), Machine::detect())?);
         let local = Arc::new(Local::new(library.clone(), pool.clone()));
+        let (rows, keys) = (store.clone(), vault.clone());
+        let alerts = Alerts::open(rows, keys, clock.clone(), &config.alerts)
+            .context("cannot get ready to send alerts")?;
         let channels = Channels::open(store.clone(), vault, clock.clone(), known_wire).await;
         let channels = channels.context("cannot open the channels")?;
         let switchboard = Switchboard::new(local, channels.clone(), config.routing.clone());
@@ -70,16 +77,18 @@ impl App {
         let rooms = Rooms {
             accounts: accounts.clone(),
             gateway: gateway.clone(),
+            alerts: alerts.clone(),
             channels,
             library,
             pulls: pulls.clone(),
+            pushes,
             store: store.clone(),
             clock,
             judge: catalogue_fit::judge(&pool),
             machine: Arc::new(move || machine_facts(&pool)),
         };
         let state = AppState::new(rooms, config.server.clone());
-        Ok(App { state, accounts, gateway, store, pulls, control_token })
+        Ok(App { state, accounts, gateway, alerts, store, pulls, control_token })
     }
 
     /// The routes, for calls inside this process.
@@ -116,6 +125,20 @@ impl App {
     pub async fn keep_books(&self) {
         if let Err(error) = self.gateway.keep_books().await {
             tracing::warn!(%error, "the books could not be kept up");
+        }
+    }
+
+    /// Looks at what alerts watch.
+    pub async fn watch(&self) {
+        if let Err(error) = self.alerts.watch().await {
+            tracing::warn!(%error, "what alerts watch could not be looked at");
+        }
+    }
+
+    /// Sends alerts that wait.
+    pub async fn send_alerts(&self) {
+        if let Err(error) = self.alerts.deliver().await {
+            tracing::warn!(%error, "alerts could not be sent");
         }
     }
 

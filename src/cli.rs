@@ -7,10 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use crate::cli_channels::{AddChannel, Channels, Secrets, SetChannel, SetRoute};
 pub use crate::cli_launch::{Launch, Tool};
-pub use crate::cli_models::{Run, Search, Show, ShowPart};
+pub use crate::cli_models::{PlainFile, Run, Search, Show, ShowPart};
 use crate::cli_money::parse_quota;
 pub use crate::cli_money::{Prices, Quota};
 pub use crate::cli_people::{Audit, Groups, Import, Invites};
+pub use crate::cli_usage::Usage;
 
 /// Hearth turns this machine into a private LLM platform.
 #[derive(Debug, Parser)]
@@ -72,6 +73,8 @@ pub enum Command {
     /// Say what models cost.
     #[command(subcommand)]
     Prices(Prices),
+    /// Show what requests used, or sum it up.
+    Usage(Usage),
     /// Check that the database, the ledger and the files are sound.
     Doctor,
     /// Import, list, run and remove models.
@@ -211,11 +214,19 @@ pub enum Models {
     Gc,
     /// Get a model from a registry or from Hugging Face; Ctrl+C cancels it, the next try goes on.
     Pull {
-        /// qwen3:0.6b, hf.co/ORG/REPO:Q4_K_M, or HOST/NAMESPACE/MODEL:TAG.
+        /// qwen3:0.6b, hf.co/ORG/REPO:Q4_K_M, HOST/NAMESPACE/MODEL:TAG, or
+        /// https://HOST/PATH/MODEL.gguf.
         name: String,
+        #[command(flatten)]
+        file: PlainFile,
         /// Let the server go on alone, also after a restart; see `models pulls`.
         #[arg(long)]
         detach: bool,
+    },
+    /// Send a model to the registry that its name begins with, if hub.push_registries allows it.
+    Push {
+        /// HOST/NAMESPACE/MODEL:TAG; `models cp` gives a model such a name.
+        name: String,
     },
     /// List pulls that have not ended.
     Pulls {

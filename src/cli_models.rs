@@ -57,6 +57,17 @@ pub struct ShowPart {
     pub template: bool,
 }
 
+/// What is said of a file at a plain address.
+#[derive(Debug, Default, Args)]
+pub struct PlainFile {
+    /// What the model will be called; without it, as its file is.
+    #[arg(long = "as", value_name = "NAME")]
+    pub save_as: Option<String>,
+    /// What the file must be.
+    #[arg(long, value_name = "HEX")]
+    pub sha256: Option<String>,
+}
+
 /// A search in the catalogue of well-known models.
 #[derive(Debug, Args)]
 pub struct Search {

@@ -120,6 +120,25 @@ impl Client {
         String::from_utf8(answer).context("the server's answer is no text")
     }
 
+    /// An answer that is a text of any length, whole lines at a time.
+    pub(crate) async fn each_lines(
+        &self,
+        path: &str,
+        mut show: impl FnMut(&str) -> Result<()>,
+    ) -> Result<()> {
+        let mut stream = self.send(Method::GET, path, None).await?;
+        let mut rest = Vec::new();
+        while let Some(bytes) = stream.next().await {
+            rest.extend_from_slice(&bytes?);
+            if let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') {
+                let lines: Vec<u8> = rest.drain(..=end).collect();
+                show(std::str::from_utf8(&lines).context("the server's answer is no text")?)?;
+            }
+            ensure!(rest.len() <= MAX_ANSWER_BYTES, "a line is too long");
+        }
+        show(std::str::from_utf8(&rest).context("the server's answer is no text")?)
+    }
+
     /// One call whose answer is a stream of server-sent events.
     pub async fn events(
         &self,

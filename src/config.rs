@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use hearth_engine::EngineConfig;
 use hearth_gateway::accounts::{AccountsConfig, LdapConfig, OidcConfig};
+use hearth_gateway::alerts::AlertsConfig;
 use hearth_gateway::gateway::GatewayConfig;
 use hearth_gateway::routing::RoutingConfig;
 use hearth_hub::HubConfig;
@@ -34,6 +35,7 @@ pub struct Config {
     pub accounts: AccountsConfig,
     pub oidc: OidcConfig,
     pub ldap: LdapConfig,
+    pub alerts: AlertsConfig,
     pub gateway: GatewayConfig,
     pub routing: RoutingConfig,
     pub engine: EngineConfig,
@@ -164,6 +166,7 @@ impl Config {
         self.accounts.validate().map_err(|reason| anyhow::anyhow!("accounts.{reason}"))?;
         self.oidc.validate().map_err(|reason| anyhow::anyhow!("oidc.{reason}"))?;
         self.ldap.validate().map_err(|reason| anyhow::anyhow!("ldap.{reason}"))?;
+        self.alerts.validate().map_err(|reason| anyhow::anyhow!("alerts.{reason}"))?;
         self.gateway.validate().map_err(|reason| anyhow::anyhow!("gateway.{reason}"))?;
         self.routing.validate().map_err(|reason| anyhow::anyhow!("routing.{reason}"))?;
         self.hub.validate().map_err(|reason| anyhow::anyhow!("hub.{reason}"))?;

@@ -14,10 +14,12 @@ mod cli_launch;
 mod cli_models;
 mod cli_money;
 mod cli_people;
+mod cli_usage;
 pub mod client;
 pub mod config;
 mod create_command;
 mod doctor_command;
+mod file_bars;
 mod launch_command;
 mod launch_file;
 mod launch_json;
@@ -37,9 +39,11 @@ pub mod lock;
 mod logs;
 pub mod model_commands;
 pub mod people_commands;
+mod push_command;
 mod quota_commands;
 mod run_answer;
 mod run_command;
+mod run_editor;
 mod run_session;
 mod run_talk;
 mod run_wrap;
@@ -49,6 +53,7 @@ mod show_command;
 mod show_part;
 mod terminal;
 mod upkeep_commands;
+mod usage_command;
 
 use crate::accounts_commands::text;
 use crate::cli::{Cli, Command};
@@ -105,6 +110,9 @@ async fn run_command(cli: Cli, environment: &Environment) -> Result<()> {
         Command::Prices(command) => {
             quota_commands::prices(&Client::connect(&cli.target, &config).await?, command).await
         }
+        Command::Usage(command) => {
+            usage_command::usage(&Client::connect(&cli.target, &config).await?, command).await
+        }
         Command::Doctor => {
             let client = Client::connect(&cli.target, &config).await?;
             // The files of a remote server are not here.
@@ -117,7 +125,9 @@ async fn run_command(cli: Cli, environment: &Environment) -> Result<()> {
         }
         Command::Models(command) => {
             let client = Client::connect(&cli.target, &config).await?;
-            model_commands::models(&client, command, &config.data.dir).await
+            let editor = run_editor::editor_of(environment);
+            let here = model_commands::Here { directory: &config.data.dir, editor };
+            model_commands::models(&client, command, &here).await
         }
     }
 }

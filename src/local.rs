@@ -195,8 +195,7 @@ impl Backend for Local {
                 }
             }
         });
-        let (is_estimated, channel) = (false, None);
-        Ok(Embedding { prompt_tokens, dropped_tokens, is_estimated, channel, vectors })
+        Ok(Embedding { prompt_tokens, dropped_tokens, is_estimated: false, channel: None, vectors })
     }
 
     async fn count_tokens(&self, request: GenerateRequest) -> Result<u32> {

@@ -5,17 +5,27 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use axum::http::Method;
 use futures_util::StreamExt;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::accounts_commands::{rows, text};
-use crate::cli::Models;
+use crate::cli::{Models, PlainFile};
 use crate::client::Client;
-use crate::{create_command, run_command, search_command, show_command, terminal, upkeep_commands};
+use crate::file_bars::FileBars;
+use crate::{
+    create_command, push_command, run_command, search_command, show_command, terminal,
+    upkeep_commands,
+};
 
-/// Runs one `hearth models` command. `directory` is the data directory, of which `run` keeps what
-/// was typed.
-pub async fn models(client: &Client, command: Models, directory: &Path) -> Result<()> {
+/// What a conversation uses of this machine.
+pub struct Here<'a> {
+    /// The data directory, which keeps what was typed.
+    pub directory: &'a Path,
+    /// A command line; a file's name is put behind it.
+    pub editor: String,
+}
+
+/// Runs one `hearth models` command.
+pub async fn models(client: &Client, command: Models, here: &Here<'_>) -> Result<()> {
     match command {
         Models::Import { path, name, ollama } => {
             upkeep_commands::import(client, path, name, ollama).await
@@ -23,7 +33,8 @@ pub async fn models(client: &Client, command: Models, directory: &Path) -> Resul
         Models::Export { name, file } => upkeep_commands::export(client, &name, &file).await,
         Models::Verify { name } => upkeep_commands::verify(client, name).await,
         Models::Gc => upkeep_commands::collect(client).await,
-        Models::Pull { name, detach } => pull(client, &name, detach).await,
+        Models::Pull { name, file, detach } => pull(client, &name, file, detach).await,
+        Models::Push { name } => push_command::push(client, &name).await,
         Models::Pulls { cancel: Some(name) } => {
             let path = format!("/hearth/models/pulls/{}", encode(&name));
             client.call(Method::DELETE, &path, None).await?;
@@ -33,7 +44,7 @@ pub async fn models(client: &Client, command: Models, directory: &Path) -> Resul
         Models::Search(command) => search_command::search(client, command).await,
         Models::List { prefix, json } => list(client, prefix.as_deref(), json).await,
         Models::Show(command) => show_command::show(client, command).await,
-        Models::Run(command) => run_command::run(client, command, directory).await,
+        Models::Run(command) => run_command::run(client, command, here).await,
         Models::Ps { json } => show_command::ps(client, json).await,
         Models::Create { name, file, quantize } => {
             create_command::create(client, &name, file, quantize).await
@@ -120,15 +131,22 @@ async fn note_template(client: &Client, name: &str) -> Result<()> {
 }
 
 /// Brings a model of elsewhere in, with a bar for each file.
-pub(crate) async fn pull(client: &Client, name: &str, detach: bool) -> Result<()> {
+pub(crate) async fn pull(client: &Client, name: &str, file: PlainFile, detach: bool) -> Result<()> {
+    let mut body = json!({ "name": name });
+    for (key, value) in [("as", file.save_as), ("sha256", file.sha256)] {
+        if let Some(value) = value {
+            body[key] = json!(value);
+        }
+    }
     if detach {
         ensure!(client.is_remote(), "--detach needs a running server; start hearth serve");
-        let body = json!({ "name": name, "detach": true });
-        client.call(Method::POST, "/hearth/models/pull", Some(body)).await?;
+        body["detach"] = json!(true);
+        let answer = client.call(Method::POST, "/hearth/models/pull", Some(body)).await?;
+        let name = text(&answer, "name");
         return terminal::line(&format!("the server pulls {name}; see hearth models pulls"));
     }
     tokio::select! {
-        pulled = pull_with_bar(client, name) => pulled,
+        pulled = pull_with_bar(client, body) => pulled,
         interrupted = tokio::signal::ctrl_c() => {
             interrupted.context("cannot wait for Ctrl+C")?;
             bail!("cancelled; what has come is kept for the next try")
@@ -136,39 +154,21 @@ pub(crate) async fn pull(client: &Client, name: &str, detach: bool) -> Result<()
     }
 }
 
-async fn pull_with_bar(client: &Client, name: &str) -> Result<()> {
-    let mut lines = client.lines("/hearth/models/pull", json!({ "name": name })).await?;
-    let style = ProgressStyle::with_template(
-        "{msg} {bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta}",
-    )?;
-    let mut bar = ProgressBar::hidden();
-    let mut current = String::new();
+async fn pull_with_bar(client: &Client, body: Value) -> Result<()> {
+    let mut lines = client.lines("/hearth/models/pull", body).await?;
+    let mut bars = FileBars::new()?;
     while let Some(line) = lines.next().await {
         let line = line?;
         if let Some(message) = line["error"]["message"].as_str() {
             bail!("{message}");
         }
         if !line["model"].is_null() {
-            bar.finish_and_clear();
+            bars.end();
             let row = model_row(&line["model"]);
-            return terminal::line(&format!("pulled {name}: {}", row[1..5].join(", ")));
+            return terminal::line(&format!("pulled {}: {}", row[0], row[1..5].join(", ")));
         }
-        let (stage, digest) = (text(&line, "stage"), text(&line, "digest"));
-        // A file that is whole keeps its bar above the next one's.
-        if stage == "fetching" && current != digest {
-            bar.finish();
-            bar = ProgressBar::new(0).with_style(style.clone());
-            bar.set_message(
-                digest.trim_start_matches("sha256:").chars().take(12).collect::<String>(),
-            );
-            // Bytes of an earlier try say nothing of the speed.
-            bar = bar.with_position(line["completed"].as_u64().unwrap_or(0));
-            bar.reset_eta();
-            current = digest;
-        }
-        bar.set_length(line["total"].as_u64().unwrap_or(0).max(bar.length().unwrap_or(0)));
-        if stage == "fetching" {
-            bar.set_position(line["completed"].as_u64().unwrap_or(0));
+        if line["stage"] == "fetching" {
+            bars.show(&line);
         }
     }
     bail!("the server ended the pull without saying why; see its log")

@@ -236,7 +236,7 @@ fn exact(money: MicroDollars) -> String {
 }
 
 /// A text inside a path or a query.
-fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     let byte = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
             char::from(byte).to_string()

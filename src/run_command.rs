@@ -1,14 +1,14 @@
 //! `hearth models run`: a question, or a conversation on a terminal.
 
 use std::io::{self, IsTerminal, Read};
-use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::cli::Run;
+use crate::cli::{PlainFile, Run};
 use crate::client::Client;
+use crate::model_commands::Here;
 use crate::run_answer::{End, answer};
 use crate::run_session::{Session, keep_alive};
 use crate::{model_commands, run_talk, terminal};
@@ -16,8 +16,8 @@ use crate::{model_commands, run_talk, terminal};
 /// Most that is read from standard input, in bytes.
 const MAX_INPUT_BYTES: u64 = 16 << 20;
 
-/// Answers one question, or leads a conversation. `directory` keeps what was typed.
-pub(crate) async fn run(client: &Client, command: Run, directory: &Path) -> Result<()> {
+/// Answers one question, or leads a conversation.
+pub(crate) async fn run(client: &Client, command: Run, here: &Here<'_>) -> Result<()> {
     let about = about(client, &command.name).await?;
     let piped = if io::stdin().is_terminal() { String::new() } else { piped()? };
     let mut prompt = command.prompt.join(" ");
@@ -31,7 +31,7 @@ pub(crate) async fn run(client: &Client, command: Run, directory: &Path) -> Resu
     let mut session = Session::new(&command)?;
     if prompt.is_empty() {
         ensure!(io::stdin().is_terminal(), "there is no question; give one, or pipe it in");
-        return run_talk::talk(client, session, directory).await;
+        return run_talk::talk(client, session, here).await;
     }
     session.ask(prompt);
     match answer(client, &mut session).await? {
@@ -46,7 +46,7 @@ pub(crate) async fn about(client: &Client, name: &str) -> Result<Value> {
     match show().await {
         Err(error) if error.to_string().contains("not found") => {
             terminal::note(&format!("{name} is not in the library; it is pulled first"))?;
-            model_commands::pull(client, name, false).await?;
+            model_commands::pull(client, name, PlainFile::default(), false).await?;
             show().await
         }
         shown => shown,

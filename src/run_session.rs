@@ -36,7 +36,7 @@ const HELP: &str = "\
   /clear                      forget the conversation
   /bye                        leave, as does Ctrl+D
   \"\"\"                         begins and ends a text of several lines
-Ctrl+C stops an answer.";
+Ctrl+C stops an answer; Ctrl+G opens $VISUAL or $EDITOR with the line.";
 
 const BLOCK: &str = "\"\"\"";
 

@@ -1,16 +1,18 @@
 //! A conversation on a terminal, line by line.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use axum::http::Method;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
-use rustyline::{Config, Editor};
+use rustyline::{Config, Editor, EventHandler, KeyEvent};
 use serde_json::json;
 
 use crate::client::Client;
+use crate::model_commands::Here;
 use crate::run_answer::{End, answer};
+use crate::run_editor::{EditKey, edit};
 use crate::run_session::{Session, Step};
 use crate::show_part::Part;
 use crate::{run_command, show_part, terminal};
@@ -29,18 +31,23 @@ struct History {
 }
 
 /// Leads a conversation until it is left.
-pub(crate) async fn talk(client: &Client, mut session: Session, directory: &Path) -> Result<()> {
+pub(crate) async fn talk(client: &Client, mut session: Session, here: &Here<'_>) -> Result<()> {
     let config = Config::builder().max_history_size(MAX_HISTORY)?.auto_add_history(false).build();
     let mut lines = Lines::with_config(config).context("the terminal cannot be used")?;
-    let file = directory.is_dir().then(|| directory.join(HISTORY_FILE));
+    let edit_key = EditKey::default();
+    let handler = EventHandler::Conditional(Box::new(edit_key.clone()));
+    lines.bind_sequence(KeyEvent::ctrl('G'), handler);
+    let file = here.directory.is_dir().then(|| here.directory.join(HISTORY_FILE));
     let mut history = History { file, is_kept: true };
     history.load(&mut lines);
     terminal::line(&format!("{} listens; /? for help, /bye to leave", session.model))?;
+    let mut typed = String::new();
     loop {
         let prompt = if session.is_in_block() { "... " } else { ">>> " };
         // Reading blocks; it must not hold up what else runs here.
+        let begun = std::mem::take(&mut typed);
         let (back, read) = tokio::task::spawn_blocking(move || {
-            let read = lines.readline(prompt);
+            let read = lines.readline_with_initial(prompt, (&begun, ""));
             (lines, read)
         })
         .await?;
@@ -58,6 +65,10 @@ pub(crate) async fn talk(client: &Client, mut session: Session, directory: &Path
             Err(ReadlineError::Eof) => return terminal::line(""),
             Err(error) => return Err(error).context("cannot read the terminal"),
         };
+        if edit_key.was_pressed() {
+            typed = edited(&here.editor, line).await?;
+            continue;
+        }
         history.add(&mut lines, &line);
         match session.take(&line) {
             Step::Leave => return Ok(()),
@@ -74,6 +85,20 @@ pub(crate) async fn talk(client: &Client, mut session: Session, directory: &Path
             }
         }
     }
+}
+
+/// The line as the editor left it, or as it was.
+async fn edited(editor: &str, line: String) -> Result<String> {
+    let editor = editor.to_owned();
+    let (line, edited) = tokio::task::spawn_blocking(move || {
+        let edited = edit(&editor, &line);
+        (line, edited)
+    })
+    .await?;
+    edited.or_else(|error| {
+        terminal::note(&format!("{error:#}"))?;
+        Ok(line)
+    })
 }
 
 async fn act(client: &Client, session: &mut Session, step: Step) -> Result<()> {

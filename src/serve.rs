@@ -74,6 +74,7 @@ pub async fn serve(config: &Config, notes: &[String]) -> Result<()> {
         served = served => drop(served?),
         () = sweep_hourly(&app) => {}
         () = keep_books(&app) => {}
+        () = send_alerts(&app) => {}
     }
     tracing::info!("stopped");
     Ok(())
@@ -109,12 +110,23 @@ async fn sweep_hourly(app: &App) {
     }
 }
 
-/// Gives back what requests have held for too long, every minute. Never ends.
+/// Gives back what requests have held for too long, and looks at what alerts watch, every minute. Never ends.
 async fn keep_books(app: &App) {
     let mut minutes = tokio::time::interval(Duration::from_secs(60));
     loop {
         minutes.tick().await;
         app.keep_books().await;
+        app.watch().await;
+    }
+}
+
+/// Sends alerts that wait, every five seconds. Never ends.
+async fn send_alerts(app: &App) {
+    let mut turns = tokio::time::interval(Duration::from_secs(5));
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        app.send_alerts().await;
     }
 }
 

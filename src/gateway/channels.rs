@@ -38,6 +38,7 @@ use live::{Healths, Live, place_of, spec_of};
 
 #[cfg(test)]
 pub(crate) use credential::google::file as account_file;
+pub(crate) use guard::Guard;
 pub use health::{ChannelStats, ModelStats};
 pub use overrides::{Condition, Override, OverrideMode};
 pub use preset::{PRESETS, Preset};

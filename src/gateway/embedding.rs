@@ -48,7 +48,7 @@ pub struct Embedding {
     pub prompt_tokens: u32,
     /// Tokens that were cut off.
     pub dropped_tokens: u32,
-    /// Whether the tokens were guessed because nobody told them.
+    /// Whether the provider told no counts, so that they were made here.
     pub is_estimated: bool,
     /// Who makes them; `None` is this machine.
     pub channel: Option<ChannelId>,

@@ -1,6 +1,7 @@
 //! Decides who answers a request and who pays for it.
 
 pub mod accounts;
+pub mod alerts;
 pub mod backend;
 pub mod caller;
 pub mod channels;

@@ -13,7 +13,12 @@ const MAX_ENTRIES: usize = 64;
 pub struct HubConfig {
     /// Hosts, with their port if they have one of their own, that models may be pulled from.
     pub registries: Vec<String>,
-    /// Those of `registries` that are reached over plain HTTP.
+    /// Hosts that models may be pushed to; none at first, because whatever a model carries leaves
+    /// this machine.
+    pub push_registries: Vec<String>,
+    /// `HOST=USER:PASSWORD`, for registries that want an account; never printed.
+    pub registry_credentials: Vec<Credential>,
+    /// Those of both lists that are reached over plain HTTP.
     pub plain_http: Vec<String>,
     /// Hosts and networks that may be reached although their addresses are private.
     pub private_hosts: Vec<String>,
@@ -57,11 +62,53 @@ impl Serialize for Token {
     }
 }
 
+/// An account at a registry, `HOST=USER:PASSWORD`; the password is never printed.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Credential(pub String);
+
+impl Credential {
+    fn host(&self) -> &str {
+        self.0.split_once('=').map_or("", |(host, _)| host)
+    }
+
+    fn account(&self) -> (&str, &str) {
+        let account = self.0.split_once('=').and_then(|(_, account)| account.split_once(':'));
+        account.unwrap_or_default()
+    }
+
+    pub(crate) fn user(&self) -> &str {
+        self.account().0
+    }
+
+    pub(crate) fn password(&self) -> &str {
+        self.account().1
+    }
+
+    fn is_whole(&self) -> bool {
+        [self.host(), self.user(), self.password()].iter().all(|part| !part.is_empty())
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}=***", self.host())
+    }
+}
+
+impl Serialize for Credential {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("{self:?}"))
+    }
+}
+
 impl Default for HubConfig {
     fn default() -> HubConfig {
         let registries = ["registry.ollama.ai", "hf.co", "huggingface.co"];
         HubConfig {
             registries: registries.map(str::to_owned).to_vec(),
+            push_registries: Vec::new(),
+            registry_credentials: Vec::new(),
             plain_http: Vec::new(),
             private_hosts: Vec::new(),
             huggingface_endpoint: "https://huggingface.co".to_owned(),
@@ -102,7 +149,13 @@ impl HubConfig {
         if !self.proxy.is_empty() && reqwest::Proxy::all(&self.proxy).is_err() {
             return Err("proxy must be a URL such as http://proxy:3128".to_owned());
         }
-        if [&self.registries, &self.plain_http, &self.private_hosts]
+        if self.registry_credentials.iter().any(|credential| !credential.is_whole()) {
+            return Err("registry_credentials must be written HOST=USER:PASSWORD".to_owned());
+        }
+        if self.registry_credentials.len() > MAX_ENTRIES {
+            return Err(format!("registry_credentials has at most {MAX_ENTRIES} entries"));
+        }
+        if [&self.registries, &self.push_registries, &self.plain_http, &self.private_hosts]
             .iter()
             .any(|list| list.len() > MAX_ENTRIES)
         {
@@ -114,6 +167,17 @@ impl HubConfig {
     /// Whether models may come from this host, as it stands in a model's name.
     pub(crate) fn allows(&self, registry: &str) -> bool {
         contains(&self.registries, registry)
+    }
+
+    /// Whether models may go to this host.
+    pub(crate) fn allows_push(&self, registry: &str) -> bool {
+        contains(&self.push_registries, registry)
+    }
+
+    /// The account at this host, if one is set.
+    pub(crate) fn account_at(&self, registry: &str) -> Option<Credential> {
+        let is_it = |credential: &&Credential| credential.host().eq_ignore_ascii_case(registry);
+        self.registry_credentials.iter().find(is_it).cloned()
     }
 
     /// Whether this host is spoken to without TLS.
@@ -142,6 +206,11 @@ mod tests {
         };
         refused(HubConfig { connections: 13, ..Default::default() }, "connections");
         refused(HubConfig { bytes_per_second: 1, ..Default::default() }, "bytes_per_second");
+        for wrong in ["s3cret", "host=s3cret", "=me:s3cret", "host=me:"] {
+            let registry_credentials = vec![Credential(wrong.to_owned())];
+            let config = HubConfig { registry_credentials, ..Default::default() };
+            assert!(!config.validate().unwrap_err().contains("s3cret"));
+        }
         let huggingface_endpoint = "file:///etc".to_owned();
         refused(HubConfig { huggingface_endpoint, ..Default::default() }, "huggingface_endpoint");
     }
@@ -149,8 +218,14 @@ mod tests {
     #[test]
     fn a_token_is_never_printed() {
         let huggingface_token = Token("hf_secret".to_owned());
-        let config = HubConfig { huggingface_token, ..Default::default() };
+        let account = Credential("registry.example:5000=me:s3cret".to_owned());
+        assert_eq!((account.host(), account.user()), ("registry.example:5000", "me"));
+        let registry_credentials = vec![account];
+        let config = HubConfig { huggingface_token, registry_credentials, ..Default::default() };
+        assert_eq!(config.validate(), Ok(()));
         let printed = format!("{config:?}{}", serde_json::to_string(&config).unwrap());
-        assert!(!printed.contains("hf_secret"), "{printed}");
+        for secret in ["hf_secret", "s3cret", "me:"] {
+            assert!(!printed.contains(secret), "{printed}");
+        }
     }
 }

@@ -19,6 +19,7 @@ mod merge;
 pub mod modelfile;
 pub mod name;
 pub mod pull;
+mod push;
 mod quantize;
 mod sweep;
 mod workbench;
@@ -33,7 +34,10 @@ pub use library::{
 };
 pub use modelfile::Modelfile;
 pub use name::ModelName;
-pub use pull::{PullError, PullEvent, PullProgress, PullRequest, PullStage, PullWatch, Pulls};
+pub use pull::{
+    Address, PullError, PullEvent, PullProgress, PullRequest, PullStage, PullWatch, Pulls,
+};
+pub use push::{PushEvent, PushProgress, PushWatch, Pushes};
 pub use quantize::Quantization;
 pub use sweep::{BrokenManifest, Removed};
 pub use workbench::Workbench;

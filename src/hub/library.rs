@@ -19,7 +19,7 @@ use hearth_formats::ModelFile;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::import::{Candidate, OnProgress, persist, write_blob};
-use crate::manifest::{Description, Layer, Manifest, read_bounded, read_json};
+use crate::manifest::{Description, Layer, Manifest, is_file_name, read_bounded, read_json};
 use crate::name::ModelName;
 use crate::sweep::sweep;
 use crate::workbench::Workbench;
@@ -263,7 +263,7 @@ impl Library {
         for layer in manifest.layers.iter().filter(|layer| !profile::is_text(layer)) {
             let name = layer.name.as_deref().unwrap_or_default();
             // The manifest may come from elsewhere: only a plain file name may be linked.
-            if name.is_empty() || Path::new(name).file_name() != Some(name.as_ref()) {
+            if !is_file_name(name) {
                 return Err(Error::BadManifest(format!(
                     "`{}` as a file name",
                     name.escape_debug()

@@ -112,6 +112,11 @@ impl Manifest {
     }
 }
 
+/// Whether a layer's name is that of a file, and no way to another folder.
+pub(crate) fn is_file_name(name: &str) -> bool {
+    !name.is_empty() && Path::new(name).file_name() == Some(name.as_ref())
+}
+
 /// Reads a bounded JSON file.
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     serde_json::from_slice(&read_bounded(path)?)

@@ -4,18 +4,19 @@
 //! keeps detached ones over a restart, and tells every [`PullWatch`] how far it is. The caller
 //! decides who may ask, and in which dialect it is told.
 
+mod address;
 mod board;
-mod fetch;
+pub(crate) mod fetch;
 mod guard;
-mod http;
+pub(crate) mod http;
 mod hugging_face;
 mod network;
 mod partial;
 mod queue;
 mod rate;
-mod registry;
+pub(crate) mod registry;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -26,15 +27,20 @@ use serde::Serialize;
 
 use crate::digest::Digest;
 use crate::library::Entry;
+use crate::name::ModelName;
 
-pub use board::{PullStatus, PullWatch, Pulls, Report, Work};
+pub use address::Address;
+pub use board::{PullStatus, PullWatch, Pulls, Report, Wanted, Work};
 
 /// What somebody wants to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PullRequest {
     /// As people write it: `qwen3:0.6b`, `registry.example/team/model:tag`, `hf.co/org/repo:Q4_K_M`.
     /// Its spelling is what the registry is asked for; in the library case does not count.
+    /// With an address: what the model will be called.
     pub name: String,
+    /// Where its file is, if its name does not tell.
+    pub from: Option<Address>,
     /// Whether it goes on when nobody watches, also after a restart. Otherwise it is cancelled
     /// when its last [`PullWatch`] is dropped; what was fetched is kept for the next time.
     pub is_detached: bool,
@@ -87,6 +93,8 @@ pub enum PullError {
     BadName(String),
     #[error("models are not pulled from `{0}`; an admin may add it to hub.registries")]
     RegistryNotAllowed(String),
+    #[error("models are not pushed to `{0}`; an admin may add it to hub.push_registries")]
+    PushNotAllowed(String),
     /// The registry does not have it, or hides it.
     #[error("model `{0}` was not found where it should come from")]
     NotFound(String),
@@ -98,6 +106,15 @@ pub enum PullError {
     PrivateAddress { host: String },
     #[error("realm host \"{realm}\" does not match original host \"{registry}\"")]
     ForeignRealm { realm: String, registry: String },
+    /// Bytes of a model would go to another host than the one that was named.
+    #[error("{registry} sends the upload on to {host}, which is not followed")]
+    ForeignUpload { host: String, registry: String },
+    /// A file of this library that is not what it should be; it is not sent.
+    #[error("{0} is damaged on this machine; see hearth models verify")]
+    DamagedBlob(Digest),
+    /// A model that came from elsewhere, or another pull under way.
+    #[error("model `{0}` comes from elsewhere; remove it first or choose another name")]
+    NameTaken(ModelName),
     /// What arrived is not what was named; it has been deleted.
     #[error("digest mismatch, file must be downloaded again: want {want}, got {got}")]
     DigestMismatch { want: Digest, got: Digest },

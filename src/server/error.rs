@@ -354,13 +354,17 @@ impl From<PullError> for Failure {
         let failure = |status, code| Failure::new(status, code, sentence(&error.to_string()));
         match &error {
             E::BadName(_) => failure(StatusCode::BAD_REQUEST, "invalid_name"),
-            E::RegistryNotAllowed(_) => failure(StatusCode::FORBIDDEN, "registry_not_allowed"),
+            E::RegistryNotAllowed(_) | E::PushNotAllowed(_) => {
+                failure(StatusCode::FORBIDDEN, "registry_not_allowed")
+            }
             E::PrivateAddress { .. } => failure(StatusCode::FORBIDDEN, "private_address"),
             E::NotFound(_) => failure(StatusCode::NOT_FOUND, "model_not_found"),
             E::Denied { .. } => failure(StatusCode::BAD_GATEWAY, "registry_denied"),
-            E::ForeignRealm { .. } | E::BadAnswer { .. } => {
+            E::ForeignRealm { .. } | E::ForeignUpload { .. } | E::BadAnswer { .. } => {
                 failure(StatusCode::BAD_GATEWAY, "bad_registry")
             }
+            E::DamagedBlob(_) => failure(StatusCode::CONFLICT, "damaged"),
+            E::NameTaken(_) => failure(StatusCode::CONFLICT, "name_taken"),
             E::DigestMismatch { .. } => failure(StatusCode::BAD_GATEWAY, "digest_mismatch"),
             E::Unreachable { .. } => failure(StatusCode::BAD_GATEWAY, "registry_unreachable"),
             E::DiskFull { .. } | E::DiskFilled => {

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod address;
+mod alerts;
 mod anthropic;
 mod billing;
 mod body;

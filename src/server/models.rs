@@ -4,6 +4,7 @@ mod catalogue;
 mod import;
 mod progress;
 mod pull;
+mod push;
 mod upkeep;
 
 use axum::extract::{Path, State};
@@ -25,6 +26,7 @@ pub use catalogue::Judge;
 pub(crate) use catalogue::search;
 pub(crate) use import::{Import, import};
 pub(crate) use pull::{Pull, cancel as cancel_pull, list as pulls, pull};
+pub(crate) use push::{Push, push, whole as pushable};
 pub(crate) use upkeep::{Archive, Share, Verify, collect, export, import_archive, share, verify};
 
 /// A model as the API shows it.

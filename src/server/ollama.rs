@@ -6,14 +6,16 @@ mod blobs;
 mod catalog;
 mod create;
 mod embed;
+mod fold;
 mod library;
 mod pull;
+mod push;
 mod show;
 
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use hearth_hub::Entry;
+use hearth_hub::{Digest, Entry};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -24,8 +26,9 @@ pub(crate) use blobs::{has_blob, send_blob};
 pub(crate) use catalog::{running, tags};
 pub(crate) use create::create;
 pub(crate) use embed::{embed, embeddings};
-pub(crate) use library::{copy, delete, push};
+pub(crate) use library::{copy, delete};
 pub(crate) use pull::pull;
+pub(crate) use push::push;
 pub(crate) use show::show;
 
 /// The version of Ollama whose API this is; clients choose by it what they use.
@@ -48,6 +51,11 @@ pub(crate) async fn version() -> axum::Json<Value> {
 /// Whether models of Ollama's cloud are on offer: never.
 pub(crate) async fn status() -> axum::Json<Value> {
     axum::Json(json!({ "cloud": { "disabled": true, "source": "config" } }))
+}
+
+/// The part of a digest by which people are shown a file.
+fn short(digest: &Digest) -> String {
+    digest.hex().chars().take(12).collect()
 }
 
 /// Now, as every answer tells it.

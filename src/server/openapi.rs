@@ -16,7 +16,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::error::{Failure, Result};
 use crate::guard::{Access, COOKIE};
 use crate::routes::{self, Route};
-use crate::{accounts, channels, chats, models, quota, shelf};
+use crate::{accounts, alerts, channels, chats, models, quota, shelf};
 
 pub(crate) async fn show() -> Result<impl IntoResponse> {
     let text = document().to_json();
@@ -68,8 +68,11 @@ fn bodies() -> Vec<Body> {
         body::<quota::budgets::New>("PUT", "/hearth/budgets", "NewBudget"),
         body::<quota::prices::New>("PUT", "/hearth/prices", "NewPrice"),
         body::<quota::limits::New>("PUT", "/hearth/limits", "NewRateLimit"),
+        body::<alerts::Rule>("PUT", "/hearth/alerts/rules", "AlertRule"),
+        body::<alerts::New>("POST", "/hearth/alerts/targets", "NewAlertTarget"),
         body::<models::Import>("POST", "/hearth/models/import", "Import"),
         body::<models::Pull>("POST", "/hearth/models/pull", "ModelPull"),
+        body::<models::Push>("POST", "/hearth/models/push", "ModelPush"),
         body::<models::Verify>("POST", "/hearth/models/verify", "ModelVerify"),
         body::<models::Archive>("POST", "/hearth/models/export", "ModelExport"),
         body::<models::Archive>("POST", "/hearth/models/archive", "ModelArchive"),

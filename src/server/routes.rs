@@ -15,8 +15,8 @@ use crate::error::{Dialect, Failure};
 use crate::guard::{self, Guard};
 use crate::state::AppState;
 use crate::{
-    accounts, anthropic, billing, channels, chats, doctor, edge, gemini, models, ollama, openai,
-    openapi, ops, passage, quota, responses, shelf, usage, web,
+    accounts, alerts, anthropic, billing, channels, chats, doctor, edge, gemini, models, ollama,
+    openai, openapi, ops, passage, quota, responses, shelf, usage, web,
 };
 
 pub use crate::guard::Access;
@@ -148,7 +148,7 @@ fn ollama_api() -> Vec<Entry> {
         route(GET, Admin, "/api/blobs/{digest}", "Whether a file was sent", ollama::has_blob),
         route(POST, Admin, "/api/blobs/{digest}", "Send a file", ollama::send_blob),
         route(POST, Admin, "/api/pull", "Bring a model in", ollama::pull),
-        route(POST, Admin, "/api/push", "Refused: models are not sent out", ollama::push),
+        route(POST, Admin, "/api/push", "Send a model to a registry", ollama::push),
     ]
 }
 
@@ -307,6 +307,18 @@ fn hearth_money() -> Vec<Entry> {
         route(DELETE, Admin, "/hearth/limits", "Remove a rate limit", limits::delete),
         route(GET, User, "/hearth/usage", "List what was used", usage::list),
         route(GET, User, "/hearth/usage/summary", "Sum up what was used", usage::summary::show),
+        route(GET, Admin, "/hearth/alerts", "Rules of alerts, and where they go", alerts::show),
+        route(PUT, Admin, "/hearth/alerts/rules", "Change a rule", alerts::set_rule),
+        route(POST, Admin, "/hearth/alerts/targets", "Add where alerts go", alerts::add_target),
+        route(
+            DELETE,
+            Admin,
+            "/hearth/alerts/targets/{id}",
+            "Remove where alerts go",
+            alerts::remove_target,
+        ),
+        route(POST, Admin, "/hearth/alerts/targets/{id}/test", "Send a test", alerts::test),
+        route(GET, Admin, "/hearth/alerts/sent", "List what was sent", alerts::sent),
         route(GET, Admin, "/hearth/doctor", "Check database and ledger", doctor::show),
     ]
 }
@@ -317,6 +329,7 @@ fn hearth_models() -> Vec<Entry> {
         route(GET, User, "/hearth/models", "List models with their facts", models::list),
         route(POST, Operator, "/hearth/models/import", "Import local files", models::import),
         route(POST, Admin, "/hearth/models/pull", "Get a model from elsewhere", models::pull),
+        route(POST, Admin, "/hearth/models/push", "Send a model to a registry", models::push),
         route(GET, Admin, "/hearth/models/catalogue", "Search known models", models::search),
         route(GET, Admin, "/hearth/models/pulls", "List pulls that have not ended", models::pulls),
         route(DELETE, Admin, "/hearth/models/pulls/{name}", "Cancel a pull", models::cancel_pull),

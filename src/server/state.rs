@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hearth_gateway::Gateway;
 use hearth_gateway::accounts::Accounts;
+use hearth_gateway::alerts::Alerts;
 use hearth_gateway::channels::Channels;
 use hearth_gateway::clock::Clock;
 
-use hearth_hub::{Library, Pulls};
+use hearth_hub::{Library, Pulls, Pushes};
 use hearth_store::Store;
 use ipnet::IpNet;
 use serde::Serialize;
@@ -30,12 +31,16 @@ pub struct Rooms {
     pub accounts: Accounts,
     /// Who answers.
     pub gateway: Gateway,
+    /// Who hears of what is unusual.
+    pub alerts: Alerts,
     /// Who answers elsewhere.
     pub channels: Channels,
     /// Which models there are.
     pub library: Arc<Library>,
     /// What brings more of them in.
     pub pulls: Pulls,
+    /// What brings them out.
+    pub pushes: Pushes,
     /// Chats and messages.
     pub store: Store,
     /// The time of new rows.
@@ -142,6 +147,10 @@ impl AppState {
         &self.inner.rooms.gateway
     }
 
+    pub(crate) fn alerts(&self) -> &Alerts {
+        &self.inner.rooms.alerts
+    }
+
     pub(crate) fn channels(&self) -> &Channels {
         &self.inner.rooms.channels
     }
@@ -152,6 +161,10 @@ impl AppState {
 
     pub(crate) fn pulls(&self) -> &Pulls {
         &self.inner.rooms.pulls
+    }
+
+    pub(crate) fn pushes(&self) -> &Pushes {
+        &self.inner.rooms.pushes
     }
 
     pub(crate) fn store(&self) -> &Store {

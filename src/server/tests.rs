@@ -25,6 +25,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use hearth_gateway::accounts::{
     Accounts, AccountsConfig, NewAccount, NewToken, read_control_secret,
 };
+use hearth_gateway::alerts::{Alerts, AlertsConfig};
 use hearth_gateway::backend::Backend;
 use hearth_gateway::caller::Caller;
 use hearth_gateway::channels::{Channels, known_wire};
@@ -33,7 +34,7 @@ use hearth_gateway::routing::{RoutingConfig, Switchboard};
 use hearth_gateway::vault::Vault;
 use hearth_gateway::{Gateway, GatewayConfig};
 use hearth_hub::catalogue::Variant;
-use hearth_hub::{HubConfig, Library, Pulls};
+use hearth_hub::{HubConfig, Library, Pulls, Pushes};
 use hearth_store::{Store, UserRole};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -100,6 +101,9 @@ impl Fixture {
         let accounts =
             Accounts::open(rows, dir.path(), config_of_accounts, clock.clone(), keys).unwrap();
         let backend = Arc::new(Scripted::default());
+        let (rows, keys, config_of_alerts) =
+            (store.clone(), vault.clone(), AlertsConfig::default());
+        let alerts = Alerts::open(rows, keys, clock.clone(), &config_of_alerts).unwrap();
         let channels = Channels::new(store.clone(), vault, clock.clone(), known_wire);
         let local: Arc<dyn Backend> = Arc::clone(&backend) as _;
         let switchboard = Switchboard::new(local, channels.clone(), RoutingConfig::default());
@@ -110,8 +114,10 @@ impl Fixture {
         let rooms = Rooms {
             accounts: accounts.clone(),
             gateway,
+            alerts,
             channels,
             pulls: Pulls::open(Arc::clone(&library), &HubConfig::default()).unwrap(),
+            pushes: Pushes::open(Arc::clone(&library), &HubConfig::default()).unwrap(),
             library,
             store: store.clone(),
             clock,

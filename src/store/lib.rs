@@ -4,6 +4,7 @@
 //! that tests own the clock; whose row it is stands in every query, so that a foreign row and an
 //! absent one look the same. It knows no HTTP, no passwords in the clear and no policy.
 
+mod alerts;
 mod api_tokens;
 mod audit;
 mod channels;
@@ -38,6 +39,9 @@ mod usage;
 mod users;
 mod writer;
 
+pub use alerts::{
+    AlertAudience, AlertRule, AlertTarget, AlertWay, Alerts, DueDelivery, NewAlert, SentAlert,
+};
 pub use api_tokens::{
     ApiToken, ApiTokenChange, ApiTokenId, ApiTokens, FoundToken, NewApiToken, Rotation,
 };

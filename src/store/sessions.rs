@@ -4,6 +4,7 @@ use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{OptionalExtension, Row, named_params};
 use serde::Serialize;
 
+use crate::alerts::{self, NewAlert};
 use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::users::{self, User, UserId};
@@ -67,6 +68,8 @@ pub struct SessionOrigin {
     pub agent: Option<String>,
     /// The network of the address, to be remembered as one of the user's.
     pub network: Option<String>,
+    /// Written if that network is new for a user who has signed in before.
+    pub alert: Option<NewAlert>,
 }
 
 /// A session to be made.
@@ -120,10 +123,14 @@ impl Sessions<'_> {
                              ORDER BY last_seen_at DESC, id_hash = ?2 DESC LIMIT -1 OFFSET ?3)",
                     )?
                     .execute((session.user_id, session.hash, MAX_PER_USER))?;
-                match &origin.network {
-                    Some(network) => is_new_network(connection, &session, network),
-                    None => Ok(false),
+                let is_new = match &origin.network {
+                    Some(network) => is_new_network(connection, &session, network)?,
+                    None => false,
+                };
+                if let Some(alert) = origin.alert.filter(|_| is_new) {
+                    alerts::add(connection, &alert)?;
                 }
+                Ok(is_new)
             })
             .await
     }

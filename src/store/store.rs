@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
+use crate::alerts::Alerts;
 use crate::api_tokens::ApiTokens;
 use crate::audit::{self, Act, Audit};
 use crate::channels::Channels;
@@ -73,6 +74,11 @@ impl Store {
     /// same transaction, or neither is.
     pub fn audited(&self, act: Act) -> Store {
         Store { inner: Arc::clone(&self.inner), act: Some(Arc::new(act)) }
+    }
+
+    /// Questions about alerts.
+    pub fn alerts(&self) -> Alerts<'_> {
+        Alerts(self)
     }
 
     /// Questions about the audit log.

@@ -41,7 +41,8 @@ const BODIES_AND_NAMES: &[Case] = &[
     ("delete", r#"{"model":"../x"}"#, 400, "name \"../x\" is invalid"),
     ("blobs/sha256:12", "x", 400, "invalid digest format"),
     ("create", r#"{"model":"x"}"#, 400, "neither 'from' or 'files' was specified"),
-    ("push", r#"{"model":"stories260k"}"#, 501, "this server does not push models…"),
+    ("push", r#"{"model":"stories260k"}"#, 403, "Models are not pushed to…"),
+    ("push", r#"{"model":"hearth-guide"}"#, 409, "Model `hearth-guide` is built into Hearth…"),
 ];
 
 const INSERT: &str = "registry.ollama.ai/library/stories260k:latest does not support insert";

@@ -148,8 +148,8 @@ async fn what_cannot_be_done_is_refused_in_ollamas_words_and_changes_nothing() {
             Method::POST,
             "/api/push",
             json!({ "model": "stories260k" }),
-            501,
-            "this server does not push",
+            403,
+            "Models are not pushed to `registry.ollama.ai`; an admin may add it to hub.push_registries",
         ),
     ] {
         let (found, answer) = story.send_json(method, path, body.clone()).await;

@@ -158,3 +158,34 @@ async fn ollamas_clients_pull_in_their_own_words() {
     let (status, answer) = story.call("/api/pull", json!({ "model": "a/../b" })).await;
     assert_eq!((status, &answer["error"]), (StatusCode::BAD_REQUEST, &json!("invalid model name")));
 }
+
+#[tokio::test]
+async fn a_file_at_a_plain_address_is_pulled_under_the_name_that_is_said() {
+    let registry = crate::registry::Registry::start().await;
+    let gguf = std::fs::read(models().join("stories260K-q8_0.gguf")).unwrap();
+    registry.put("/files/Stories-Q8_0.gguf", gguf.clone());
+    let story = registry.story().await;
+    let url = format!("http://{}/files/Stories-Q8_0.gguf", registry.address);
+    let sha256 = hex(&Sha256::digest(&gguf));
+    let pull = async |body: Value| lines(&story, "/hearth/models/pull", body).await.pop().unwrap();
+    let last = pull(json!({ "name": url, "sha256": "0".repeat(64) })).await;
+    assert_eq!(last["error"]["code"], "digest_mismatch", "{last}");
+    let last = pull(json!({ "name": url })).await;
+    assert_eq!(last["model"]["name"], "stories-q8_0", "{last}");
+    let named = json!({ "name": format!("{url}#sha256={sha256}"), "as": "tales:mine" });
+    let last = pull(named).await;
+    assert_eq!(last["model"]["name"], "tales:mine", "{last}");
+    assert_eq!(story.complete("tales:mine", json!("Once"), 1).await.len(), 5);
+    for (body, status, code) in [
+        (json!({ "name": format!("{url}#main") }), StatusCode::BAD_REQUEST, "invalid_name"),
+        (json!({ "name": "file:///etc/passwd" }), StatusCode::BAD_REQUEST, "invalid_name"),
+        (json!({ "name": url, "sha256": "abc" }), StatusCode::BAD_REQUEST, "invalid_name"),
+        (json!({ "name": "qwen3:0.6b", "as": "x" }), StatusCode::BAD_REQUEST, "invalid_request"),
+    ] {
+        let (got, answer) = story.call("/hearth/models/pull", body).await;
+        assert_eq!((got, &answer["error"]["code"]), (status, &json!(code)), "{answer}");
+    }
+    // Ollama's own route knows names alone, as its clients do.
+    let (status, answer) = story.call("/api/pull", json!({ "model": url })).await;
+    assert_eq!((status, &answer["error"]), (StatusCode::BAD_REQUEST, &json!("invalid model name")));
+}

@@ -103,6 +103,18 @@ test('a model is pulled, made into another, copied and deleted', async () => {
   await assert.rejects(absent, /pull model manifest: file does not exist/)
 })
 
+test('a model is pushed to a registry', async () => {
+  const name = `${HEARTH_REGISTRY}/me/node-sent`
+  await api.copy({ source: 'stories260k', destination: name })
+  const steps = await gather(await api.push({ model: name, insecure: true, stream: true }))
+  assert.deepEqual([steps[0].status, steps.at(-1).status], ['retrieving manifest', 'success'])
+  assert.equal((await api.push({ model: name })).status, 'success')
+  await api.delete({ model: name })
+  assert.equal((await api.pull({ model: name })).status, 'success')
+  await api.delete({ model: name })
+  await assert.rejects(api.push({ model: 'stories260k' }), /hub\.push_registries/)
+})
+
 test('a stream that its reader stops ends there', async () => {
   const stream = await api.generate({ model: 'stories260k', prompt: 'Once', options: { num_predict: 400 }, stream: true })
   const read = async () => {

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import urllib.parse
 
 import openai
 import pytest
@@ -96,10 +97,12 @@ def data(tmp_path_factory):
 
 
 class Registry(http.server.BaseHTTPRequestHandler):
-    """Ollama's registry with one model, `me/stories:latest`; files come in ranges."""
+    """Ollama's registry with one model, `me/stories:latest`; files come in ranges, and models in
+    pieces, by the OCI distribution protocol."""
 
     protocol_version = "HTTP/1.1"
     files = {}
+    uploads = {}
 
     @classmethod
     def fill(cls):
@@ -127,6 +130,40 @@ class Registry(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(part)
 
+    def do_HEAD(self):
+        self._answer(200 if self.path in self.files else 404)
+
+    def do_POST(self):
+        number = str(len(self.uploads))
+        self.uploads[number] = b""
+        self._answer(202, location=f"{self.path}{number}")
+
+    def do_PATCH(self):
+        number = self.path.rsplit("/", 1)[1]
+        self.uploads[number] += self._body()
+        self._answer(202, location=self.path, range=f"0-{len(self.uploads[number]) - 1}")
+
+    def do_PUT(self):
+        if "/manifests/" in self.path:
+            self.files[self.path] = self._body()
+            return self._answer(201)
+        upload, digest = re.fullmatch(r"(.*)\?digest=(.*)", self.path).groups()
+        repository, number = upload.split("/blobs/uploads/")
+        content, digest = self.uploads.pop(number), urllib.parse.unquote(digest)
+        if digest != "sha256:" + hashlib.sha256(content).hexdigest():
+            return self._answer(400)
+        self.files[f"{repository}/blobs/{digest}"] = content
+        self._answer(201)
+
+    def _body(self):
+        return self.rfile.read(int(self.headers["content-length"]))
+
+    def _answer(self, status, **headers):
+        self.send_response(status)
+        for name, value in {**headers, "content-length": "0"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
     def log_message(self, *_):
         pass
 
@@ -145,7 +182,7 @@ def registry():
 def server(data, registry):
     server = Server(
         data, INITIAL_ROOT_TOKEN=ROOT_TOKEN, HEARTH_HUB_REGISTRIES=registry,
-        HEARTH_HUB_PLAIN_HTTP=registry, HEARTH_HUB_PRIVATE_HOSTS="127.0.0.1",
+        HEARTH_HUB_PUSH_REGISTRIES=registry, HEARTH_HUB_PLAIN_HTTP=registry, HEARTH_HUB_PRIVATE_HOSTS="127.0.0.1",
     )
     yield server
     code = server.stop()

@@ -215,3 +215,25 @@ def test_a_full_disk_takes_no_money_says_so_and_lets_free_chats_and_reading_go_o
     listed = [row.split() for row in hearth(tmp_path, "quota", "list").splitlines()]
     row = next(row for row in listed if row[0].startswith("token:"))
     assert row[2] == "$0.00", "nothing stays held"
+
+
+def test_the_command_line_shows_sums_and_exports_usage(shop):
+    token = hearth(shop.data, "tokens", "create", "--user", "ann", "--name", "lap")
+    for _ in range(3):
+        shop.client(token).chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=2)
+    shown = hearth(shop.data, "usage", "--user", "ann", "--since", "1h").splitlines()
+    assert len(shown) == 4 and all("ann/lap" in line and "here" in line for line in shown[1:])
+    listed = json.loads(hearth(shop.data, "usage", "--model", MODEL, "--limit", "2", "--json"))
+    assert len(listed["usage"]) == 2 and listed["usage"][0]["outcome"] == "complete"
+    summed = hearth(shop.data, "usage", "--by", "user").splitlines()
+    assert summed[0].split()[:2] == ["USER", "REQUESTS"] and summed[1].split()[:2] == ["ann", "3"]
+    by_model = json.loads(hearth(shop.data, "usage", "--by", "model", "--user", "ann", "--json"))
+    assert by_model["spans"][0]["sums"][0]["requests"] == 3
+    rows = list(csv.DictReader(io.StringIO(hearth(shop.data, "usage", "--csv"))))
+    assert len(rows) == 3 and {row["user"] for row in rows} == {"ann"}
+    assert hearth(shop.data, "usage", "--outcome", "failed", "--csv").count("\n") == 0
+    assert len(hearth(shop.data, "usage", "--until", "2020-01-01").splitlines()) == 1
+    for wrong in [["--since", "yesterday"], ["--csv", "--by", "user"], ["--user", "nobody"]]:
+        done = subprocess.run([BINARY, "usage", *wrong, "--data", str(shop.data)],
+                              capture_output=True, text=True, timeout=60)
+        assert done.returncode != 0 and done.stderr, wrong

@@ -217,7 +217,39 @@ def test_a_user_may_ask_but_not_change(api, server, caller):
     assert caught.value.status_code == 401
 
 
-def test_pushing_is_refused_in_words(api):
+def test_a_model_is_pushed_to_a_registry_and_pulled_back_as_it_was(api, registry):
+    name = f"{registry}/me/sent"
+    api.copy("stories260k-hf", name)
+    before = {model.model: model for model in api.list().models}[f"{name}:latest"]
+    steps = list(api.push(name, insecure=True, stream=True))
+    statuses = [step.status for step in steps]
+    assert statuses[0] == "retrieving manifest"
+    assert statuses[-2:] == ["pushing manifest", "success"]
+    bars = [step for step in steps if step.digest]
+    assert bars and all(step.status == f"pushing {step.digest[7:19]}" for step in bars)
+    assert bars[-1].completed == bars[-1].total
+    assert api.push(name).status == "success"
+    said = api.generate(name, "Once", options=GREEDY).response
+    api.delete(name)
+    assert api.pull(name).status == "success"
+    after = {model.model: model for model in api.list().models}[f"{name}:latest"]
+    assert (after.digest, after.size, after.details) == (before.digest, before.size, before.details)
+    assert api.generate(name, "Once", options=GREEDY).response == said
+    api.delete(name)
+
+
+def test_pushing_where_no_admin_allows_it_is_refused_in_words(server, api):
+    for name, status, words in [
+        ("stories260k", 403, "hub.push_registries"),
+        ("gone", 404, "model 'gone' not found"),
+        ("hearth-guide", 409, "built into Hearth"),
+        ("a/../b", 400, "invalid model name"),
+    ]:
+        with pytest.raises(ollama.ResponseError) as caught:
+            api.push(name)
+        assert caught.value.status_code == status and words in caught.value.error
+    token = hearth(server.data, "tokens", "create", "--user", "olga")
+    user = ollama.Client(host=server.url, headers={"Authorization": f"Bearer {token}"})
     with pytest.raises(ollama.ResponseError) as caught:
-        api.push("stories260k")
-    assert "does not push" in caught.value.error
+        user.push("stories260k")
+    assert caught.value.status_code == 403

@@ -29,11 +29,11 @@ def terminal_server(tmp_path_factory):
 class Talk:
     """A conversation on a terminal."""
 
-    def __init__(self, data, *arguments, model="tale", columns=100):
+    def __init__(self, data, *arguments, model="tale", columns=100, **environment):
         self.child = pexpect.spawn(
             BINARY, ["models", "run", model, *arguments, "--data", str(data)],
             encoding="utf-8", timeout=60, dimensions=(40, columns), echo=False,
-            env={"TERM": "xterm", "PATH": "/usr/bin:/bin", "HOME": str(data)},
+            env={"TERM": "xterm", "PATH": "/usr/bin:/bin", "HOME": str(data), **environment},
         )
         self.child.expect_exact("/? for help")
         self.ready()
@@ -189,6 +189,31 @@ def test_what_was_typed_comes_back_with_the_up_key(terminal_server):
     talk.child.expect_exact("a question of yesterday")
     talk.ready()
     talk.leave()
+
+
+def test_control_g_opens_the_editor_with_the_line(terminal_server, tmp_path):
+    editor, seen = tmp_path / "my editor", tmp_path / "seen"
+    editor.write_text(
+        f"#!/bin/sh\ncp \"$2\" '{seen}'; test \"$1\" = --wait || exit 3\n"
+        "grep -q broken \"$2\" && exit 1\nprintf 'a question of\\ntwo lines\\n' > \"$2\"\n")
+    editor.chmod(0o755)
+    talk = Talk(terminal_server.data, EDITOR="false", VISUAL=f"'{editor}' --wait")
+    talk.ask("/set parameter num_predict 2")
+    talk.child.send("half a line\x07")
+    talk.child.expect_exact("two lines")
+    assert seen.read_text() == "half a line"
+    # It is a line that is being typed: nothing was asked yet, and more can be typed.
+    talk.child.send(" and more")
+    talk.ask("")
+    talk.child.send("broken\x07")
+    talk.child.expect_exact("the line is as it was")
+    talk.child.send("\x03")
+    talk.child.expect_exact("to leave")
+    talk.ready()
+    assert "Kept as edited" in talk.ask("/save edited")
+    talk.leave()
+    shown = json.loads(hearth(terminal_server.data, "models", "show", "edited", "--json"))
+    assert shown["messages"][0]["content"] == "a question of\ntwo lines and more"
 
 
 def test_lines_break_between_words(terminal_server):

@@ -201,12 +201,14 @@ impl Accounts {
             created_at: now,
             expires_at: now + i64::from(self.inner.config.session_max_s),
         };
+        let alert = self.new_network_alert(&user, method, visit.address, &hash.id()).await;
         let agent = visit.agent.map(|agent| agent.chars().take(MAX_AGENT_CHARACTERS).collect());
         let origin = SessionOrigin {
             method,
             address: Some(visit.address.to_string()),
             agent,
             network: Some(neighbourhood_of(visit.address).to_string()),
+            alert,
         };
         let via_text = format!("{method} sign-in");
         let act = hearth_store::Act {
@@ -221,7 +223,8 @@ impl Accounts {
         };
         let is_new = self.inner.store.audited(act).sessions().create_from(new, origin).await?;
         if is_new {
-            self.alert_new_network(&user, visit.address).await;
+            let id = user.id.0;
+            tracing::warn!(user.id = id, "a user signed in from a network that is new for them");
         }
         Ok(SignedIn { user, session })
     }

@@ -73,7 +73,7 @@ impl Gateway {
     ) -> Result<Embedding> {
         let Some(prices) = self.inner.books.terms(caller, &request.model).await? else {
             let embedding = backend.embed(caller.user_id, request).await?;
-            embedding.channel.into_iter().for_each(|channel| account.served_by(channel));
+            served_by(account, &embedding);
             return Ok(embedding);
         };
         let (about, most) = pacer::estimate_of_texts(&request);
@@ -83,7 +83,7 @@ impl Gateway {
         let wish = Wish { prices, prompt_tokens, more_prompt_tokens, ..Wish::default() };
         self.inner.books.hold(account, wish).await?;
         let embedding = backend.embed(caller.user_id, request).await?;
-        embedding.channel.into_iter().for_each(|channel| account.served_by(channel));
+        served_by(account, &embedding);
         let usage = Usage { prompt_tokens: embedding.prompt_tokens, ..Usage::default() };
         if let Some(held) = &mut account.held
             && let Allowance::UsedUp(error) = held.allow(&usage).await?
@@ -91,6 +91,13 @@ impl Gateway {
             return Err(error);
         }
         Ok(embedding)
+    }
+}
+
+/// Notes who makes the vectors: the channel's own price counts.
+fn served_by(account: &mut Account, embedding: &Embedding) {
+    if let Some(channel) = embedding.channel {
+        account.served_by(channel);
     }
 }
 

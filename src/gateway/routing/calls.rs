@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hearth_store::UserId;
+use hearth_store::{ChannelId, UserId};
 use tokio::sync::oneshot;
 
 use super::attempt::note_trouble;
@@ -45,7 +45,7 @@ impl Switchboard {
                     }
                 }
                 Who::Channel(live) => match embed(live, &candidate.model, &request).await {
-                    Ok(embedded) => return Ok(ready(embedded, live)),
+                    Ok(embedded) => return Ok(ready(embedded, live.row.id)),
                     Err(trouble) => (after_remote(&trouble), told(&request.model, trouble)),
                 },
             };
@@ -161,7 +161,7 @@ fn target(live: &Live, model: &str) -> Target {
 }
 
 /// Vectors that are there already.
-fn ready(embedded: Embedded, live: &Live) -> Embedding {
+fn ready(embedded: Embedded, channel: ChannelId) -> Embedding {
     let (sender, vectors) = oneshot::channel();
     // The receiver stands above.
     let _ = sender.send(Ok(embedded.vectors));
@@ -170,7 +170,7 @@ fn ready(embedded: Embedded, live: &Live) -> Embedding {
         prompt_tokens: usage.prompt_tokens,
         dropped_tokens: usage.dropped_tokens,
         is_estimated: usage.is_estimated,
-        channel: Some(live.id()),
+        channel: Some(channel),
         vectors,
     }
 }

@@ -5,7 +5,6 @@ mod smaller;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::Arc;
 
 use hearth_formats::ModelFile;
@@ -19,7 +18,7 @@ use super::{Entry, Library, Pin, ProfileMessage, lock};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::import::{Candidate, FoundTemplate, Progress, persist, write_blob};
-use crate::manifest::{Description, GGUF_TYPE, Layer, Manifest, read_json};
+use crate::manifest::{Description, GGUF_TYPE, Layer, Manifest, is_file_name, read_json};
 use crate::merge::merge;
 use crate::name::ModelName;
 use crate::quantize::Quantization;
@@ -348,7 +347,7 @@ impl Library {
         }
         let folder = tempfile::TempDir::new_in(&self.root).doing(doing)?;
         for (name, digest) in files {
-            if name.is_empty() || Path::new(name).file_name() != Some(name.as_ref()) {
+            if !is_file_name(name) {
                 let name = name.escape_debug();
                 return Err(Error::BadManifest(format!("`{name}` as a file name")));
             }

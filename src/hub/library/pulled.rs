@@ -86,6 +86,15 @@ impl Library {
         Ok(entry)
     }
 
+    /// Deletes what a pulled model that cannot be run has left behind, if nobody else needs it.
+    pub(crate) fn forget_foreign(&self, bytes: &[u8]) -> Result<()> {
+        let _changing = lock(&self.changing);
+        match Manifest::parse(bytes) {
+            Ok(manifest) => self.forget(&manifest),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Deletes those of these blobs that nobody needs.
     pub(crate) fn drop_unused(&self, digests: impl Iterator<Item = Digest>) -> Result<()> {
         let _changing = lock(&self.changing);

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::queue::Queue;
-use super::{PullError, PullEvent, PullProgress, PullRequest, PullResult, PullStage};
+use super::{Address, PullError, PullEvent, PullProgress, PullRequest, PullResult, PullStage};
 use crate::catalogue::Catalogue;
 use crate::library::Entry;
 use crate::name::ModelName;
@@ -38,7 +38,14 @@ pub struct PullStatus {
 /// What a job does once its turn has come: the network, or in tests a script.
 pub trait Work: Send + Sync + 'static {
     /// Gets the model into the library. Dropped at any await when the pull is cancelled.
-    fn pull<'a>(&'a self, name: &'a ModelName, report: Report) -> BoxFuture<'a, PullResult<Entry>>;
+    fn pull<'a>(&'a self, wanted: &'a Wanted, report: Report) -> BoxFuture<'a, PullResult<Entry>>;
+}
+
+/// A model that is wanted, and where its file is if its name does not tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub name: ModelName,
+    pub from: Option<Address>,
 }
 
 /// How a job tells its watchers how far it is.
@@ -68,7 +75,7 @@ struct Inner {
 }
 
 struct Job {
-    name: ModelName,
+    wanted: Wanted,
     is_detached: AtomicBool,
     watchers: AtomicUsize,
     latest: Mutex<PullProgress>,
@@ -101,14 +108,19 @@ impl Pulls {
     /// Begins a pull, or joins the one that runs for this model. A model that is in the library
     /// is compared with the registry and brought up to date.
     pub async fn start(&self, request: PullRequest) -> PullResult<PullWatch> {
-        let name = named(&request.name)?;
-        let watch = self.join_or_begin(&name, request.is_detached)?;
+        // An address is a choice; only where there is none the catalogue may know better.
+        let name = match request.from {
+            Some(_) => request.name.parse()?,
+            None => named(&request.name)?,
+        };
+        let wanted = Wanted { name, from: request.from };
+        let watch = self.join_or_begin(&wanted, request.is_detached)?;
         if request.is_detached {
             let (queue, inner) = (self.inner.queue.clone(), Arc::clone(&self.inner));
             let added = tokio::task::spawn_blocking(move || {
                 // Under the lock: the pull may be over before it is in the queue.
                 let jobs = lock(&inner.jobs);
-                if jobs.contains_key(&name) { queue.add(&name) } else { Ok(()) }
+                if jobs.contains_key(&wanted.name) { queue.add(&wanted) } else { Ok(()) }
             });
             added.await.map_err(|error| PullError::Local(format!("queue: {error}")))??;
         }
@@ -117,17 +129,14 @@ impl Pulls {
 
     /// A watch on the pull of this model, if one runs or waits.
     pub fn subscribe(&self, name: &str) -> Option<PullWatch> {
-        let name = named(name).ok()?;
-        lock(&self.inner.jobs).get(&name).map(PullWatch::of)
+        find(&lock(&self.inner.jobs), name).map(PullWatch::of)
     }
 
     /// Ends a pull for everybody who watches it; `false` if there is none. What was fetched is
     /// kept for the next time.
     pub fn cancel(&self, name: &str) -> bool {
-        let Ok(name) = named(name) else { return false };
         let jobs = lock(&self.inner.jobs);
-        let job = jobs.get(&name);
-        job.inspect(|job| job.cancelled.cancel()).is_some()
+        find(&jobs, name).inspect(|job| job.cancelled.cancel()).is_some()
     }
 
     /// Every pull that has not ended, by name.
@@ -138,10 +147,10 @@ impl Pulls {
     /// Begins the detached pulls again that had not ended when the last process did.
     pub async fn resume(&self) {
         let queue = self.inner.queue.clone();
-        let names = tokio::task::spawn_blocking(move || queue.names()).await.unwrap_or_default();
-        for name in names {
-            let Ok(parsed) = name.parse::<ModelName>() else { continue };
-            match self.join_or_begin(&parsed, true) {
+        let all = tokio::task::spawn_blocking(move || queue.wanted()).await.unwrap_or_default();
+        for wanted in all {
+            let name = &wanted.name;
+            match self.join_or_begin(&wanted, true) {
                 Ok(_) => tracing::info!(model.name = %name, "a queued pull goes on"),
                 Err(error) => tracing::warn!(model.name = %name, %error, "a queued pull waits on"),
             }
@@ -155,13 +164,16 @@ impl Pulls {
         self.inner.tasks.wait().await;
     }
 
-    fn join_or_begin(&self, name: &ModelName, is_detached: bool) -> PullResult<PullWatch> {
+    fn join_or_begin(&self, wanted: &Wanted, is_detached: bool) -> PullResult<PullWatch> {
         let mut jobs = lock(&self.inner.jobs);
         if self.inner.stopping.is_cancelled() {
             return Err(PullError::Stopping);
         }
         // A cancelled one is about to go; who asks now wants a new one.
-        if let Some(job) = jobs.get(name).filter(|job| !job.cancelled.is_cancelled()) {
+        if let Some(job) = jobs.get(&wanted.name).filter(|job| !job.cancelled.is_cancelled()) {
+            if job.wanted.from != wanted.from {
+                return Err(PullError::NameTaken(wanted.name.clone()));
+            }
             job.is_detached.fetch_or(is_detached, Ordering::Relaxed);
             return Ok(PullWatch::of(job));
         }
@@ -169,7 +181,7 @@ impl Pulls {
             return Err(PullError::QueueFull);
         }
         let job = Arc::new(Job {
-            name: name.clone(),
+            wanted: wanted.clone(),
             is_detached: AtomicBool::new(is_detached),
             watchers: AtomicUsize::new(0),
             latest: Mutex::new(PullProgress::stage(PullStage::Waiting)),
@@ -177,7 +189,7 @@ impl Pulls {
             cancelled: CancellationToken::new(),
         });
         let watch = PullWatch::of(&job);
-        jobs.insert(name.clone(), Arc::clone(&job));
+        jobs.insert(wanted.name.clone(), Arc::clone(&job));
         self.inner.tasks.spawn(run(Arc::clone(&self.inner), job));
         Ok(watch)
     }
@@ -189,12 +201,18 @@ fn named(text: &str) -> crate::Result<ModelName> {
     Ok(Catalogue::built_in().find(&name).map_or(name, |variant| variant.name.clone()))
 }
 
+/// The job of a model: by its own name, or by the catalogue's other name for it.
+fn find<'a>(jobs: &'a BTreeMap<ModelName, Arc<Job>>, text: &str) -> Option<&'a Arc<Job>> {
+    let own = text.parse().ok().and_then(|name: ModelName| jobs.get(&name));
+    own.or_else(|| jobs.get(&named(text).ok()?))
+}
+
 /// A job from its place in the queue to its end.
 async fn run(inner: Arc<Inner>, job: Arc<Job>) {
     let work = async {
         let place = inner.places.acquire().await;
         let _place = place.map_err(|error| PullError::Local(error.to_string()))?;
-        inner.work.pull(&job.name, Report { job: Arc::clone(&job) }).await
+        inner.work.pull(&job.wanted, Report { job: Arc::clone(&job) }).await
     };
     let end = tokio::select! {
         biased;
@@ -202,7 +220,7 @@ async fn run(inner: Arc<Inner>, job: Arc<Job>) {
         () = job.cancelled.cancelled() => Err(PullError::Cancelled),
         end = work => end,
     };
-    let name = &job.name;
+    let name = &job.wanted.name;
     match &end {
         Ok(entry) => tracing::info!(model.name = %name, size_bytes = entry.size_bytes, "pulled"),
         Err(error) => tracing::warn!(model.name = %name, %error, "a pull ended without a model"),
@@ -213,11 +231,12 @@ async fn run(inner: Arc<Inner>, job: Arc<Job>) {
     let ended = tokio::task::spawn_blocking(move || {
         let mut jobs = lock(&closing.jobs);
         // After a cancelled one another may have begun.
-        if jobs.get(&ending.name).is_some_and(|job| Arc::ptr_eq(job, &ending)) {
+        let name = &ending.wanted.name;
+        if jobs.get(name).is_some_and(|job| Arc::ptr_eq(job, &ending)) {
             if !is_kept {
-                closing.queue.remove(&ending.name);
+                closing.queue.remove(name);
             }
-            jobs.remove(&ending.name);
+            jobs.remove(name);
         }
     });
     // Only a panic inside makes it fail, and it holds no state that could be half changed.
@@ -232,7 +251,7 @@ async fn run(inner: Arc<Inner>, job: Arc<Job>) {
 impl Job {
     fn status(&self) -> PullStatus {
         PullStatus {
-            name: self.name.clone(),
+            name: self.wanted.name.clone(),
             progress: *lock(&self.latest),
             is_detached: self.is_detached.load(Ordering::Relaxed),
         }
@@ -260,7 +279,7 @@ impl PullWatch {
 
     /// The model that is pulled.
     pub fn name(&self) -> &ModelName {
-        &self.job.name
+        &self.job.wanted.name
     }
 
     /// The next thing that happens; `None` after the end. Who is slow misses progress, never the

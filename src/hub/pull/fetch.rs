@@ -1,5 +1,6 @@
-//! Brings one file of a known digest into the store: several connections take spans of missing
-//! pieces, a thread hashes what has come in order, and only the right bytes become a blob.
+//! Brings one file into the store: several connections take spans of missing
+//! pieces, a thread hashes what has come in order, and only the right bytes become a blob. Where no
+//! digest is known beforehand, the file must stay of one version while it comes.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -10,7 +11,8 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use reqwest::{Response, StatusCode, Url, header};
 
-use super::http::{Access, Ask, Failure, Http, bad_answer, host_of};
+use super::http::{Access, Ask, FIRST_WAIT, Failure, Http, bad_answer, host_of, wait_after};
+use super::network::version_of;
 use super::partial::{PIECE_BYTES, Partial};
 use super::rate::Rate;
 use super::{PullError, PullResult};
@@ -23,16 +25,17 @@ const SPAN_PIECES: usize = 8;
 const WRITE_BYTES: usize = 512 << 10;
 /// Time between two reports.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
-/// First and longest wait before a broken connection is tried again.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
 /// A file somewhere else.
 #[derive(Clone)]
 pub(super) struct Remote {
     pub(super) url: Url,
     pub(super) access: Arc<Access>,
+    /// Of its content; of its address and version, if only those are known.
     pub(super) digest: Digest,
     pub(super) bytes: u64,
+    /// What every answer must say, if it stands for a digest that is not known.
+    pub(super) version: Option<String>,
 }
 
 /// Fetches files into one store.
@@ -76,7 +79,7 @@ impl Fetcher {
             connections: config.connections as usize,
             span_pieces: SPAN_PIECES,
             retries: config.retries,
-            backoff: BACKOFF.0,
+            backoff: FIRST_WAIT,
             blobs: root.join("blobs"),
             partials: root.join("partial"),
             busy: Mutex::default(),
@@ -107,6 +110,31 @@ impl Fetcher {
         fetched.inspect(|()| report(remote.bytes))
     }
 
+    /// Makes a file of an unknown digest a blob. `pin` keeps the blob; it is asked before the
+    /// blob is there.
+    pub(super) async fn fetch_unknown<P>(
+        &self,
+        remote: &Remote,
+        pin: impl FnOnce(Digest) -> P,
+        report: &(dyn Fn(u64) + Sync),
+    ) -> PullResult<(Digest, P)> {
+        let turn = Arc::clone(lock(&self.busy).entry(remote.digest).or_default());
+        let turn = turn.lock_owned().await;
+        if remote.version.is_none() {
+            // What is left of an earlier try may be of another version.
+            let (folder, digest, bytes) = (self.partials.clone(), remote.digest, remote.bytes);
+            blocking(move || Partial::open(&folder, &digest, bytes)?.discard()).await?;
+        }
+        let (partial, digest) = self.download(remote, report).await?;
+        let pinned = pin(digest);
+        let blob = self.blobs.join(digest.file_name());
+        blocking(move || partial.keep(&blob)).await?;
+        drop(turn);
+        lock(&self.busy).retain(|_, turn| Arc::strong_count(turn) > 1);
+        report(remote.bytes);
+        Ok((digest, pinned))
+    }
+
     /// A small answer whole: tried until it comes, cannot come, or has not come too often.
     pub(super) async fn fetch_small(
         &self,
@@ -114,10 +142,18 @@ impl Fetcher {
         access: &Access,
         limit: usize,
     ) -> PullResult<Vec<u8>> {
+        self.try_often(|| self.small(ask, access, limit)).await
+    }
+
+    /// Does something until it is done, cannot be done, or has failed too often.
+    pub(super) async fn try_often<T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        mut work: impl FnMut() -> F,
+    ) -> PullResult<T> {
         let mut tries = 0;
         loop {
-            let failure = match self.small(ask, access, limit).await {
-                Ok(bytes) => return Ok(bytes),
+            let failure = match work().await {
+                Ok(done) => return Ok(done),
                 Err(failure) => failure,
             };
             tries += 1;
@@ -139,8 +175,7 @@ impl Fetcher {
     }
 
     async fn back_off(&self, failures: u32) {
-        let wait = self.backoff * 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
-        tokio::time::sleep(wait.min(BACKOFF.1)).await;
+        tokio::time::sleep(wait_after(failures, self.backoff)).await;
     }
 
     fn is_here(&self, remote: &Remote) -> bool {
@@ -149,6 +184,20 @@ impl Fetcher {
     }
 
     async fn transfer(&self, remote: &Remote, report: &(dyn Fn(u64) + Sync)) -> PullResult<()> {
+        let digest = remote.digest;
+        let (partial, got) = self.download(remote, report).await?;
+        let blob = self.blobs.join(digest.file_name());
+        blocking(move || if got == digest { partial.keep(&blob) } else { partial.discard() })
+            .await?;
+        if got == digest { Ok(()) } else { Err(PullError::DigestMismatch { want: digest, got }) }
+    }
+
+    /// All bytes of a file, and their digest.
+    async fn download(
+        &self,
+        remote: &Remote,
+        report: &(dyn Fn(u64) + Sync),
+    ) -> PullResult<(Arc<Partial>, Digest)> {
         let (folder, digest, bytes) = (self.partials.clone(), remote.digest, remote.bytes);
         let partial = blocking(move || Partial::open(&folder, &digest, bytes)).await?;
         let partial = Arc::new(partial);
@@ -180,10 +229,7 @@ impl Fetcher {
         }
         let got = hashed.await.map_err(|error| PullError::Local(format!("hash: {error}")))??;
         let got = got.ok_or_else(|| PullError::Local("the hash came to no end".to_owned()))?;
-        let blob = self.blobs.join(digest.file_name());
-        blocking(move || if got == digest { partial.keep(&blob) } else { partial.discard() })
-            .await?;
-        if got == digest { Ok(()) } else { Err(PullError::DigestMismatch { want: digest, got }) }
+        Ok((partial, got))
     }
 }
 
@@ -256,6 +302,10 @@ impl Transfer<'_> {
         let asked = Ask { url, range, accept: None };
         match self.fetcher.http.get(&asked, &self.remote.access).await {
             Ok(answer) => {
+                let wanted = &self.remote.version;
+                if wanted.is_some() && version_of(answer.headers()) != *wanted {
+                    return Err(bad_answer(answer.url(), "the file changed while it was fetched"));
+                }
                 *lock(&self.direct) = Some(answer.url().clone());
                 Ok(answer)
             }
@@ -382,7 +432,7 @@ impl Drop for Unfinished<'_> {
 }
 
 /// Work on files, off the async threads.
-pub(super) async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> crate::Result<T> + Send + 'static,
 ) -> PullResult<T> {
     let done = tokio::task::spawn_blocking(work).await;

@@ -1,26 +1,33 @@
 //! The one HTTP client of pulls: every hop is checked before it is taken, answers are bounded, and
 //! credentials stay with the host that they are for.
 
+mod call;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap};
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{RequestBuilder, Response, StatusCode, Url};
 
 use super::guard::{Guard, is_private};
 use super::{PullError, PullResult};
-use crate::config::HubConfig;
+use crate::config::{Credential, HubConfig};
+
+pub(crate) use call::Call;
 
 /// Redirects that one request may take.
 const MAX_HOPS: usize = 10;
 /// Seconds for a connection to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// First and longest wait before a broken connection is tried again.
+pub(crate) const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// Largest answer of a token server, in bytes.
 const MAX_TOKEN_BYTES: usize = 64 << 10;
 
 /// Why a request brought nothing.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// Another try may help.
     Broken { host: String, problem: String },
     /// No other try will.
@@ -28,32 +35,41 @@ pub(super) enum Failure {
 }
 
 /// What requests are made of and held to.
-pub(super) struct Http {
+pub(crate) struct Http {
     client: reqwest::Client,
     guard: Arc<Guard>,
     /// Longest wait for an answer to begin, and for its next byte.
-    pub(super) stall: Duration,
+    pub(crate) stall: Duration,
 }
 
 /// One request.
-pub(super) struct Ask<'a> {
-    pub(super) url: &'a Url,
+pub(crate) struct Ask<'a> {
+    pub(crate) url: &'a Url,
     /// First and last byte.
-    pub(super) range: Option<(u64, u64)>,
-    pub(super) accept: Option<&'static str>,
+    pub(crate) range: Option<(u64, u64)>,
+    pub(crate) accept: Option<&'static str>,
 }
 
 /// The credential for one host.
-pub(super) struct Access {
+pub(crate) struct Access {
     /// Where it may be shown.
     home: Url,
-    token: Mutex<Option<String>>,
+    token: Mutex<Option<Shown>>,
+    /// What gets a token, or is shown itself.
+    credential: Option<Credential>,
     /// Whether the host may name a place that gives out tokens, as registries do.
     is_registry: bool,
 }
 
+/// What a host is shown.
+#[derive(Clone)]
+enum Shown {
+    Bearer(String),
+    Basic(Credential),
+}
+
 impl Http {
-    pub(super) fn new(config: &HubConfig) -> crate::Result<Http> {
+    pub(crate) fn new(config: &HubConfig) -> crate::Result<Http> {
         // A second start in one process keeps the first one's choice, which is the same.
         rustls::crypto::ring::default_provider().install_default().ok();
         let guard = Arc::new(Guard::new(config));
@@ -75,19 +91,19 @@ impl Http {
     }
 
     /// The answer, with the address that gave it in the end.
-    pub(super) async fn get(&self, ask: &Ask<'_>, access: &Access) -> Result<Response, Failure> {
+    pub(crate) async fn get(&self, ask: &Ask<'_>, access: &Access) -> Result<Response, Failure> {
         let mut url = ask.url.clone();
         let mut is_renewed = false;
         for _ in 0..=MAX_HOPS {
             self.guard.check(&url)?;
-            let answer = self.send(&url, ask, access.token_for(&url)).await?;
+            let answer = self.send(&url, ask, access.shown_to(&url)).await?;
             if answer.status() == StatusCode::UNAUTHORIZED
                 && access.is_registry
                 && access.is_home(&url)
                 && !is_renewed
             {
                 is_renewed = true;
-                let token = self.new_token(answer.headers(), &url).await?;
+                let token = self.new_token(answer.headers(), &url, access).await?;
                 *lock(&access.token) = Some(token);
                 continue;
             }
@@ -100,7 +116,7 @@ impl Http {
     }
 
     /// A whole answer of at most `limit` bytes.
-    pub(super) async fn read(
+    pub(crate) async fn read(
         &self,
         mut answer: Response,
         limit: usize,
@@ -118,7 +134,7 @@ impl Http {
     }
 
     /// The next bytes of an answer, unless they are too long in coming.
-    pub(super) async fn chunk(
+    pub(crate) async fn chunk(
         &self,
         answer: &mut Response,
     ) -> Result<Option<bytes::Bytes>, Failure> {
@@ -134,7 +150,7 @@ impl Http {
     }
 
     /// A client with the same checks that follows redirects itself, for libraries.
-    pub(super) fn library_client(config: &HubConfig) -> crate::Result<reqwest::Client> {
+    pub(crate) fn library_client(config: &HubConfig) -> crate::Result<reqwest::Client> {
         let guard = Arc::new(Guard::new(config));
         let resolver = guard.resolver();
         let redirects = reqwest::redirect::Policy::custom(move |attempt| {
@@ -154,7 +170,7 @@ impl Http {
     }
 
     /// Whether this address may be asked at all.
-    pub(super) fn check(&self, url: &Url) -> PullResult<()> {
+    pub(crate) fn check(&self, url: &Url) -> PullResult<()> {
         self.guard.check(url).map_err(|failure| failure.into_error(1))
     }
 
@@ -162,7 +178,7 @@ impl Http {
         &self,
         url: &Url,
         ask: &Ask<'_>,
-        token: Option<String>,
+        shown: Option<Shown>,
     ) -> Result<Response, Failure> {
         let mut request = self.client.get(url.clone());
         if let Some((first, last)) = ask.range {
@@ -171,9 +187,11 @@ impl Http {
         if let Some(accept) = ask.accept {
             request = request.header(header::ACCEPT, accept);
         }
-        if let Some(token) = token {
-            request = request.bearer_auth(token);
-        }
+        self.answer(url, show(request, shown)).await
+    }
+
+    /// The answer, unless it is too long in coming.
+    async fn answer(&self, url: &Url, request: RequestBuilder) -> Result<Response, Failure> {
         match tokio::time::timeout(self.stall + CONNECT_TIMEOUT, request.send()).await {
             Ok(answer) => answer.map_err(|error| broken(host_of(url), error)),
             Err(_) => {
@@ -185,9 +203,17 @@ impl Http {
 
     /// Asks the place that a registry names for a token. It must be the registry itself: another
     /// host would learn what is asked for, and its token would be shown to the registry.
-    async fn new_token(&self, headers: &HeaderMap, registry: &Url) -> Result<String, Failure> {
+    async fn new_token(
+        &self,
+        headers: &HeaderMap,
+        registry: &Url,
+        access: &Access,
+    ) -> Result<Shown, Failure> {
         let host = host_of(registry);
         let challenge = headers.get(header::WWW_AUTHENTICATE).and_then(|text| text.to_str().ok());
+        if let (Some(credential), true) = (&access.credential, challenge.is_some_and(is_basic)) {
+            return Ok(Shown::Basic(credential.clone()));
+        }
         let Some(fields) = challenge.and_then(bearer_fields) else {
             let reason = "it wants a credential that Hearth does not have".to_owned();
             return Err(Failure::Final(PullError::Denied { host, reason }));
@@ -206,37 +232,51 @@ impl Http {
         }
         self.guard.check(&realm)?;
         let ask = Ask { url: &realm, range: None, accept: None };
-        let answer = checked(self.send(&realm, &ask, None).await?, &ask)?;
+        let answer = checked(self.send(&realm, &ask, access.for_token()).await?, &ask)?;
         let bytes = self.read(answer, MAX_TOKEN_BYTES).await?;
         let answer: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let token = answer["token"].as_str().or(answer["access_token"].as_str());
-        token.map(str::to_owned).ok_or_else(|| bad_answer(&realm, "no token in the answer"))
+        token
+            .map(|token| Shown::Bearer(token.to_owned()))
+            .ok_or_else(|| bad_answer(&realm, "no token in the answer"))
     }
 }
 
 impl Access {
     /// For a registry: a token is asked for when one is needed.
-    pub(super) fn registry(home: &Url) -> Access {
-        Access { home: home.clone(), token: Mutex::new(None), is_registry: true }
+    pub(crate) fn registry(home: &Url) -> Access {
+        let token = Mutex::new(None);
+        Access { home: home.clone(), token, credential: None, is_registry: true }
+    }
+
+    /// The same, with what is known of an account there.
+    pub(crate) fn of_account(home: &Url, credential: Option<Credential>) -> Access {
+        Access { credential, ..Access::registry(home) }
     }
 
     /// With a token that is known, or none.
-    pub(super) fn with(home: &Url, token: Option<String>) -> Access {
-        Access { home: home.clone(), token: Mutex::new(token), is_registry: false }
+    pub(crate) fn with(home: &Url, token: Option<String>) -> Access {
+        let token = Mutex::new(token.map(Shown::Bearer));
+        Access { home: home.clone(), token, credential: None, is_registry: false }
     }
 
     fn is_home(&self, url: &Url) -> bool {
         url.origin() == self.home.origin()
     }
 
-    fn token_for(&self, url: &Url) -> Option<String> {
+    fn shown_to(&self, url: &Url) -> Option<Shown> {
         if self.is_home(url) { lock(&self.token).clone() } else { None }
+    }
+
+    /// What is shown where tokens are given out.
+    fn for_token(&self) -> Option<Shown> {
+        self.credential.clone().map(Shown::Basic)
     }
 }
 
 impl Failure {
     /// The error of a pull that gives up after `tries`.
-    pub(super) fn into_error(self, tries: u32) -> PullError {
+    pub(crate) fn into_error(self, tries: u32) -> PullError {
         match self {
             Failure::Broken { host, problem } => PullError::Unreachable { host, problem, tries },
             Failure::Final(error) => error,
@@ -250,6 +290,11 @@ impl From<PullError> for Failure {
     }
 }
 
+/// How long to wait after so many failures in a row.
+pub(crate) fn wait_after(failures: u32, first: Duration) -> Duration {
+    (first * 2_u32.saturating_pow(failures.saturating_sub(1).min(16))).min(LONGEST_WAIT)
+}
+
 /// Through the proxy of the settings, never through one of the environment by accident.
 fn proxied(
     builder: reqwest::ClientBuilder,
@@ -261,8 +306,16 @@ fn proxied(
     Ok(builder.proxy(reqwest::Proxy::all(&config.proxy)?))
 }
 
+fn show(request: RequestBuilder, shown: Option<Shown>) -> RequestBuilder {
+    match shown {
+        None => request,
+        Some(Shown::Bearer(token)) => request.bearer_auth(token),
+        Some(Shown::Basic(account)) => request.basic_auth(account.user(), Some(account.password())),
+    }
+}
+
 /// Host and, if it is not the scheme's own, port.
-pub(super) fn host_of(url: &Url) -> String {
+pub(crate) fn host_of(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
@@ -302,7 +355,7 @@ fn checked(answer: Response, ask: &Ask<'_>) -> Result<Response, Failure> {
     })
 }
 
-pub(super) fn bad_answer(url: &Url, problem: &str) -> Failure {
+pub(crate) fn bad_answer(url: &Url, problem: &str) -> Failure {
     let problem = problem.to_owned();
     Failure::Final(PullError::BadAnswer { host: host_of(url), problem })
 }
@@ -320,6 +373,10 @@ fn broken(host: String, error: reqwest::Error) -> Failure {
         cause = current.source();
     }
     Failure::Broken { host, problem }
+}
+
+fn is_basic(challenge: &str) -> bool {
+    challenge.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("basic"))
 }
 
 /// The fields of `Bearer key="value",…`.

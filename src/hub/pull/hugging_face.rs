@@ -178,7 +178,8 @@ impl Place {
 
     fn remote(&self, file: &Listed, digest: Digest) -> PullResult<Remote> {
         let access = Arc::clone(&self.access);
-        Ok(Remote { url: self.url(&file.path)?, access, digest, bytes: file.bytes })
+        let url = self.url(&file.path)?;
+        Ok(Remote { url, access, digest, bytes: file.bytes, version: None })
     }
 
     /// The GGUF file that the tag names, or all its parts.
@@ -275,7 +276,7 @@ fn has_label(path: &str, label: &str) -> bool {
 }
 
 /// Number and count of a part, from `…-00001-of-00003.gguf`.
-fn part(path: &str) -> Option<(usize, usize)> {
+pub(super) fn part(path: &str) -> Option<(usize, usize)> {
     let name = path.get(..path.len().checked_sub(".gguf".len())?)?;
     let (rest, parts) = name.rsplit_once("-of-")?;
     let (_, number) = rest.rsplit_once('-')?;

@@ -1,6 +1,8 @@
 //! One pull from its name to the library: ask what there is, make sure that it fits, fetch it,
 //! check it, name it.
 
+mod plain;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +11,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::json;
 
-use super::board::{Pulls, Report, Work};
+use super::board::{Pulls, Report, Wanted, Work};
 use super::fetch::{Fetcher, Remote, blocking};
 use super::http::{Ask, host_of};
 use super::hugging_face::{self, FolderFile, Found, Source};
@@ -23,6 +25,8 @@ use crate::import::{POOLING_FILE, write_blob};
 use crate::library::{Entry, Library, Pin};
 use crate::manifest::{FOLDER_FILE_TYPE, GGUF_TYPE, Layer, Manifest};
 use crate::name::ModelName;
+
+pub(super) use plain::version_of;
 
 /// Pulls over the network.
 struct Network {
@@ -47,8 +51,8 @@ struct Running<'a> {
     name: &'a ModelName,
     report: Report,
     promise: Promise,
-    /// The files that are fetched.
-    _pin: Pin,
+    /// The files that are fetched, and what is made of them.
+    pins: Vec<Pin>,
 }
 
 impl Pulls {
@@ -66,14 +70,21 @@ impl Pulls {
 }
 
 impl Work for Network {
-    fn pull<'a>(&'a self, name: &'a ModelName, report: Report) -> BoxFuture<'a, PullResult<Entry>> {
-        self.pull_model(name, report).boxed()
+    fn pull<'a>(&'a self, wanted: &'a Wanted, report: Report) -> BoxFuture<'a, PullResult<Entry>> {
+        self.pull_wanted(wanted, report).boxed()
     }
 }
 
 impl Network {
+    async fn pull_wanted(&self, wanted: &Wanted, report: Report) -> PullResult<Entry> {
+        self.library.check_replaceable(&wanted.name)?;
+        match &wanted.from {
+            Some(address) => self.pull_address(&wanted.name, address, report).await,
+            None => self.pull_model(&wanted.name, report).await,
+        }
+    }
+
     async fn pull_model(&self, name: &ModelName, report: Report) -> PullResult<Entry> {
-        self.library.check_replaceable(name)?;
         // A model of the catalogue may come from elsewhere than its name says.
         let from = Catalogue::built_in().find(name).map_or(name, |variant| &variant.source);
         if !self.config.allows(from.host()) {
@@ -98,7 +109,7 @@ impl Network {
         report: Report,
         found: Found,
     ) -> PullResult<Entry> {
-        let (files, layers, running) = match found {
+        let (files, layers, mut running) = match found {
             Found::Gguf(parts) if parts.len() == 1 => {
                 let running = self.begin(name, report, &parts, 0).await?;
                 running.fetch(&parts).await?;
@@ -118,7 +129,7 @@ impl Network {
         let blobs = self.library.root().join("blobs");
         let config = json!({ "model_format": format, "os": "linux", "architecture": "amd64" });
         let config = blocking(move || write(&blobs, config.to_string().as_bytes())).await?;
-        let _config = self.library.pin([config.0]);
+        running.pins.push(self.library.pin([config.0]));
         let manifest = Manifest::new(config, layers).to_bytes()?;
         self.finish(running, manifest, files).await
     }
@@ -131,11 +142,16 @@ impl Network {
         manifest: Vec<u8>,
         files: Vec<Remote>,
     ) -> PullResult<Entry> {
-        let published = running.publish(manifest).await;
+        let published = running.publish(manifest.clone()).await;
         drop(running);
         if matches!(published, Ok(_) | Err(PullError::BadModel(_))) {
             let library = Arc::clone(&self.library);
-            blocking(move || library.drop_unused(files.iter().map(|file| file.digest))).await?;
+            let is_refused = published.is_err();
+            let drop = move || {
+                library.drop_unused(files.into_iter().map(|file| file.digest))?;
+                if is_refused { library.forget_foreign(&manifest) } else { Ok(()) }
+            };
+            blocking(drop).await?;
         }
         published
     }
@@ -209,24 +225,28 @@ impl Network {
         }
         promises.insert(name.clone(), need_bytes);
         drop(promises);
-        Ok(Running { network: self, name, report, promise, _pin: pin })
+        Ok(Running { network: self, name, report, promise, pins: vec![pin] })
     }
 }
 
 impl Running<'_> {
     async fn fetch(&self, files: &[Remote]) -> PullResult<()> {
         for file in files {
-            let last = Mutex::new(None);
-            let report = |completed: u64| {
-                let before = lock(&last).replace(completed);
-                self.promise.keep_part(completed.saturating_sub(before.unwrap_or(completed)));
-                let (digest, total) = (Some(file.digest), file.bytes);
-                let stage = PullStage::Fetching;
-                self.report.tell(PullProgress { stage, digest, total, completed });
-            };
+            let report = self.reporter(Some(file.digest), file.bytes);
             self.network.fetcher.fetch(file, &report).await?;
         }
         Ok(())
+    }
+
+    /// Tells how much of a file is here, and lets go of the room that was kept for it.
+    fn reporter(&self, digest: Option<Digest>, total: u64) -> impl Fn(u64) + Sync + '_ {
+        let last = Mutex::new(None);
+        move |completed: u64| {
+            let before = lock(&last).replace(completed);
+            self.promise.keep_part(completed.saturating_sub(before.unwrap_or(completed)));
+            let stage = PullStage::Fetching;
+            self.report.tell(PullProgress { stage, digest, total, completed });
+        }
     }
 
     /// Makes one file of the parts of a split one.

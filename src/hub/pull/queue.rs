@@ -14,6 +14,8 @@ use crate::import::persist;
 use crate::manifest::read_json;
 use crate::name::ModelName;
 
+use super::{Address, Wanted};
+
 /// The folder of the files.
 #[derive(Clone)]
 pub(super) struct Queue {
@@ -24,7 +26,10 @@ pub(super) struct Queue {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Waiting {
     /// As it was written.
-    name: String,
+    name: ModelName,
+    /// Where its file is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<Address>,
     /// Grows from one to the next.
     place: u64,
 }
@@ -37,12 +42,13 @@ impl Queue {
     }
 
     /// Adds a pull at the end.
-    pub(super) fn add(&self, name: &ModelName) -> Result<()> {
+    pub(super) fn add(&self, wanted: &Wanted) -> Result<()> {
         let place = self.all().last().map_or(0, |last| last.place.saturating_add(1));
-        let path = self.path(name);
+        let path = self.path(&wanted.name);
         let doing = || format!("write {}", path.display());
         let mut file = tempfile::NamedTempFile::new_in(&self.folder).doing(doing)?;
-        let waiting = Waiting { name: name.to_string(), place };
+        let Wanted { name, from } = wanted.clone();
+        let waiting = Waiting { name, from, place };
         serde_json::to_writer(&mut file, &waiting).map_err(std::io::Error::from).doing(doing)?;
         file.flush().doing(doing)?;
         persist(file, &path)
@@ -58,9 +64,10 @@ impl Queue {
         }
     }
 
-    /// The names, first come first.
-    pub(super) fn names(&self) -> Vec<String> {
-        self.all().into_iter().map(|waiting| waiting.name).collect()
+    /// What is wanted, first come first.
+    pub(super) fn wanted(&self) -> Vec<Wanted> {
+        let wanted = |Waiting { name, from, .. }| Wanted { name, from };
+        self.all().into_iter().map(wanted).collect()
     }
 
     fn all(&self) -> Vec<Waiting> {
@@ -94,14 +101,17 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let queue = Queue::open(root.path()).unwrap();
         let names = ["qwen3:0.6b", "hf.co/Org/Repo:Q4_K_M", "abc"];
+        let wanted = |name: &str| Wanted { name: name.parse().unwrap(), from: None };
         for name in names {
-            queue.add(&name.parse().unwrap()).unwrap();
+            queue.add(&wanted(name)).unwrap();
         }
         fs::write(root.path().join("queue/broken.json"), "{").unwrap();
         let queue = Queue::open(root.path()).unwrap();
-        assert_eq!(queue.names(), names);
+        assert_eq!(queue.wanted(), names.map(wanted));
         queue.remove(&"HF.co/org/repo:q4_k_m".parse().unwrap());
-        queue.add(&"last".parse().unwrap()).unwrap();
-        assert_eq!(queue.names(), ["qwen3:0.6b", "abc", "last"]);
+        let address = Address::parse("https://a.example/m.gguf?key=1", None).unwrap();
+        let last = Wanted { from: Some(address), ..wanted("last") };
+        queue.add(&last).unwrap();
+        assert_eq!(queue.wanted(), [wanted("qwen3:0.6b"), wanted("abc"), last]);
     }
 }

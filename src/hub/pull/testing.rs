@@ -150,9 +150,12 @@ impl Asked {
 }
 
 /// The bytes of a range, as a good server sends them.
-pub(super) fn part(bytes: &[u8], range: Option<(u64, u64)>) -> Response {
+pub(crate) fn part(bytes: &[u8], range: Option<(u64, u64)>) -> Response {
     let Some((first, last)) = range else { return bytes.to_vec().into_response() };
-    let last = last.min(bytes.len() as u64 - 1);
+    let Some(end) = (bytes.len() as u64).checked_sub(1) else {
+        return StatusCode::RANGE_NOT_SATISFIABLE.into_response();
+    };
+    let last = last.min(end);
     let content_range = format!("bytes {first}-{last}/{}", bytes.len());
     let body = bytes[first as usize..=last as usize].to_vec();
     (StatusCode::PARTIAL_CONTENT, [(header::CONTENT_RANGE, content_range)], body).into_response()
@@ -176,7 +179,7 @@ pub(super) fn redirect(to: &str) -> Response {
 }
 
 /// Bytes of which no two mebibytes are equal.
-pub(super) fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut block = Vec::new();
     while block.len() < 1 << 20 {

@@ -46,7 +46,7 @@ impl Fixture {
     }
 
     async fn start(&self, name: &str) -> PullWatch {
-        let request = PullRequest { name: name.to_owned(), is_detached: false };
+        let request = PullRequest { name: name.to_owned(), from: None, is_detached: false };
         self.pulls.start(request).await.unwrap()
     }
 
@@ -145,7 +145,7 @@ async fn a_token_is_asked_of_the_registry_itself_and_shown_to_it_alone() {
         ..fixture.server.config()
     };
     let pulls = Pulls::open(Arc::clone(&fixture.library), &config).unwrap();
-    let request = PullRequest { name: fixture.here("me/stories"), is_detached: false };
+    let request = PullRequest { name: fixture.here("me/stories"), from: None, is_detached: false };
     pulls.start(request).await.unwrap().end().await.unwrap();
     let asked = fixture.server.asked_for("/token");
     assert_eq!(asked.len(), 1, "one token serves the whole pull");
@@ -180,7 +180,11 @@ async fn what_is_not_there_not_allowed_or_not_runnable_is_told_apart() {
     assert_eq!(fixture.pull(&name).await, Err(PullError::NotFound(name.clone())));
     let failed = fixture.pull("registry.ollama.ai/library/x").await;
     assert_eq!(failed, Err(PullError::RegistryNotAllowed("registry.ollama.ai".to_owned())));
-    let start = fixture.pulls.start(PullRequest { name: "a/../b".to_owned(), is_detached: false });
+    let start = fixture.pulls.start(PullRequest {
+        name: "a/../b".to_owned(),
+        from: None,
+        is_detached: false,
+    });
     assert!(matches!(start.await, Err(PullError::BadName(_))));
     // Whole, but no model: it is not kept.
     fixture.server.put_model("me/junk", "latest", b"GGUFjunk");
@@ -262,5 +266,6 @@ async fn garbage_is_collected_around_a_running_pull() {
     assert_eq!(watch.end().await, Err(PullError::Cancelled));
 }
 
+mod address;
 mod crash;
 mod hugging_face;

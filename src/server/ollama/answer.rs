@@ -14,6 +14,7 @@ use hearth_gateway::event::Event;
 use hearth_gateway::request::RequestId;
 use serde_json::json;
 
+use super::fold::folded;
 use super::now;
 use crate::body::{AnyBytes, parse, tell_ignored};
 use crate::error::{Dialect, Failure, Result};
@@ -29,7 +30,7 @@ pub(crate) async fn chat(
     AnyBytes(body): AnyBytes,
 ) -> Result<Response> {
     let started = Instant::now();
-    let call = parse(&state, body, id, ollama::parse_chat).await?;
+    let call = parse(&state, body, id, |body, id| ollama::parse_chat(&folded(body), id)).await?;
     Answer { state, started }.give(&caller, call).await
 }
 
@@ -40,7 +41,8 @@ pub(crate) async fn generate(
     AnyBytes(body): AnyBytes,
 ) -> Result<Response> {
     let started = Instant::now();
-    let call = parse(&state, body, id, ollama::parse_generate).await?;
+    let call =
+        parse(&state, body, id, |body, id| ollama::parse_generate(&folded(body), id)).await?;
     Answer { state, started }.give(&caller, call).await
 }
 

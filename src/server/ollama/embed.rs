@@ -13,6 +13,7 @@ use hearth_gateway::event::Usage;
 use hearth_gateway::request::RequestId;
 
 use super::answer::keep;
+use super::fold::folded;
 use crate::body::{AnyBytes, parse, tell_ignored};
 use crate::error::{Failure, Result};
 use crate::guard::Signed;
@@ -25,7 +26,7 @@ pub(crate) async fn embed(
     AnyBytes(body): AnyBytes,
 ) -> Result<Response> {
     let started = Instant::now();
-    let call = parse(&state, body, id, ollama::parse_embed).await?;
+    let call = parse(&state, body, id, |body, id| ollama::parse_embed(&folded(body), id)).await?;
     give(&state, &caller, call, started).await
 }
 
@@ -36,7 +37,8 @@ pub(crate) async fn embeddings(
     AnyBytes(body): AnyBytes,
 ) -> Result<Response> {
     let started = Instant::now();
-    let call = parse(&state, body, id, ollama::parse_embeddings).await?;
+    let call =
+        parse(&state, body, id, |body, id| ollama::parse_embeddings(&folded(body), id)).await?;
     give(&state, &caller, call, started).await
 }
 

@@ -1,4 +1,4 @@
-//! `/api/copy`, `/api/delete` and `/api/push`: what admins do with names of models.
+//! `/api/copy` and `/api/delete`: what admins do with names of models.
 
 use axum::Extension;
 use axum::extract::State;
@@ -7,6 +7,7 @@ use hearth_gateway::request::RequestId;
 use hearth_hub::{Error as HubError, ModelName, Origin};
 use serde::Deserialize;
 
+use super::fold::folded;
 use crate::body::{AnyBytes, parse};
 use crate::error::{Failure, Result};
 use crate::guard::Signed;
@@ -40,7 +41,7 @@ pub(super) async fn read<T: serde::de::DeserializeOwned + Send + 'static>(
         if body.trim_ascii().is_empty() {
             return Err(invalid("missing request body".to_owned()));
         }
-        serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))
+        serde_json::from_slice(&folded(body)).map_err(|error| invalid(error.to_string()))
     })
     .await
 }
@@ -95,27 +96,4 @@ pub(crate) async fn delete(
     state.gateway().unload(&caller, &served.name).await?;
     on_library(&state, move |library| library.remove(&served.name)).await?;
     Ok(StatusCode::OK)
-}
-
-/// Nothing leaves this machine: what a model carries may be private, and whoever pushes chooses
-/// where to. A request that is wrong in itself is told so first.
-pub(crate) async fn push(
-    State(state): State<AppState>,
-    Signed(caller): Signed,
-    Extension(id): Extension<RequestId>,
-    AnyBytes(body): AnyBytes,
-) -> Result<StatusCode> {
-    let named: Named = read(&state, body, id).await?;
-    if named.model().is_empty() {
-        return Err(Failure::invalid("model is required"));
-    }
-    if named.model().parse::<ModelName>().is_err() {
-        return Err(Failure::invalid("invalid model name"));
-    }
-    state.gateway().model(&caller, named.model())?;
-    Err(Failure::new(
-        StatusCode::NOT_IMPLEMENTED,
-        "not_supported",
-        "this server does not push models to registries; export the model and carry the file",
-    ))
 }

@@ -12,13 +12,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::library::read;
+use super::short;
 use crate::body::AnyBytes;
 use crate::error::{Failure, Result};
 use crate::ndjson;
 use crate::state::AppState;
-
-/// Hexadecimal digits of a digest by which people are shown a file.
-const SHORT_DIGEST: usize = 12;
 
 /// The body. `insecure` has no effect: whether a registry may be asked without TLS is the admin's
 /// setting `hub.plain_http`.
@@ -44,7 +42,7 @@ pub(crate) async fn pull(
 ) -> Result<Response> {
     let wanted: Wanted = read(&state, body, id).await?;
     let name = if wanted.model.is_empty() { wanted.name } else { wanted.model };
-    let request = PullRequest { name, is_detached: false };
+    let request = PullRequest { name, from: None, is_detached: false };
     let watch = state.pulls().start(request).await.map_err(|error| match error {
         PullError::BadName(_) => Failure::invalid("invalid model name"),
         error => error.into(),
@@ -109,11 +107,8 @@ impl Lines {
             (PullStage::Verifying, _) => "verifying sha256 digest".to_owned(),
             (PullStage::Writing, _) => "writing manifest".to_owned(),
             (PullStage::Fetching, Some(digest)) => {
-                let hex = digest.to_string();
-                let hex = hex.strip_prefix("sha256:").unwrap_or(&hex);
-                let short = hex.get(..SHORT_DIGEST).unwrap_or(hex);
                 return vec![json!({
-                    "status": format!("pulling {short}"), "digest": digest.to_string(),
+                    "status": format!("pulling {}", short(&digest)), "digest": digest.to_string(),
                     "total": progress.total, "completed": progress.completed,
                 })];
             }
@@ -129,7 +124,7 @@ impl Lines {
 }
 
 /// What clients compare, where they do; what is wrong with this machine is for its log.
-fn told(error: PullError) -> String {
+pub(super) fn told(error: PullError) -> String {
     if let PullError::NotFound(_) = error {
         return "pull model manifest: file does not exist".to_owned();
     }
@@ -140,7 +135,7 @@ fn told(error: PullError) -> String {
     };
     let failure = Failure::from(error);
     if let Some(detail) = &failure.detail {
-        tracing::warn!(%detail, "a pull failed on this machine");
+        tracing::warn!(%detail, "a pull or push failed on this machine");
     }
     format!("{words}{}", failure.message)
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use axum::Extension;
 use axum::extract::State;
+use axum::http::{HeaderMap, header};
 use hearth_gateway::request::RequestId;
 use hearth_hub::Profile;
 use hearth_hub::modelfile::quoted;
@@ -21,6 +22,7 @@ pub(crate) async fn show(
     State(state): State<AppState>,
     Signed(caller): Signed,
     Extension(id): Extension<RequestId>,
+    headers: HeaderMap,
     AnyBytes(body): AnyBytes,
 ) -> Result<axum::Json<Value>> {
     let named: Named = read(&state, body, id).await?;
@@ -45,12 +47,16 @@ pub(crate) async fn show(
         .tensors
         .into_iter()
         .map(|(name, kind, shape)| json!({ "name": name, "type": kind, "shape": shape }));
+    let mut metadata = facts.metadata;
+    if is_copilot(&headers) {
+        metadata.insert("general.basename".to_owned(), named.model().into());
+    }
     let mut shown = json!({
         "modelfile": modelfile(named.model(), &profile),
         "parameters": parameter_lines(&profile.parameters, ""),
         "template": template.unwrap_or_default(),
         "details": Details::of(&entry),
-        "model_info": facts.metadata,
+        "model_info": metadata,
         "tensors": tensors.collect::<Vec<_>>(),
         "capabilities": entry.description.capabilities,
         "modified_at": time_of(entry.description.created_at),
@@ -65,6 +71,12 @@ pub(crate) async fn show(
         shown["messages"] = json!(profile.messages);
     }
     Ok(axum::Json(shown))
+}
+
+/// GitHub's Copilot shows a model by its basename, so it is told the name that it asked for.
+fn is_copilot(headers: &HeaderMap) -> bool {
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    agent.is_some_and(|agent| agent.starts_with("GitHubCopilotChat/"))
 }
 
 /// One line per value, as Ollama aligns them.

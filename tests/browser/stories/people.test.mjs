@@ -152,11 +152,12 @@ test('a group is made, changed and says who is in it', async () => {
   await page.getByRole('button', { name: 'Add a group' }).click();
   await dialog().getByLabel('Name').fill('research');
   await dialog().getByLabel('Models').fill('hearth-guide\nqwen*');
+  await dialog().getByLabel('Share of this machine').fill('3');
   await dialog().getByLabel('Where requests may go').selectOption({ label: 'Only this machine' });
   await checkAccessibility(page, 'group dialog');
   await screenshot(page, 'admin-group-dialog');
   await dialog().getByRole('button', { name: 'Save' }).click();
-  await page.getByText('hearth-guide, qwen* · Only this machine').waitFor();
+  await page.getByText('hearth-guide, qwen* · Only this machine · 3 parts of this machine').waitFor();
   await page.getByRole('button', { name: 'Edit research' }).click();
   await dialog().getByLabel('Name').fill('laboratory');
   await dialog().getByLabel('Models').fill('');

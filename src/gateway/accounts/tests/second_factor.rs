@@ -188,3 +188,33 @@ async fn every_failed_sign_in_costs_the_same_one_hash() {
     texts.dedup();
     assert_eq!(texts.len(), 1, "one text for all: {texts:?}");
 }
+
+#[tokio::test]
+async fn a_sign_in_from_a_new_network_is_written_as_an_alert_with_its_session() {
+    let it = Fixture::new();
+    let operator = Caller::operator();
+    let user = it.user("ann", UserRole::User).await;
+    let change =
+        AccountChange { email: Some(Some("ann@b.example".to_owned())), ..AccountChange::default() };
+    it.accounts.update_user(&operator, user.id, change).await.unwrap();
+    let from = async |address: &str| {
+        let visit = Visit::from(address.parse::<std::net::IpAddr>().unwrap());
+        it.accounts.sign_in("ann", PASSWORD, visit).await.unwrap();
+        it.store.alerts().list(None, 10).await.unwrap()
+    };
+    assert!(from("192.0.2.1").await.is_empty(), "the first is no surprise");
+    assert!(from("192.0.2.77").await.is_empty(), "nor is a neighbour");
+    let told = from("198.51.100.1").await;
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].address, "ann@b.example", "she is told herself");
+    assert_eq!(told[0].subject, "Hearth: ann signed in from a new place");
+    assert_eq!(from("198.51.100.2").await.len(), 1);
+    let off = hearth_store::AlertRule {
+        rule: "sign_in".to_owned(),
+        is_on: false,
+        threshold: 0,
+        floor: 0,
+    };
+    it.store.alerts().set_rule(off).await.unwrap();
+    assert_eq!(from("203.0.113.1").await.len(), 1, "nobody wants to know any more");
+}

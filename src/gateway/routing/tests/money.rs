@@ -58,13 +58,14 @@ async fn vectors_come_from_the_first_channel_that_makes_them() {
     let it = Fixture::new();
     let (one, two) = (Upstream::new("one").await, Upstream::new("two").await);
     it.channel("one", &one.base_url, json!({ "priority": 1 })).await;
-    it.channel("two", &two.base_url, json!({})).await;
+    let channel = it.channel("two", &two.base_url, json!({})).await;
     one.then(Reply::Whole(500, "", String::new()));
     let vector = |index: usize, first: f32| json!({ "object": "embedding", "index": index, "embedding": [first, 0.0] });
     let body = json!({
         "object": "list", "model": "m", "data": [vector(1, 2.0), vector(0, 1.0)],
         "usage": { "prompt_tokens": 6, "total_tokens": 6 },
     });
+    two.then(Reply::Whole(200, "", body.to_string()));
     two.then(Reply::Whole(200, "", body.to_string()));
     let text = |text: &str| crate::embedding::EmbedInput::Text(text.to_owned());
     let request = crate::embedding::EmbedRequest {
@@ -73,10 +74,18 @@ async fn vectors_come_from_the_first_channel_that_makes_them() {
         inputs: vec![text("a"), text("b")],
         wanted: crate::embedding::Wanted::Vector,
     };
-    let embedding = it.board.embed(None, request).await.unwrap();
-    assert_eq!(embedding.prompt_tokens, 6);
+    let embedding = it.board.embed(None, request.clone()).await.unwrap();
+    assert_eq!((embedding.prompt_tokens, embedding.channel), (6, Some(channel.id)));
     let vectors = embedding.vectors.await.unwrap().unwrap();
     assert_eq!((vectors[0][0], vectors[1][0]), (1.0, 2.0), "in the order of the texts");
+    let here = Arc::clone(&it.here) as Arc<dyn Backend>;
+    let board = Switchboard::new(here, it.channels.clone(), RoutingConfig::default());
+    let backends: Vec<Arc<dyn Backend>> = vec![Arc::new(board)];
+    let config = crate::GatewayConfig::default();
+    let gateway = crate::Gateway::new(it.store.clone(), backends, config, Clock::of(|| 777));
+    gateway.embed(&Caller::operator(), request).await.unwrap();
+    let booked = it.store.usage().latest(hearth_store::UsageFilter::default(), 1).await.unwrap();
+    assert_eq!((booked[0].channel_id, booked[0].prompt_tokens), (Some(channel.id), 6));
     let count = it.board.count_tokens(chat("m", "four words are here")).await.unwrap();
     assert!((3..20).contains(&count), "{count}");
 }

@@ -17,9 +17,9 @@ struct Begun {
 struct Scripted(mpsc::UnboundedSender<Begun>);
 
 impl Work for Scripted {
-    fn pull<'a>(&'a self, name: &'a ModelName, report: Report) -> BoxFuture<'a, PullResult<Entry>> {
+    fn pull<'a>(&'a self, wanted: &'a Wanted, report: Report) -> BoxFuture<'a, PullResult<Entry>> {
         let (end, ended) = tokio::sync::oneshot::channel();
-        let begun = Begun { name: name.clone(), report, end };
+        let begun = Begun { name: wanted.name.clone(), report, end };
         assert!(self.0.send(begun).is_ok(), "the test listens");
         Box::pin(async move { ended.await.unwrap() })
     }
@@ -44,7 +44,7 @@ impl Fixture {
     }
 
     async fn start(&self, name: &str, is_detached: bool) -> PullResult<PullWatch> {
-        self.pulls.start(PullRequest { name: name.to_owned(), is_detached }).await
+        self.pulls.start(PullRequest { name: name.to_owned(), from: None, is_detached }).await
     }
 }
 

@@ -38,7 +38,7 @@ impl Fixture {
         let url = format!("http://{}/v2/a/b/blobs/{digest}", server.address);
         let url = Url::parse(&url).unwrap();
         let access = Arc::new(Access::registry(&url));
-        let remote = Remote { url, access, digest, bytes: BYTES as u64 };
+        let remote = Remote { url, access, digest, bytes: BYTES as u64, version: None };
         Fixture { server, fetcher, content, remote, root }
     }
 

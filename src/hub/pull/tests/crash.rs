@@ -32,6 +32,7 @@ fn fetcher(url: &Url, root: &Path, bytes_per_second: u64) -> (Fetcher, Remote) {
         access: Arc::new(Access::registry(url)),
         digest: Digest::parse(hex).unwrap(),
         bytes: BYTES as u64,
+        version: None,
     };
     (Fetcher::new(&config, root).unwrap(), remote)
 }

@@ -14,6 +14,12 @@ export type NewBudget = BodyOf<'PUT /hearth/budgets'>;
 export type ChannelChange = Partial<BodyOf<'PATCH /hearth/channels/{id}'>>;
 export type UserChange = BodyOf<'PATCH /hearth/users/{id}'>;
 
+/** A model's name with its tag, so that `pulls` is a name and no part of an address. */
+export function whole(name: string): string {
+  const last = name.split('/').at(-1) ?? '';
+  return last.includes(':') ? name : `${name}:latest`;
+}
+
 /** Loading weights from a slow disk takes minutes. */
 const load_limit_ms = 600_000;
 const test_limit_ms = 120_000;
@@ -45,6 +51,15 @@ export const admin = {
     request('POST /hearth/me/second-factor/confirm', { body: { code } }),
   endSecondFactor: () => request('DELETE /hearth/me/second-factor'),
   renewRecoveryCodes: () => request('POST /hearth/me/recovery-codes'),
+  passkeys: () => request('GET /hearth/me/passkeys'),
+  beginPasskey: () => request('POST /hearth/me/passkeys/begin'),
+  addPasskey: (body: BodyOf<'POST /hearth/me/passkeys'>) =>
+    request('POST /hearth/me/passkeys', { body }),
+  askPasskey: (with_password: boolean) =>
+    request('PUT /hearth/me/passkeys/asked', { body: { with_password } }),
+  renamePasskey: (id: string, name: string) =>
+    request('PATCH /hearth/me/passkeys/{id}', { path: { id }, body: { name } }),
+  removePasskey: (id: string) => request('DELETE /hearth/me/passkeys/{id}', { path: { id } }),
   sessions: () => request('GET /hearth/sessions'),
   endSession: (id: string) => request('DELETE /hearth/sessions/{id}', { path: { id } }),
   endOtherSessions: () => request('DELETE /hearth/sessions'),
@@ -121,10 +136,15 @@ export const admin = {
   catalogue: (words: string) => request('GET /hearth/models/catalogue', { query: { q: words } }),
   copyModel: (body: BodyOf<'POST /hearth/models/copy'>) =>
     request('POST /hearth/models/copy', { body }),
-  deleteModel: (name: string) => request('DELETE /hearth/models/{name}', { path: { name } }),
+  deleteModel: (name: string) =>
+    request('DELETE /hearth/models/{name}', { path: { name: whole(name) } }),
   loadModel: (name: string) =>
-    request('POST /hearth/models/{name}/load', { path: { name }, limit_ms: load_limit_ms }),
-  unloadModel: (name: string) => request('POST /hearth/models/{name}/unload', { path: { name } }),
+    request('POST /hearth/models/{name}/load', {
+      path: { name: whole(name) },
+      limit_ms: load_limit_ms,
+    }),
+  unloadModel: (name: string) =>
+    request('POST /hearth/models/{name}/unload', { path: { name: whole(name) } }),
   startPull: (name: string) =>
     request('POST /hearth/models/pull', { body: { name, detach: true } }),
   pulls: () => request('GET /hearth/models/pulls'),

@@ -91,6 +91,8 @@ export interface Group {
   name: string;
   /** Names, or their beginnings with `*`; null is all. */
   models: string[] | null;
+  /** Parts of this machine that its people have against one of others. */
+  weight: number;
   created_at: number;
 }
 
@@ -104,6 +106,15 @@ export interface Invite {
   expires_at: number;
   created_by: string;
   created_at: number;
+}
+
+export interface Passkey {
+  id: string;
+  name: string;
+  created_at: number;
+  last_used_at: number | null;
+  /** The server's name that it works under. */
+  host: string;
 }
 
 export interface SignedInBrowser {
@@ -198,6 +209,12 @@ export interface Answers {
   'POST /hearth/me/second-factor/confirm': { recovery_codes: string[] };
   'DELETE /hearth/me/second-factor': undefined;
   'POST /hearth/me/recovery-codes': { recovery_codes: string[] };
+  'GET /hearth/me/passkeys': { passkeys: Passkey[]; asked_with_password: boolean };
+  'POST /hearth/me/passkeys/begin': { options: PublicKeyCredentialCreationOptionsJSON };
+  'POST /hearth/me/passkeys': { passkey: Passkey };
+  'PUT /hearth/me/passkeys/asked': { recovery_codes: string[] };
+  'PATCH /hearth/me/passkeys/{id}': undefined;
+  'DELETE /hearth/me/passkeys/{id}': undefined;
   'POST /hearth/session/confirm': undefined;
   'GET /hearth/sessions': { sessions: SignedInBrowser[]; current: string | null };
   'DELETE /hearth/sessions': { ended: number };

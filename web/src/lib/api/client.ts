@@ -91,8 +91,15 @@ export const api = {
   setup: (body: { code: string; name: string; password: string }) =>
     call<{ user: User }>('POST', '/hearth/setup', { body }),
 
-  signIn: (body: { name: string; password: string; code?: string }) =>
+  signIn: (body: { name: string; password: string; code?: string; passkey?: object }) =>
     call<{ user: User }>('POST', '/hearth/session', { body }),
+  beginPasskeyProof: () =>
+    call<{ options: PublicKeyCredentialRequestOptionsJSON }>(
+      'POST',
+      '/hearth/session/passkey/begin',
+    ),
+  signInByPasskey: (credential: object) =>
+    call<{ user: User }>('POST', '/hearth/session/passkey', { body: { credential } }),
   signInByProxy: () => call<{ user: User }>('POST', '/hearth/session/proxy'),
   join: (body: { invite: string; name: string; password: string }) =>
     call<{ user: User }>('POST', '/hearth/join', { body }),

@@ -21,10 +21,10 @@ export interface paths {
                     action?: string;
                     actor?: string;
                     target?: string;
-                    since?: string;
-                    until?: string;
-                    before?: string;
-                    limit?: string;
+                    since?: number;
+                    until?: number;
+                    before?: number;
+                    limit?: number;
                 };
                 header?: never;
                 path?: never;
@@ -70,7 +70,7 @@ export interface paths {
         get: {
             parameters: {
                 query?: {
-                    sequence?: string;
+                    sequence?: number;
                     hash?: string;
                 };
                 header?: never;
@@ -198,7 +198,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -361,7 +361,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -394,7 +394,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -427,7 +427,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -473,7 +473,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -524,7 +524,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                     key: string;
                 };
                 cookie?: never;
@@ -568,7 +568,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -616,7 +616,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -663,8 +663,8 @@ export interface paths {
             parameters: {
                 query?: {
                     before?: string;
-                    limit?: string;
-                    view?: string;
+                    limit?: number;
+                    view?: "all" | "loose" | "pinned" | "archived";
                     folder?: string;
                 };
                 header?: never;
@@ -790,8 +790,8 @@ export interface paths {
          */
         get: {
             parameters: {
-                query?: {
-                    q?: string;
+                query: {
+                    q: string;
                 };
                 header?: never;
                 path?: never;
@@ -838,7 +838,7 @@ export interface paths {
             parameters: {
                 query?: {
                     before?: string;
-                    limit?: string;
+                    limit?: number;
                 };
                 header?: never;
                 path: {
@@ -1592,7 +1592,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -1625,7 +1625,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -1796,7 +1796,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -1947,9 +1947,9 @@ export interface paths {
          */
         delete: {
             parameters: {
-                query?: {
-                    kind?: string;
-                    holder?: string;
+                query: {
+                    kind: "user" | "token" | "group" | "model";
+                    holder: string;
                 };
                 header?: never;
                 path?: never;
@@ -2112,6 +2112,254 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/hearth/me/passkeys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List one's passkeys
+         * @description Users and the operator may call it; rows of others are not found.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        put?: never;
+        /**
+         * Add a passkey
+         * @description Users who are signed in may call it; no API token may.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["NewPasskey"];
+                };
+            };
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/hearth/me/passkeys/asked": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Ask for one with the password, or no longer
+         * @description Users who are signed in may call it; no API token may.
+         */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["PasskeyAsked"];
+                };
+            };
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/hearth/me/passkeys/begin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What to make a passkey of
+         * @description Users who are signed in may call it; no API token may.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/hearth/me/passkeys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove a passkey
+         * @description Users who are signed in may call it; no API token may.
+         */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        /**
+         * Rename a passkey
+         * @description Users who are signed in may call it; no API token may.
+         */
+        patch: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["PasskeyName"];
+                };
+            };
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
         trace?: never;
     };
     "/hearth/me/password": {
@@ -2461,8 +2709,8 @@ export interface paths {
             parameters: {
                 query?: {
                     q?: string;
-                    offset?: string;
-                    limit?: string;
+                    offset?: number;
+                    limit?: number;
                 };
                 header?: never;
                 path?: never;
@@ -2815,6 +3063,54 @@ export interface paths {
                 };
             };
         };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/hearth/models/push": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a model to a registry
+         * @description Admins and the operator may call it.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ModelPush"];
+                };
+            };
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -3312,9 +3608,9 @@ export interface paths {
          */
         delete: {
             parameters: {
-                query?: {
-                    model?: string;
-                    channel_id?: string;
+                query: {
+                    model: string;
+                    channel_id?: number;
                 };
                 header?: never;
                 path?: never;
@@ -3405,7 +3701,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    kind: string;
+                    kind: "user" | "token" | "group";
                     holder: string;
                 };
                 cookie?: never;
@@ -3437,7 +3733,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    kind: string;
+                    kind: "user" | "token" | "group";
                     holder: string;
                 };
                 cookie?: never;
@@ -3858,6 +4154,98 @@ export interface paths {
                     "application/json": components["schemas"]["Proof"];
                 };
             };
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/hearth/session/passkey": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign in by a passkey
+         * @description Anyone may call it.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ShownPasskey"];
+                };
+            };
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/hearth/session/passkey/begin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What to ask a passkey
+         * @description Anyone may call it.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
             responses: {
                 /** @description Done */
                 "2XX": {
@@ -4351,7 +4739,7 @@ export interface paths {
         get: {
             parameters: {
                 query?: {
-                    all?: string;
+                    all?: boolean;
                 };
                 header?: never;
                 path?: never;
@@ -4434,7 +4822,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -4467,7 +4855,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -4511,7 +4899,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -4542,7 +4930,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -4593,7 +4981,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -4639,18 +5027,18 @@ export interface paths {
         get: {
             parameters: {
                 query?: {
-                    user_id?: string;
-                    token_id?: string;
-                    group_id?: string;
+                    user_id?: number;
+                    token_id?: number;
+                    group_id?: number;
                     model?: string;
-                    channel_id?: string;
-                    outcome?: string;
+                    channel_id?: number;
+                    since?: number;
+                    until?: number;
+                    outcome?: "complete" | "stopped" | "failed";
                     request_id?: string;
-                    since?: string;
-                    until?: string;
                     before?: string;
-                    limit?: string;
-                    format?: string;
+                    limit?: number;
+                    format?: "json" | "csv";
                 };
                 header?: never;
                 path?: never;
@@ -4696,16 +5084,16 @@ export interface paths {
         get: {
             parameters: {
                 query?: {
-                    by?: string;
-                    period?: string;
+                    by?: "user" | "token" | "group" | "model" | "channel";
+                    period?: "day" | "week" | "month";
                     time_zone?: string;
-                    since?: string;
-                    until?: string;
-                    user_id?: string;
-                    token_id?: string;
-                    group_id?: string;
+                    since?: number;
+                    until?: number;
+                    user_id?: number;
+                    token_id?: number;
+                    group_id?: number;
                     model?: string;
-                    channel_id?: string;
+                    channel_id?: number;
                 };
                 header?: never;
                 path?: never;
@@ -4873,13 +5261,17 @@ export interface paths {
         post: {
             parameters: {
                 query?: {
-                    dry_run?: string;
+                    dry_run?: boolean;
                 };
                 header?: never;
                 path?: never;
                 cookie?: never;
             };
-            requestBody?: never;
+            requestBody: {
+                content: {
+                    "text/csv": string;
+                };
+            };
             responses: {
                 /** @description Done */
                 "2XX": {
@@ -4922,7 +5314,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -4955,7 +5347,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -5002,7 +5394,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -5048,7 +5440,7 @@ export interface paths {
                 query?: never;
                 header?: never;
                 path: {
-                    id: string;
+                    id: number;
                 };
                 cookie?: never;
             };
@@ -5171,6 +5563,11 @@ export interface components {
             /** @description null is all. */
             models?: string[] | null;
             name?: string | null;
+            /**
+             * Format: int32
+             * @description 1 to 100.
+             */
+            weight?: number | null;
         };
         /** @description Where requests of a group may go. */
         GroupPolicy: {
@@ -5200,12 +5597,24 @@ export interface components {
         };
         /** @description A model of elsewhere. */
         ModelPull: {
+            /** @description What a model at an address will be called; without it, as its file is. */
+            as?: string | null;
             /**
              * @description Whether to answer at once and go on alone, also after a restart. Otherwise the answer tells
              *     the progress, and the pull is cancelled when nobody reads it any more.
              */
             detach?: boolean;
-            /** @description As in `qwen3:0.6b` or `hf.co/org/repo:Q4_K_M`. */
+            /**
+             * @description As in `qwen3:0.6b` or `hf.co/org/repo:Q4_K_M`; or the address of a GGUF file,
+             *     `https://host/path/model.gguf`, of a split one that of its first part.
+             */
+            name: string;
+            /** @description What a file at an address must be. */
+            sha256?: string | null;
+        };
+        /** @description A model of this library, and by its name the registry that it is sent to. */
+        ModelPush: {
+            /** @description As in `registry.example/team/model:tag`. */
             name: string;
         };
         /** @description The folder where Ollama keeps its models. */
@@ -5281,6 +5690,12 @@ export interface components {
             /** @description Models that its people may use; without it, all. */
             models?: string[] | null;
             name: string;
+            /**
+             * Format: int32
+             * @description Parts of what the engine computes that its people have against one of others, 1 to 100;
+             *     without it, 1.
+             */
+            weight?: number | null;
         };
         /** @description An invite to be made. */
         NewInvite: {
@@ -5299,6 +5714,12 @@ export interface components {
              * @description Accounts that can be made with it; without it, one.
              */
             uses?: number | null;
+        };
+        /** @description What the authenticator has made of it. */
+        NewPasskey: {
+            /** @description As the browser's `toJSON` gives it. */
+            credential: Record<string, never>;
+            name: string;
         };
         /** @description A price to be set, in micro-dollars: 3,000,000 for a million tokens is three dollars. */
         NewPrice: {
@@ -5460,6 +5881,14 @@ export interface components {
              */
             top_p: number | null;
         };
+        /** @description Whether the password needs a passkey beside it. */
+        PasskeyAsked: {
+            with_password: boolean;
+        };
+        /** @description Another name. */
+        PasskeyName: {
+            name: string;
+        };
         /** @description The password as it is and as it shall be. */
         Passwords: {
             current: string;
@@ -5487,7 +5916,9 @@ export interface components {
         Proof: {
             /** @description Of the authenticator, or a recovery code, where there is a second factor. */
             code?: string | null;
-            password: string;
+            passkey?: Record<string, never> | null;
+            /** @description Not needed with a passkey. */
+            password?: string | null;
         };
         /** @description The settings of one chat. */
         Settings: {
@@ -5516,11 +5947,18 @@ export interface components {
             preset?: components["schemas"]["Preset"] | null;
             prompt?: components["schemas"]["Prompt"] | null;
         };
+        /** @description What the authenticator has answered. */
+        ShownPasskey: {
+            /** @description As the browser's `toJSON` gives it. */
+            credential: Record<string, never>;
+        };
         /** @description Who wants to sign in. */
         SignIn: {
             /** @description Of the authenticator, or a recovery code; asked for by `second_factor_required`. */
             code?: string | null;
             name: string;
+            /** @description A passkey in its place. */
+            passkey?: Record<string, never> | null;
             password: string;
         };
         /**

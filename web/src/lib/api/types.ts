@@ -8,7 +8,9 @@ export interface Status {
   version: string;
   setup_required: boolean;
   languages: string[];
-  /** Whether one can sign in at an OpenID provider, and by the proxy in front. */
+  /** Ways to sign in beside the password: by a passkey under this address, at an OpenID provider,
+   *  by the proxy in front. */
+  passkeys: boolean;
   oidc: boolean;
   proxy: boolean;
 }
@@ -41,14 +43,14 @@ export interface ApiToken {
 
 export interface Model {
   name: string;
-  source: 'builtin' | 'imported';
+  source: 'builtin' | 'imported' | 'remote' | 'alias';
   format: 'gguf' | 'safetensors';
   architecture: string;
   quantization: string | null;
   parameters: number | null;
   size_bytes: number;
   context_tokens: number;
-  state: 'idle' | 'loading' | 'loaded';
+  state: 'idle' | 'loading' | 'loaded' | 'remote';
   chat: boolean;
   note: string | null;
   created_at: number;

@@ -17,6 +17,9 @@ const telling = new Set([
   'invalid_request',
   'bad_model',
   'disk_full',
+  'not_offered',
+  'provider_failed',
+  'upstream_failed',
 ]);
 
 class Language {

@@ -1,5 +1,20 @@
 // Words of money, routes, channels' finer settings and the server itself.
 export const server = {
+  'error.insufficient_quota':
+    'You have used up what you may spend. Ask an administrator for more, or wait for the next period.',
+  'error.rate_limited': 'You asked faster than you may.',
+  'error.overloaded': 'The server has more to do than it can. Try again in a moment.',
+  'error.not_offered': 'This server does not offer that.',
+  'error.provider_failed': 'The provider did not answer as it should. Try again, or another way.',
+  'error.upstream_failed': 'The provider of this model failed. Try again, or choose another model.',
+  'error.upstream_timed_out':
+    'The provider of this model took too long. Try again, or choose another model.',
+  'error.content_filter': 'The provider of this model refuses this content.',
+  'error.request_too_large': 'That is larger than this server takes. Send less at once.',
+  'error.second_factor_required': 'A code is needed besides the password.',
+  'error.no_storage': 'The server cannot write at the moment. Try again; its log tells more.',
+  'error.cancelled': 'It was cancelled.',
+
   'wallets.title': 'Wallets',
   'wallets.text':
     'What each may spend in all. Who has no wallet here spends without a limit of their own.',
@@ -99,6 +114,11 @@ export const server = {
     '{host} lies in a private network. A channel reaches such hosts only where it is allowed to.',
   'channels.allowPrivate': 'Allow {host}',
   'channels.asked': '{count} asked, {failed} failed since the start',
+
+  'models.elsewhere': 'Answered elsewhere',
+  'models.elsewhereText': 'Names that channels and routes offer. They take no disk here.',
+  'models.remote': 'By a channel',
+  'models.alias': 'A route',
 
   'server.title': 'Server',
   'server.text': 'Its health, its settings and its backups.',

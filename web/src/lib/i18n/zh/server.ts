@@ -1,5 +1,18 @@
 // 额度、路由、渠道细节与服务器的文字。
 export const server = {
+  'error.insufficient_quota': '您的额度已用完。请联系管理员增加额度，或等待下一周期。',
+  'error.rate_limited': '您的请求过于频繁。',
+  'error.overloaded': '服务器负载过高。请稍后再试。',
+  'error.not_offered': '这台服务器不提供此功能。',
+  'error.provider_failed': '提供商没有正常回应。请重试或换一种方式。',
+  'error.upstream_failed': '该模型的提供商出现故障。请重试或选择其他模型。',
+  'error.upstream_timed_out': '该模型的提供商超时。请重试或选择其他模型。',
+  'error.content_filter': '该模型的提供商拒绝了此内容。',
+  'error.request_too_large': '内容超过服务器允许的大小。请减少后再发送。',
+  'error.second_factor_required': '除密码外还需要验证码。',
+  'error.no_storage': '服务器暂时无法写入。请重试；详情见其日志。',
+  'error.cancelled': '已取消。',
+
   'wallets.title': '钱包',
   'wallets.text': '每个对象总共可以花费的金额。未列出的对象没有自身的额度限制。',
   'wallets.grant': '授予额度',
@@ -94,6 +107,11 @@ export const server = {
   'channels.isPrivate': '{host} 位于内网。只有允许后，渠道才能访问此类主机。',
   'channels.allowPrivate': '允许 {host}',
   'channels.asked': '启动以来询问 {count} 次，失败 {failed} 次',
+
+  'models.elsewhere': '由别处回答',
+  'models.elsewhereText': '渠道和路由提供的名称，不占用本机磁盘。',
+  'models.remote': '由渠道提供',
+  'models.alias': '路由',
 
   'server.title': '服务器',
   'server.text': '健康状况、设置与备份。',
