@@ -28,6 +28,11 @@ pub trait Backend: Send + Sync {
         self.models().into_iter().find(|model| is_same(&model.name, name))
     }
 
+    /// Whether members of this group are offered a model, by its full name.
+    fn is_offered(&self, _group: Option<&str>, _model: &str) -> bool {
+        true
+    }
+
     /// Starts the request of this user (`None` is the operator) and returns once its prompt is
     /// accepted (or refused).
     async fn generate(&self, user: Option<UserId>, request: GenerateRequest)

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use hearth_store::{Act, ApiTokenId, GroupId, SessionHash, UserId, UserRole};
 use serde_json::Value;
 
+use crate::call::CallNotes;
 use crate::error::{Error, Result};
 use crate::permission::{Permission, permissions};
 
@@ -31,8 +32,12 @@ pub struct Scope {
     pub address: Option<IpAddr>,
     /// The group that the user is in.
     pub group_id: Option<GroupId>,
+    /// Its name.
+    pub group: Option<String>,
     /// The models that the group's people may use; `None` is all.
     pub models: Option<Vec<String>>,
+    /// What came with the call.
+    pub notes: CallNotes,
     /// When the user of a session last proved who they are, in Unix seconds.
     pub confirmed_at: i64,
 }

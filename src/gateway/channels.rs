@@ -35,9 +35,11 @@ use fetch::Fetcher;
 use live::{Healths, Live, place_of, spec_of};
 
 pub use health::{ChannelStats, ModelStats};
+pub(crate) use overrides::matches;
 pub use overrides::{Condition, Override, OverrideMode};
 pub use preset::{PRESETS, Preset};
 pub use probe::{Probe, ProbeAnswer, ProbeList};
+pub(crate) use spec::check_name;
 pub use spec::{
     ChannelSettings, ChannelSpec, Limits, Network, SystemPrompt, SystemPromptMode, Timeouts, Tweaks,
 };

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod backend;
+pub mod call;
 pub mod caller;
 pub mod channels;
 pub mod clock;

@@ -11,6 +11,7 @@ mod matrix;
 mod money_stories;
 mod ollama_stories;
 mod people_stories;
+mod rules_stories;
 mod scripted;
 mod wire;
 

@@ -121,6 +121,12 @@ impl Backend for Switchboard {
         plan::offered(&board, name).and_then(|created_at| named(name, created_at))
     }
 
+    fn is_offered(&self, group: Option<&str>, model: &str) -> bool {
+        let board = self.inner.channels.board();
+        let has_closed = board.channels.iter().any(|live| !live.settings.groups.is_empty());
+        !has_closed || self.local_name(model).is_some() || plan::is_offered(&board, group, model)
+    }
+
     async fn generate(
         &self,
         user: Option<UserId>,

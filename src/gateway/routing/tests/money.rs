@@ -72,6 +72,7 @@ async fn vectors_come_from_the_first_channel_that_makes_them() {
         model: "m".to_owned(),
         inputs: vec![text("a"), text("b")],
         wanted: crate::embedding::Wanted::Vector,
+        path: Vec::new(),
     };
     let embedding = it.board.embed(None, request).await.unwrap();
     assert_eq!(embedding.prompt_tokens, 6);
