@@ -37,6 +37,9 @@ pub struct Bounds {
     /// Models that its people may use; `prefix*` allows several, `*` all.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub models: Vec<String>,
+    /// Parts of what the engine computes that its people have against one of others, 1 to 100.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub weight: Option<u16>,
 }
 
 /// Commands about invites.

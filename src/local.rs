@@ -8,16 +8,18 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use hearth_engine::{
-    CallerKey, DeviceChoice, Model, ModelActivity, Pool, Sequence, SequenceRequest, Source,
+    CallerKey, DeviceChoice, LaneKey, Model, ModelActivity, Pool, Sequence, SequenceRequest, Source,
 };
-use hearth_gateway::backend::{Activity, Backend, KeepAlive, ModelState, ServedModel, no_vectors};
+use hearth_gateway::backend::{
+    Activity, Asker, Backend, KeepAlive, ModelState, ServedModel, no_vectors,
+};
 use hearth_gateway::embedding::{EmbedRequest, Embedding};
 use hearth_gateway::error::{Feature, sentence};
 use hearth_gateway::event::{EventStream, Usage};
 use hearth_gateway::request::{GenerateRequest, Input, Priority};
 use hearth_gateway::{Error, Result};
 use hearth_hub::{Entry, Library, ModelName, Origin};
-use hearth_store::UserId;
+use hearth_store::{ApiTokenId, UserId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::local_events::Answer;
@@ -142,17 +144,14 @@ impl Backend for Local {
         Some(served(&self.library.find(name).ok()?, &self.pool.activity()))
     }
 
-    async fn generate(
-        &self,
-        user: Option<UserId>,
-        request: GenerateRequest,
-    ) -> Result<EventStream> {
+    async fn generate(&self, asker: Asker, request: GenerateRequest) -> Result<EventStream> {
         let Planned { model, request, plan, load_ns } = self.plan(request).await?;
-        let caller = caller_key(user);
+        let (caller, lane) = (caller_key(asker.user), lane_key(asker.token));
+        let weight = asker.weight;
         let mut sequences = Vec::with_capacity(usize::from(request.choices));
         for choice in 0..request.choices {
             let sequence = sequence_request(&request, &plan, choice);
-            let sequence = SequenceRequest { caller, ..sequence };
+            let sequence = SequenceRequest { caller, lane, weight, ..sequence };
             // A refusal drops the sequences before it, which cancels them.
             sequences.push(model.submit(sequence).map_err(run_error)?);
         }
@@ -340,6 +339,11 @@ fn sequence_request(request: &GenerateRequest, plan: &Plan, choice: u16) -> Sequ
 /// What the engine knows of a user; the operator is nobody's number.
 fn caller_key(user: Option<UserId>) -> CallerKey {
     CallerKey(user.map_or(0, |user| user.0.cast_unsigned()))
+}
+
+/// What the engine knows of a credential; sessions of the web app are one lane.
+fn lane_key(token: Option<ApiTokenId>) -> LaneKey {
+    LaneKey(token.map_or(0, |token| token.0.cast_unsigned()))
 }
 
 /// Where a model's files are.

@@ -21,7 +21,7 @@ pub async fn groups(client: &Client, command: Groups) -> Result<()> {
         Groups::List => {
             let answer = client.call(Method::GET, "/hearth/groups", None).await?;
             let rows: Vec<_> = rows(&answer, "groups").iter().map(group_row).collect();
-            terminal::table(&["NAME", "MODELS"], &rows)
+            terminal::table(&["NAME", "MODELS", "WEIGHT"], &rows)
         }
         Groups::Set { name, bounds } => {
             let path = group_path(client, &name).await?;
@@ -48,6 +48,9 @@ pub async fn groups(client: &Client, command: Groups) -> Result<()> {
 
 fn wishes(bounds: &Bounds) -> Value {
     let mut body = json!({});
+    if let Some(weight) = bounds.weight {
+        body["weight"] = json!(weight);
+    }
     if !bounds.models.is_empty() {
         let is_all = bounds.models == ["*"];
         body["models"] = if is_all { Value::Null } else { json!(bounds.models) };
@@ -69,7 +72,7 @@ fn group_row(group: &Value) -> Vec<String> {
         Some(models) => models.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
         None => "all".to_owned(),
     };
-    vec![text(group, "name"), models]
+    vec![text(group, "name"), models, group["weight"].to_string()]
 }
 
 /// Runs one `hearth invites` command.

@@ -20,7 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 ];
 
 /// Heavy dependency → its one owner.
-const OWNERS: [(&str, &str); 15] = [
+const OWNERS: [(&str, &str); 16] = [
     ("candle-core", "engine"),
     ("candle-nn", "engine"),
     ("nvml-wrapper", "engine"),
@@ -34,6 +34,7 @@ const OWNERS: [(&str, &str); 15] = [
     ("argon2", "gateway"),
     ("openidconnect", "gateway"),
     ("ldap3", "gateway"),
+    ("webauthn_rp", "gateway"),
     ("hyper", "server"),
     ("rust-embed", "server"),
 ];

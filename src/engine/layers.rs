@@ -55,8 +55,8 @@ impl PackedRows {
     }
 
     /// x · wᵀ, on the process's threads.
-    pub(crate) fn multiply(&self, x: &Activations<'_>, y: &mut [f32]) {
-        self.matrix.multiply_part(tensors::team(), x, self.rows.clone(), y);
+    pub(crate) fn product(&self, x: &Activations<'_>) -> Vec<f32> {
+        self.matrix.product(tensors::team(), x, self.rows.clone())
     }
 }
 

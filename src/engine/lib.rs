@@ -58,4 +58,4 @@ pub use pool::{Keep, ModelActivity, ModelState, Pool, Source};
 pub use process::{process_memory_bytes, process_peak_bytes};
 pub use quantize::{Mix, convert_rows, mixed_kinds};
 pub use queue::QueuePlace;
-pub use request::{CallerKey, Priority, Sampling, SequenceRequest};
+pub use request::{CallerKey, LaneKey, Priority, Sampling, SequenceRequest};

@@ -11,6 +11,10 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallerKey(pub u64);
 
+/// Stands for the credential with which a caller asks: lanes share what is the caller's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneKey(pub u64);
+
 /// How urgent a sequence is, most urgent first. Who waits long comes to count as more urgent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Priority {
@@ -26,6 +30,7 @@ pub enum Priority {
 #[derive(Clone, Debug, Default)]
 pub struct SequenceRequest {
     pub caller: CallerKey,
+    pub lane: LaneKey,
     /// The caller's part of what is shared, against other callers' weights; 0 counts as 1.
     pub weight: u16,
     pub priority: Priority,

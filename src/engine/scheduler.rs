@@ -21,9 +21,9 @@ mod wants;
 use crate::config::{EngineConfig, Speculation};
 use crate::pages::{Lease, PageId, Pages};
 use crate::prefix::Chain;
-use crate::request::{CallerKey, Priority};
+use crate::request::{CallerKey, LaneKey, Priority};
 
-use fair::Shares;
+use fair::{Payer, Shares};
 use pace::{Mix, Pace};
 use speculation::{Costs, Trust};
 use wants::Wants;
@@ -52,6 +52,7 @@ pub(crate) struct Limits {
 pub(crate) struct Arrival {
     pub(crate) id: SequenceId,
     pub(crate) caller: CallerKey,
+    pub(crate) lane: LaneKey,
     /// The caller's part of what is shared, against other callers' weights.
     pub(crate) weight: u16,
     pub(crate) priority: Priority,
@@ -93,7 +94,7 @@ pub(crate) struct Scheduler {
 #[derive(Debug)]
 struct Entry {
     id: SequenceId,
-    caller: CallerKey,
+    payer: Payer,
     priority: Priority,
     arrived_ms: u64,
     /// Prompt and generated tokens.
@@ -146,14 +147,15 @@ impl Scheduler {
 
     /// Adds a sequence that arrives now. Its longest form must fit the pages alone.
     pub(crate) fn add(&mut self, arrival: Arrival, now_ms: u64) {
-        let Arrival { id, caller, weight, priority, prompt: chain } = arrival;
+        let Arrival { id, caller, lane, weight, priority, prompt: chain } = arrival;
+        let payer = Payer { caller, lane };
         let tokens = chain.tokens();
         debug_assert!(tokens > 0 && self.pages_for(tokens) <= self.pages.total());
         debug_assert!(self.waiting.last().is_none_or(|last| last.id < id), "ids grow");
-        self.shares.join(caller, weight);
+        self.shares.join(payer, weight);
         self.waiting.push(Entry {
             id,
-            caller,
+            payer,
             priority,
             arrived_ms: now_ms,
             chain,
@@ -229,7 +231,7 @@ impl Scheduler {
     pub(crate) fn remove(&mut self, id: SequenceId) {
         for entries in [&mut self.running, &mut self.waiting] {
             if let Ok(index) = entries.binary_search_by_key(&id, |entry| entry.id) {
-                self.shares.leave(entries.remove(index).caller);
+                self.shares.leave(entries.remove(index).payer);
             }
         }
     }
@@ -299,15 +301,16 @@ impl Scheduler {
         while budget_tokens > 0
             && let Some(urgency) = wants.most_urgent()
         {
-            let is_wanting = |caller| wants.front(urgency, caller).is_some();
+            let is_wanting = |caller| wants.has(urgency, caller);
             let Some((caller, most)) = self.shares.next(is_wanting) else { break };
-            let Some(id) = wants.front(urgency, caller) else { break };
+            let used = |payer| self.shares.used(payer);
+            let Some(id) = wants.front(urgency, caller, used) else { break };
             if self.find_running(id).is_none() {
                 match self.admit(id) {
                     admission::Outcome::Runs => {}
-                    // What it needs is being computed: its caller's others wait behind it.
+                    // What it needs is being computed: its lane's others wait behind it.
                     admission::Outcome::IsComing => {
-                        wants.remove(urgency, caller);
+                        wants.pop_lane(urgency, caller, id);
                         continue;
                     }
                     // It comes first for pages that will be free: nobody overtakes it.
@@ -322,7 +325,7 @@ impl Scheduler {
             self.grant(id, count);
             budget_tokens -= count;
             if count == left {
-                wants.pop(urgency, caller);
+                wants.pop(urgency, caller, id);
             }
         }
     }
@@ -330,8 +333,8 @@ impl Scheduler {
     fn grant(&mut self, id: SequenceId, count: usize) {
         if let Some(entry) = self.find(id) {
             entry.granted += count;
-            let caller = entry.caller;
-            self.shares.charge(caller, count);
+            let payer = entry.payer;
+            self.shares.charge(payer, count);
         }
     }
 

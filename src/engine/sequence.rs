@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::event::{Event, FinishReason, Finished, TokenLogprob};
 use crate::lookup;
 use crate::queue::Ticket;
-use crate::request::{CallerKey, Priority, SequenceRequest};
+use crate::request::{CallerKey, LaneKey, Priority, SequenceRequest};
 use crate::sampler::Sampler;
 
 /// Events that one token can cause: its text, and the end.
@@ -21,6 +21,7 @@ pub(crate) struct ActiveSequence {
     pub(crate) tokens: Vec<u32>,
     pub(crate) sampler: Sampler,
     pub(crate) caller: CallerKey,
+    pub(crate) lane: LaneKey,
     pub(crate) weight: u16,
     pub(crate) priority: Priority,
     prompt_tokens: usize,
@@ -75,6 +76,7 @@ impl ActiveSequence {
             sampler: Sampler::new(request.sampling, request.logprobs, &request.prompt),
             tokens: request.prompt,
             caller: request.caller,
+            lane: request.lane,
             weight: request.weight,
             priority: request.priority,
             prompt_tokens,

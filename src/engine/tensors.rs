@@ -49,6 +49,15 @@ pub(crate) fn values(tensor: &Tensor) -> Result<Vec<f32>> {
     with_values(&tensor.contiguous()?, <[f32]>::to_vec)
 }
 
+/// A copy of `x` that is changed chunk by chunk, each by whoever copies it.
+fn copied(x: &[f32], chunk_len: usize, change: impl Fn(usize, &mut [f32]) + Sync) -> [Vec<f32>; 1] {
+    team().produce(x.len(), chunk_len, |index, [y]| {
+        let y = y.write_copy_of_slice(&x[index * chunk_len..][..y.len()]);
+        change(index, y);
+        [y]
+    })
+}
+
 /// Whether our kernels can read the tensor.
 pub(crate) fn is_host(tensor: &Tensor) -> bool {
     matches!(tensor.device(), Device::Cpu)
@@ -64,8 +73,7 @@ pub(crate) fn packed<const N: usize>(
     with_values(x, |x| {
         let x = Activations::new(x, inputs);
         let product = |(w, bias): (&PackedRows, Option<&Tensor>)| {
-            let mut y = vec![0.0; rows * w.outputs()];
-            w.multiply(&x, &mut y);
+            let mut y = w.product(&x);
             if let Some(bias) = bias {
                 with_values(bias, |bias| {
                     let task = task_rows(bias.len()) * bias.len();
@@ -101,14 +109,16 @@ pub(crate) fn rms_norm(x: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
     }
     let y = with_values(w, |w| {
         with_values(x, |x| {
-            let mut y = vec![0.0; x.len()];
             let task = task_rows(w.len()) * w.len();
-            team().run_chunks(&mut y, task, |index, y| {
-                kernels::rms_norm(&x[index * task..][..y.len()], w, eps, y);
-            });
-            y
+            team().produce(x.len(), task, |index, [y]| {
+                let x = &x[index * task..][..y.len()];
+                let y = y.write_copy_of_slice(x);
+                kernels::rms_norm(x, w, eps, y);
+                [y]
+            })
         })
     })??;
+    let [y] = y;
     Tensor::from_vec(y, x.dims(), x.device())
 }
 
@@ -119,14 +129,15 @@ pub(crate) fn add_rms_norm(x: &Tensor, y: &Tensor, w: &Tensor, eps: f32) -> Resu
         let normed = rms_norm(&sum, w, eps)?;
         return Ok([sum, normed]);
     }
-    let (mut sum, mut normed) = (values(x)?, values(y)?);
-    with_values(w, |w| {
+    let [sum, normed] = with_all([x, y, w], |[x, y, w]| {
         let task = task_rows(w.len()) * w.len();
-        let parts = sum.chunks_mut(task).zip(normed.chunks_mut(task));
-        let mut parts: Vec<(&mut [f32], &mut [f32])> = parts.collect();
-        team().run_chunks(&mut parts, 1, |_, parts| {
-            parts.iter_mut().for_each(|(sum, normed)| kernels::add_rms_norm(sum, normed, w, eps));
-        });
+        team().produce(x.len(), task, |index, [sum, normed]| {
+            let part = index * task..index * task + sum.len();
+            let sum = sum.write_copy_of_slice(&x[part.clone()]);
+            let normed = normed.write_copy_of_slice(&y[part]);
+            kernels::add_rms_norm(sum, normed, w, eps);
+            [sum, normed]
+        })
     })?;
     let sum = Tensor::from_vec(sum, x.dims(), x.device())?;
     Ok([sum, Tensor::from_vec(normed, x.dims(), x.device())?])
@@ -154,13 +165,11 @@ pub(crate) fn gated(gate: &Tensor, up: &Tensor, function: Gate) -> Result<Tensor
         Gate::Silu => kernels::swiglu,
         Gate::Gelu => kernels::geglu,
     };
-    let y = with_values(gate, |gate| {
+    let [y] = with_values(gate, |gate| {
         with_values(up, |up| {
-            let mut y = gate.to_vec();
-            team().run_chunks(&mut y, TASK_VALUES, |index, y| {
+            copied(gate, TASK_VALUES, |index, y| {
                 kernel(y, &up[index * TASK_VALUES..][..y.len()]);
-            });
-            y
+            })
         })
     })??;
     Tensor::from_vec(y, gate.dims(), gate.device())
@@ -171,8 +180,7 @@ pub(crate) fn softcap(x: &Tensor, cap: f32) -> Result<Tensor> {
     if !is_host(x) {
         return (x / f64::from(cap))?.tanh()? * f64::from(cap);
     }
-    let mut y = values(x)?;
-    team().run_chunks(&mut y, TASK_VALUES, |_, y| kernels::softcap(y, cap));
+    let [y] = with_values(x, |x| copied(x, TASK_VALUES, |_, y| kernels::softcap(y, cap)))?;
     Tensor::from_vec(y, x.dims(), x.device())
 }
 
@@ -186,13 +194,15 @@ pub(crate) fn add_layer_norm(
     if !is_host(x) {
         return candle_nn::ops::layer_norm(&(x + y)?, w.0, w.1, eps);
     }
-    let mut normed = values(x)?;
-    with_all([y, w.0, w.1], |[y, weight, bias]| {
-        let task = task_rows(weight.len()) * weight.len();
-        team().run_chunks(&mut normed, task, |index, x| {
-            kernels::add_layer_norm(x, &y[index * task..][..x.len()], (weight, bias), eps);
-        });
+    let normed = with_values(x, |x| {
+        with_all([y, w.0, w.1], |[y, weight, bias]| {
+            let task = task_rows(weight.len()) * weight.len();
+            copied(x, task, |index, x| {
+                kernels::add_layer_norm(x, &y[index * task..][..x.len()], (weight, bias), eps);
+            })
+        })
     })?;
+    let [normed] = normed?;
     Tensor::from_vec(normed, x.dims(), x.device())
 }
 
@@ -200,8 +210,7 @@ pub(crate) fn add_layer_norm(
 pub(crate) fn packed_gelu(x: &Tensor, w: &PackedRows, bias: Option<&Tensor>) -> Result<Tensor> {
     let (rows, inputs) = x.dims2()?;
     let bias = bias.map(values).transpose()?.unwrap_or_default();
-    let mut y = vec![0.0; rows * w.outputs()];
-    with_values(x, |x| w.multiply(&Activations::new(x, inputs), &mut y))?;
+    let mut y = with_values(x, |x| w.product(&Activations::new(x, inputs)))?;
     team().run_chunks(&mut y, task_rows(w.outputs()) * w.outputs(), |_, y| {
         kernels::bias_gelu(y, &bias);
     });
@@ -263,18 +272,15 @@ pub(crate) fn rotate(
         let turned = if dim == head_dim { turned } else { Tensor::cat(&[&turned, &rest], 3)? };
         return turned.reshape(x.dims());
     }
-    let mut y = values(x)?;
-    with_values(cos, |cos| {
-        with_values(sin, |sin| {
-            let width = y.len() / rows;
-            let task = task_rows(width);
-            team().run_chunks(&mut y, task * width, |index, y| {
-                let angles = index * task * half..(index * task + y.len() / width) * half;
-                let dims = (head_dim, dim);
-                kernels::rotate(y, &cos[angles.clone()], &sin[angles], dims, pairing);
-            });
+    let [y] = with_all([x, cos, sin], |[x, cos, sin]| {
+        let width = x.len() / rows;
+        let task = task_rows(width);
+        copied(x, task * width, |index, y| {
+            let angles = index * task * half..(index * task + y.len() / width) * half;
+            let dims = (head_dim, dim);
+            kernels::rotate(y, &cos[angles.clone()], &sin[angles], dims, pairing);
         })
-    })??;
+    })?;
     Tensor::from_vec(y, x.dims(), x.device())
 }
 

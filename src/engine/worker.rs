@@ -141,10 +141,10 @@ impl Run {
     fn add(&mut self, sequence: ActiveSequence) {
         let id = SequenceId(self.next_id);
         self.next_id += 1;
-        let ActiveSequence { caller, weight, priority, .. } = sequence;
+        let ActiveSequence { caller, lane, weight, priority, .. } = sequence;
         let prompt = Chain::new(caller, self.worker.limits.page_tokens, &sequence.tokens);
         let now_ms = self.now_ms();
-        self.scheduler.add(Arrival { id, caller, weight, priority, prompt }, now_ms);
+        self.scheduler.add(Arrival { id, caller, lane, weight, priority, prompt }, now_ms);
         self.sequences.insert(id, sequence);
     }
 

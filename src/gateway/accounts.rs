@@ -16,6 +16,7 @@ mod invites;
 mod names;
 mod new_api;
 mod oidc;
+mod passkeys;
 mod passwords;
 mod people_file;
 mod proxy;
@@ -25,6 +26,7 @@ mod secrets;
 mod sessions;
 mod setup;
 mod sign_in;
+mod site;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -44,6 +46,7 @@ use crate::vault::Vault;
 use attempts::Attempts;
 use directory::Directory;
 use oidc::Oidc;
+use passkeys::Ceremonies;
 use passwords::Passwords;
 use revocations::Revocations;
 use secrets::Keys;
@@ -61,6 +64,7 @@ pub use revocations::Watch;
 pub use second_factor::{Enrolment, SecondFactor};
 pub use secrets::{Secret, read_control_secret};
 pub(crate) use secrets::{check_private, unusable};
+pub use site::Site;
 pub use users::{AccountChange, LANGUAGES, NewAccount, Preferences};
 
 /// Attempts of one address: ten at once, then one every six seconds.
@@ -70,6 +74,8 @@ const NAME_ATTEMPTS: (i64, i64) = (5, 12);
 /// Attempts at one name from everywhere together: a hundred at once, then ten a minute. Looser, so
 /// that nobody is kept out of their account by a few guesses of others.
 const NAME_ATTEMPTS_IN_ALL: (i64, i64) = (100, 6);
+/// Challenges for passkeys that one address is given: twenty at once, then one every three seconds.
+const CHALLENGES: (i64, i64) = (20, 3);
 /// Attempts at the setup code from everywhere together.
 const SETUP_ATTEMPTS: (i64, i64) = (20, 3);
 
@@ -88,10 +94,12 @@ struct Inner {
     directory: Directory,
     oidc: Oidc,
     passwords: Passwords,
+    ceremonies: Ceremonies,
     revocations: Revocations,
     by_address: Attempts<IpAddr>,
     by_name_and_network: Attempts<(String, IpAddr)>,
     by_name: Attempts<String>,
+    at_challenge: Attempts<IpAddr>,
     at_change: Attempts<UserId>,
     at_setup: Attempts<()>,
     /// Keyed hash of the setup code while there is no user.
@@ -107,11 +115,22 @@ pub struct Visit {
     pub agent: Option<String>,
     /// A code of the second factor, or a recovery code.
     pub code: Option<String>,
+    /// A passkey in the place of a code.
+    pub passkey: Option<ShownPasskey>,
+}
+
+/// What an authenticator has answered, on a page of this site.
+#[derive(Clone, Debug)]
+pub struct ShownPasskey {
+    /// Where it was asked.
+    pub site: Site,
+    /// As browsers put it.
+    pub answer: Value,
 }
 
 impl From<IpAddr> for Visit {
     fn from(address: IpAddr) -> Visit {
-        Visit { address, agent: None, code: None }
+        Visit { address, agent: None, code: None, passkey: None }
     }
 }
 
@@ -143,9 +162,11 @@ impl Accounts {
             oidc: Oidc::new(oidc)?,
             revocations: Revocations::new(),
             passwords: Passwords::new(config.hashes_at_once),
+            ceremonies: Ceremonies::new(),
             by_address: Attempts::new(ADDRESS_ATTEMPTS.0, ADDRESS_ATTEMPTS.1),
             by_name_and_network: Attempts::new(NAME_ATTEMPTS.0, NAME_ATTEMPTS.1),
             by_name: Attempts::new(NAME_ATTEMPTS_IN_ALL.0, NAME_ATTEMPTS_IN_ALL.1),
+            at_challenge: Attempts::new(CHALLENGES.0, CHALLENGES.1),
             at_change: Attempts::new(NAME_ATTEMPTS.0, NAME_ATTEMPTS.1),
             at_setup: Attempts::new(SETUP_ATTEMPTS.0, SETUP_ATTEMPTS.1),
             setup_code: Mutex::new(None),

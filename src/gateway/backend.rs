@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hearth_store::UserId;
+use hearth_store::{ApiTokenId, UserId};
 
 use crate::embedding::{EmbedRequest, Embedding};
 use crate::error::{Error, Result};
@@ -15,6 +15,17 @@ use crate::request::GenerateRequest;
 
 /// What tags of models default to, and so may be left out.
 const DEFAULT_TAG: &str = ":latest";
+
+/// Who a request is for, as far as it matters to whoever shares out what all want.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asker {
+    /// `None` is the operator.
+    pub user: Option<UserId>,
+    /// The API token that was shown; a user's tokens take turns.
+    pub token: Option<ApiTokenId>,
+    /// The user's part of what is shared, against other users' weights; 0 counts as 1.
+    pub weight: u16,
+}
 
 /// Someone who can answer requests for some models.
 #[async_trait]
@@ -33,10 +44,8 @@ pub trait Backend: Send + Sync {
         true
     }
 
-    /// Starts the request of this user (`None` is the operator) and returns once its prompt is
-    /// accepted (or refused).
-    async fn generate(&self, user: Option<UserId>, request: GenerateRequest)
-    -> Result<EventStream>;
+    /// Starts the request and returns once its prompt is accepted (or refused).
+    async fn generate(&self, asker: Asker, request: GenerateRequest) -> Result<EventStream>;
 
     /// Starts to make vectors or scores for this user and returns once the texts are accepted (or refused).
     async fn embed(&self, _user: Option<UserId>, request: EmbedRequest) -> Result<Embedding> {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use hearth_store::{Act, ApiTokenId, GroupId, SessionHash, UserId, UserRole};
 use serde_json::Value;
 
+use crate::backend::Asker;
 use crate::call::CallNotes;
 use crate::error::{Error, Result};
 use crate::permission::{Permission, permissions};
@@ -38,6 +39,8 @@ pub struct Scope {
     pub models: Option<Vec<String>>,
     /// What came with the call.
     pub notes: CallNotes,
+    /// The user's part of what this machine computes, as their group has it; 0 counts as 1.
+    pub weight: u16,
     /// When the user of a session last proved who they are, in Unix seconds.
     pub confirmed_at: i64,
 }
@@ -70,6 +73,11 @@ impl Caller {
             via: Via::Operator,
             scope: Scope::default(),
         }
+    }
+
+    /// The caller as those see it who share out what all want.
+    pub fn asker(&self) -> Asker {
+        Asker { user: self.user_id, token: self.token_id(), weight: self.scope.weight }
     }
 
     /// The user on whose rows the caller acts; the operator has none.

@@ -29,6 +29,11 @@ pub enum Error {
     /// What a new model is to be made of does not go together.
     #[error("{0}")]
     CannotMake(String),
+    /// Known before the first byte is written.
+    #[error(
+        "this needs {need_bytes} bytes of disk, {free_bytes} are free; make room and try again"
+    )]
+    NoRoom { need_bytes: u64, free_bytes: u64 },
     #[error("the import was cancelled")]
     Cancelled,
     #[error("the archive cannot be used: {0}")]

@@ -9,6 +9,7 @@ mod archive;
 pub mod catalogue;
 pub mod config;
 pub mod digest;
+mod disk;
 pub mod error;
 mod gguf_head;
 pub mod import;

@@ -163,6 +163,11 @@ impl Plan {
         Ok(Plan { start, total_bytes, quantized })
     }
 
+    /// Size of the file that will be written.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+
     /// Writes the quantised model as a blob; returns its digest and size.
     pub(crate) fn write(self, blobs: &Path, on_progress: OnProgress<'_>) -> Result<(Digest, u64)> {
         let Plan { start, total_bytes, quantized } = self;

@@ -146,11 +146,30 @@ impl PackedMatrix {
         outputs: Range<usize>,
         y: &mut [f32],
     ) {
+        assert_eq!(y.len(), x.rows() * outputs.len(), "a product for each row and output");
+        // SAFETY: the products of all rows and outputs are the caller's.
+        unsafe { self.fill(team, x, outputs, y.as_mut_ptr()) }
+    }
+
+    /// As [`PackedMatrix::multiply_part`], into new memory that nobody has to clear before.
+    pub fn product(&self, team: &Team, x: &Activations<'_>, outputs: Range<usize>) -> Vec<f32> {
+        let len = x.rows() * outputs.len();
+        let mut y = Vec::with_capacity(len);
+        // SAFETY: there is room for the products, and all are written.
+        unsafe {
+            self.fill(team, x, outputs, y.as_mut_ptr());
+            y.set_len(len);
+        }
+        y
+    }
+
+    /// Writes a product for each row and output. Unsafe: `y` must have room for them; what is there
+    /// is not read.
+    unsafe fn fill(&self, team: &Team, x: &Activations<'_>, outputs: Range<usize>, y: *mut f32) {
         assert!(outputs.start.is_multiple_of(TILE) && outputs.end <= self.outputs, "whole tiles");
         assert!(outputs.end.is_multiple_of(TILE) || outputs.end == self.outputs, "whole tiles");
         assert_eq!(x.columns, self.inputs, "as many activations as inputs");
-        assert_eq!(y.len(), x.rows() * outputs.len(), "a product for each row and output");
-        if y.is_empty() {
+        if x.rows() == 0 || outputs.is_empty() {
             return;
         }
         let quantized = match self.encoding {
@@ -162,7 +181,7 @@ impl PackedMatrix {
         let first_byte = outputs.start / TILE * tile_bytes;
         let least = LEAST_TASK_BYTES.div_ceil(tile_bytes * x.rows()).max(1);
         let task_tiles = tiles.div_ceil(team.size() * TASKS_PER_MEMBER).max(least);
-        let products = Shares(y.as_mut_ptr());
+        let products = Shares(y);
         let level = Level::detect_packed();
         team.run(tiles.div_ceil(task_tiles), &|task| {
             let first = task * task_tiles;

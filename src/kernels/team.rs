@@ -5,6 +5,7 @@
 //! claimed one by one: a member that the system has taken off its core delays nobody for long.
 
 use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, TryLockError};
@@ -145,6 +146,39 @@ impl Team {
             let chunk = unsafe { std::slice::from_raw_parts_mut(start.get().add(first), count) };
             work(task, chunk);
         });
+    }
+
+    /// `N` vectors of `len` values, made chunk by chunk: memory is first touched by whoever fills it,
+    /// and nothing is written twice. `make` gets a chunk's number and where its values go, and gives
+    /// the same places back, filled.
+    pub fn produce<T: Send, const N: usize>(
+        &self,
+        len: usize,
+        chunk_len: usize,
+        make: impl for<'a> Fn(usize, [&'a mut [MaybeUninit<T>]; N]) -> [&'a mut [T]; N] + Sync,
+    ) -> [Vec<T>; N] {
+        let mut all: [Vec<T>; N] = std::array::from_fn(|_| Vec::with_capacity(len));
+        let starts = all.each_mut().map(|values| Shares(values.spare_capacity_mut().as_mut_ptr()));
+        let chunk_len = chunk_len.max(1);
+        self.run(len.div_ceil(chunk_len), &|task| {
+            let first = task * chunk_len;
+            let count = chunk_len.min(len - first);
+            let places = starts.each_ref().map(|start| {
+                // SAFETY: within the capacity; tasks are claimed once each, so chunks are lent once
+                // each, and they are disjoint.
+                unsafe { std::slice::from_raw_parts_mut(start.get().add(first), count) }
+            });
+            let lent = places.each_ref().map(|place| place.as_ptr().cast::<T>());
+            let filled = make(task, places);
+            for (filled, lent) in filled.iter().zip(lent) {
+                assert!(filled.as_ptr() == lent && filled.len() == count, "filled where it lies");
+            }
+        });
+        for values in &mut all {
+            // SAFETY: every chunk came back as values; a task that failed has panicked.
+            unsafe { values.set_len(len) };
+        }
+        all
     }
 }
 
@@ -316,5 +350,27 @@ mod tests {
                 }
             });
         }
+    }
+
+    #[test]
+    fn vectors_are_produced_whole_by_all_chunks() {
+        let team = Team::new(3).expect("threads");
+        for len in [0, 1, 99, 100, 101] {
+            let [squares, names] = team.produce(len, 10, |index, [squares, names]| {
+                let numbers = index * 10..index * 10 + squares.len();
+                let values: Vec<usize> = numbers.clone().map(|number| number * number).collect();
+                let ids: Vec<usize> = numbers.collect();
+                [squares.write_copy_of_slice(&values), names.write_copy_of_slice(&ids)]
+            });
+            assert_eq!(squares, (0..len).map(|number| number * number).collect::<Vec<_>>());
+            assert_eq!(names, (0..len).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "filled where it lies")]
+    fn a_chunk_that_comes_back_as_another_is_refused() {
+        let team = Team::new(1).expect("no threads");
+        team.produce(4, 4, |_, [_]| [Box::leak(Box::new([1u8; 4])).as_mut_slice()]);
     }
 }

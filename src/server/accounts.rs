@@ -6,6 +6,7 @@ pub(crate) mod import;
 pub(crate) mod invites;
 pub(crate) mod me;
 pub(crate) mod oidc;
+pub(crate) mod passkeys;
 pub(crate) mod second_factor;
 pub(crate) mod session;
 pub(crate) mod sessions;

@@ -336,6 +336,7 @@ impl From<HubError> for Failure {
             HubError::CannotMake(_) => Failure::invalid(error.to_string()),
             HubError::NoBlob(_) => failure(StatusCode::BAD_REQUEST, "no_blob"),
             HubError::BadArchive(_) => failure(StatusCode::UNPROCESSABLE_ENTITY, "bad_archive"),
+            HubError::NoRoom { .. } => failure(StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
             HubError::Cancelled => failure(StatusCode::CONFLICT, "cancelled"),
             HubError::Io { source, .. } if is_full(source) => {
                 let message = "The disk is full; make room and try again.";

@@ -1,13 +1,15 @@
 //! Describes Hearth's own API, from the list of routes and the shapes of bodies.
 
+mod parameters;
+
 use axum::http::header;
 use axum::response::IntoResponse;
-use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn};
+use utoipa::openapi::path::{HttpMethod, OperationBuilder};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem,
-    PathsBuilder, Ref, RefOr, Required, ResponseBuilder, Schema,
+    ComponentsBuilder, ContentBuilder, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder,
+    PathItem, PathsBuilder, Ref, RefOr, Required, ResponseBuilder, Schema, Type,
 };
 use utoipa::{PartialSchema, ToSchema};
 
@@ -28,14 +30,18 @@ struct Body {
     path: &'static str,
     name: &'static str,
     schema: RefOr<Schema>,
+    /// Shapes that it refers to.
+    nested: Vec<(String, RefOr<Schema>)>,
 }
 
 fn body<T: ToSchema>(method: &'static str, path: &'static str, name: &'static str) -> Body {
-    Body { method, path, name, schema: <T as PartialSchema>::schema() }
+    let mut nested = Vec::new();
+    T::schemas(&mut nested);
+    Body { method, path, name, schema: <T as PartialSchema>::schema(), nested }
 }
 
 fn bodies() -> Vec<Body> {
-    use accounts::{groups, import, invites, me, second_factor, session, tokens, users};
+    use accounts::{groups, import, invites, me, passkeys, second_factor, session, tokens, users};
     vec![
         body::<session::Setup>("POST", "/hearth/setup", "Setup"),
         body::<session::SignIn>("POST", "/hearth/session", "SignIn"),
@@ -48,6 +54,10 @@ fn bodies() -> Vec<Body> {
         body::<tokens::Rotate>("POST", "/hearth/tokens/{id}/rotate", "TokenRotation"),
         body::<session::Proof>("POST", "/hearth/session/confirm", "Proof"),
         body::<second_factor::Code>("POST", "/hearth/me/second-factor/confirm", "FirstCode"),
+        body::<passkeys::New>("POST", "/hearth/me/passkeys", "NewPasskey"),
+        body::<passkeys::Named>("PATCH", "/hearth/me/passkeys/{id}", "PasskeyName"),
+        body::<passkeys::Asked>("PUT", "/hearth/me/passkeys/asked", "PasskeyAsked"),
+        body::<passkeys::Shown>("POST", "/hearth/session/passkey", "ShownPasskey"),
         body::<groups::New>("POST", "/hearth/groups", "NewGroup"),
         body::<groups::Change>("PATCH", "/hearth/groups/{id}", "GroupChange"),
         body::<import::Import>("POST", "/hearth/import/new-api", "NewApiImport"),
@@ -93,14 +103,6 @@ fn document() -> OpenApi {
             SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(COOKIE))),
         )
         .security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
-    let mut nested = Vec::new();
-    chats::Turn::schemas(&mut nested);
-    chats::Change::schemas(&mut nested);
-    chats::Import::schemas(&mut nested);
-    shelf::Item::schemas(&mut nested);
-    for (name, schema) in nested {
-        components = components.schema(name, schema);
-    }
     let mut paths = PathsBuilder::new();
     for route in routes::list().iter().filter(|route| route.path.starts_with("/hearth/")) {
         let body =
@@ -110,6 +112,9 @@ fn document() -> OpenApi {
     }
     for body in bodies {
         components = components.schema(body.name, body.schema);
+        for (name, schema) in body.nested {
+            components = components.schema(name, schema);
+        }
     }
     let info = InfoBuilder::new().title("Hearth").version(env!("CARGO_PKG_VERSION")).build();
     OpenApiBuilder::new()
@@ -117,53 +122,6 @@ fn document() -> OpenApi {
         .paths(paths.build())
         .components(Some(components.build()))
         .build()
-}
-
-/// What may stand behind the question mark; all of it may be left out.
-fn queries(route: &Route) -> &'static [&'static str] {
-    match (route.method, route.path) {
-        ("GET", "/hearth/models/catalogue") => &["q", "offset", "limit"],
-        ("GET", "/hearth/oidc/callback") => &["code", "state", "error"],
-        ("GET", "/hearth/chats") => &["before", "limit", "view", "folder"],
-        ("GET", "/hearth/chats/search") => &["q"],
-        ("GET", "/hearth/chats/{id}") => &["before", "limit"],
-        ("GET", "/hearth/tokens") => &["all"],
-        ("POST", "/hearth/users/import") => &["dry_run"],
-        ("GET", "/hearth/audit") => {
-            &["action", "actor", "target", "since", "until", "before", "limit"]
-        }
-        ("GET", "/hearth/audit/verify") => &["sequence", "hash"],
-        ("GET", "/hearth/quota") => &["after"],
-        ("DELETE", "/hearth/prices") => &["model", "channel_id"],
-        ("DELETE", "/hearth/limits") => &["kind", "holder"],
-        ("GET", "/hearth/usage") => &[
-            "user_id",
-            "token_id",
-            "group_id",
-            "model",
-            "channel_id",
-            "outcome",
-            "request_id",
-            "since",
-            "until",
-            "before",
-            "limit",
-            "format",
-        ],
-        ("GET", "/hearth/usage/summary") => &[
-            "by",
-            "period",
-            "time_zone",
-            "since",
-            "until",
-            "user_id",
-            "token_id",
-            "group_id",
-            "model",
-            "channel_id",
-        ],
-        _ => &[],
-    }
 }
 
 fn operation(route: &Route, body: Option<&Body>) -> (HttpMethod, OperationBuilder) {
@@ -186,21 +144,18 @@ fn operation(route: &Route, body: Option<&Body>) -> (HttpMethod, OperationBuilde
         .description(Some(who))
         .response("2XX", ResponseBuilder::new().description("Done").build())
         .response("default", ResponseBuilder::new().description("Refused: {error}").build());
-    for name in route.path.split('/').filter_map(|part| part.strip_prefix('{')) {
-        let parameter = ParameterBuilder::new()
-            .name(name.trim_end_matches('}'))
-            .parameter_in(ParameterIn::Path)
-            .required(Required::True);
-        operation = operation.parameter(parameter);
-    }
-    for name in queries(route) {
-        let parameter = ParameterBuilder::new().name(*name).parameter_in(ParameterIn::Query);
+    for parameter in parameters::of(route) {
         operation = operation.parameter(parameter);
     }
     if let Some(body) = body {
         let schema = Ref::from_schema_name(body.name);
         let content = ContentBuilder::new().schema(Some(schema)).build();
         let body = RequestBodyBuilder::new().content("application/json", content);
+        operation = operation.request_body(Some(body.required(Some(Required::True)).build()));
+    } else if (route.method, route.path) == ("POST", "/hearth/users/import") {
+        let table = ObjectBuilder::new().schema_type(Type::String).build();
+        let content = ContentBuilder::new().schema(Some(Schema::Object(table))).build();
+        let body = RequestBodyBuilder::new().content("text/csv", content);
         operation = operation.request_body(Some(body.required(Some(Required::True)).build()));
     }
     (method, operation)

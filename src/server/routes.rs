@@ -79,6 +79,7 @@ fn entries() -> Vec<Entry> {
         gemini_api(),
         ollama_api(),
         hearth_accounts(),
+        hearth_passkeys(),
         hearth_people(),
         hearth_money(),
         hearth_models(),
@@ -146,12 +147,20 @@ fn ollama_api() -> Vec<Entry> {
 
 fn hearth_accounts() -> Vec<Entry> {
     use Access::{Anyone, Person, User};
-    use accounts::{me, oidc, second_factor, session, sessions, tokens};
+    use accounts::{me, oidc, passkeys, second_factor, session, sessions, tokens};
     vec![
         route(GET, Anyone, "/hearth/status", "Version and whether setup is open", session::status),
         route(POST, Anyone, "/hearth/setup", "Create the first admin", session::setup),
         route(POST, Anyone, "/hearth/session", "Sign in", session::sign_in),
         route(POST, Anyone, "/hearth/session/proxy", "Sign in by the proxy", oidc::by_proxy),
+        route(
+            POST,
+            Anyone,
+            "/hearth/session/passkey/begin",
+            "What to ask a passkey",
+            passkeys::begin_proof,
+        ),
+        route(POST, Anyone, "/hearth/session/passkey", "Sign in by a passkey", passkeys::sign_in),
         route(GET, Anyone, "/hearth/oidc/start", "Sign in at the OpenID provider", oidc::begin),
         route(GET, Anyone, "/hearth/oidc/callback", "Come back from there", oidc::end),
         route(GET, User, "/hearth/session", "Who is signed in", session::show),
@@ -196,6 +205,31 @@ fn hearth_accounts() -> Vec<Entry> {
         route(PATCH, User, "/hearth/tokens/{id}", "Change an API token", tokens::update),
         route(DELETE, User, "/hearth/tokens/{id}", "Delete an API token", tokens::delete),
         route(POST, User, "/hearth/tokens/{id}/rotate", "Give it a new secret", tokens::rotate),
+    ]
+}
+
+fn hearth_passkeys() -> Vec<Entry> {
+    use Access::{Person, User};
+    use accounts::passkeys;
+    vec![
+        route(GET, User, "/hearth/me/passkeys", "List one's passkeys", passkeys::list),
+        route(
+            POST,
+            Person,
+            "/hearth/me/passkeys/begin",
+            "What to make a passkey of",
+            passkeys::begin,
+        ),
+        route(POST, Person, "/hearth/me/passkeys", "Add a passkey", passkeys::add),
+        route(
+            PUT,
+            Person,
+            "/hearth/me/passkeys/asked",
+            "Ask for one with the password, or no longer",
+            passkeys::ask,
+        ),
+        route(PATCH, Person, "/hearth/me/passkeys/{id}", "Rename a passkey", passkeys::rename),
+        route(DELETE, Person, "/hearth/me/passkeys/{id}", "Remove a passkey", passkeys::remove),
     ]
 }
 

@@ -32,6 +32,8 @@ pub struct PasskeyRow {
     pub created_at: i64,
     /// Unix seconds.
     pub last_used_at: Option<i64>,
+    /// The server's name that it works under.
+    pub host: String,
 }
 
 /// A passkey with all that is needed to check an answer.
@@ -43,6 +45,8 @@ pub struct Passkey {
     pub user_id: UserId,
     /// What its user calls it.
     pub name: String,
+    /// The server's name that it works under.
+    pub rp_id: String,
     /// The part that never changes.
     pub public: Vec<u8>,
     /// The part that changes with each use.
@@ -151,17 +155,35 @@ impl Factors<'_> {
             .await
     }
 
-    /// Removes the factor and the recovery codes; says whether there were any.
+    /// Removes the factor, and the recovery codes if they stand in for nothing else; says whether
+    /// there was one.
     pub async fn remove(&self, user: UserId) -> Result<bool> {
         self.0
             .write(move |connection| {
-                connection
-                    .prepare_cached("DELETE FROM recovery_codes WHERE user_id = ?1")?
-                    .execute([user])?;
                 let removed = connection
                     .prepare_cached("DELETE FROM second_factors WHERE user_id = ?1")?
                     .execute([user])?;
+                drop_idle_codes(connection, user)?;
                 Ok(removed == 1)
+            })
+            .await
+    }
+
+    /// Removes all that a user has beside the password, passkeys too; says whether there was
+    /// anything.
+    pub async fn remove_all(&self, user: UserId) -> Result<bool> {
+        self.0
+            .write(move |connection| {
+                let mut removed = 0;
+                for statement in [
+                    "DELETE FROM second_factors WHERE user_id = ?1",
+                    "DELETE FROM passkeys WHERE user_id = ?1",
+                    "UPDATE users SET asks_passkey = 0 WHERE id = ?1 AND asks_passkey",
+                ] {
+                    removed += connection.prepare_cached(statement)?.execute([user])?;
+                }
+                drop_idle_codes(connection, user)?;
+                Ok(removed > 0)
             })
             .await
     }
@@ -179,13 +201,14 @@ impl Factors<'_> {
                 connection
                     .prepare_cached(
                         "INSERT INTO passkeys
-                             (credential_id, user_id, name, public, state, created_at)
-                         VALUES (:id, :user, :name, :public, :state, :at)",
+                             (credential_id, user_id, name, rp_id, public, state, created_at)
+                         VALUES (:id, :user, :name, :rp_id, :public, :state, :at)",
                     )?
                     .execute(named_params! {
                         ":id": new.credential_id,
                         ":user": new.user_id,
                         ":name": new.name,
+                        ":rp_id": new.rp_id,
                         ":public": new.public,
                         ":state": new.state,
                         ":at": new.created_at,
@@ -204,7 +227,7 @@ impl Factors<'_> {
         self.0
             .read(move |connection| {
                 let mut statement = connection.prepare_cached(
-                    "SELECT lower(hex(credential_id)) AS id, name, created_at, last_used_at
+                    "SELECT lower(hex(credential_id)) AS id, name, created_at, last_used_at, rp_id
                      FROM passkeys WHERE user_id = ?1 ORDER BY created_at, credential_id LIMIT ?2",
                 )?;
                 let rows: rusqlite::Result<Vec<PasskeyRow>> =
@@ -248,6 +271,55 @@ impl Factors<'_> {
             .await
     }
 
+    /// Gives a passkey of this user another name, or fails with [`Error::NotFound`].
+    pub async fn rename_passkey(&self, user: UserId, id: String, name: String) -> Result<()> {
+        self.0
+            .write(move |connection| {
+                let renamed = connection
+                    .prepare_cached(
+                        "UPDATE passkeys SET name = ?3
+                         WHERE user_id = ?1 AND lower(hex(credential_id)) = ?2",
+                    )?
+                    .execute((user, id, name))?;
+                if renamed == 0 { Err(Error::NotFound) } else { Ok(()) }
+            })
+            .await
+    }
+
+    /// Whether this user's password needs a passkey, or a code, beside it.
+    pub async fn asks_passkey(&self, user: UserId) -> Result<bool> {
+        self.0
+            .read(move |connection| {
+                let asks = connection
+                    .prepare_cached("SELECT asks_passkey FROM users WHERE id = ?1")?
+                    .query_row([user], |row| row.get(0))
+                    .optional()?;
+                Ok(asks.unwrap_or(false))
+            })
+            .await
+    }
+
+    /// Asks for a passkey beside the password from now on, or no longer. Fails with
+    /// [`Error::NotFound`] if there is none to ask for. Recovery codes come with it; without any
+    /// second factor left, they go.
+    pub async fn ask_passkey(&self, user: UserId, codes: Option<Vec<[u8; 32]>>) -> Result<()> {
+        self.0
+            .write(move |connection| {
+                let changed = connection
+                    .prepare_cached(
+                        "UPDATE users SET asks_passkey = ?2 WHERE id = ?1
+                             AND (NOT ?2 OR EXISTS (SELECT 1 FROM passkeys WHERE user_id = ?1))",
+                    )?
+                    .execute((user, codes.is_some()))?;
+                match (changed, codes) {
+                    (0, _) => Err(Error::NotFound),
+                    (_, Some(codes)) => replace_codes(connection, user, &codes),
+                    (_, None) => drop_idle_codes(connection, user),
+                }
+            })
+            .await
+    }
+
     /// Removes a passkey of this user, by its id in hexadecimal digits; else [`Error::NotFound`].
     pub async fn remove_passkey(&self, user: UserId, id: String) -> Result<()> {
         self.0
@@ -257,7 +329,17 @@ impl Factors<'_> {
                         "DELETE FROM passkeys WHERE user_id = ?1 AND lower(hex(credential_id)) = ?2",
                     )?
                     .execute((user, id))?;
-                if removed == 0 { Err(Error::NotFound) } else { Ok(()) }
+                if removed == 0 {
+                    return Err(Error::NotFound);
+                }
+                // What is not there cannot be asked for.
+                connection
+                    .prepare_cached(
+                        "UPDATE users SET asks_passkey = 0 WHERE id = ?1
+                             AND NOT EXISTS (SELECT 1 FROM passkeys WHERE user_id = ?1)",
+                    )?
+                    .execute([user])?;
+                drop_idle_codes(connection, user)
             })
             .await
     }
@@ -270,6 +352,18 @@ fn replace_codes(connection: &Connection, user: UserId, codes: &[[u8; 32]]) -> R
     for code in codes {
         insert.execute((user, code))?;
     }
+    Ok(())
+}
+
+/// Removes recovery codes that stand in for nothing.
+fn drop_idle_codes(connection: &Connection, user: UserId) -> Result<()> {
+    connection
+        .prepare_cached(
+            "DELETE FROM recovery_codes WHERE user_id = ?1
+                 AND NOT EXISTS (SELECT 1 FROM users WHERE id = ?1 AND asks_passkey)
+                 AND NOT EXISTS (SELECT 1 FROM second_factors WHERE user_id = ?1 AND is_confirmed)",
+        )?
+        .execute([user])?;
     Ok(())
 }
 
@@ -287,6 +381,7 @@ fn read_passkey_row(row: &Row<'_>) -> rusqlite::Result<PasskeyRow> {
         name: row.get("name")?,
         created_at: row.get("created_at")?,
         last_used_at: row.get("last_used_at")?,
+        host: row.get("rp_id")?,
     })
 }
 
@@ -295,6 +390,7 @@ fn read_passkey(row: &Row<'_>) -> rusqlite::Result<Passkey> {
         credential_id: row.get("credential_id")?,
         user_id: row.get("user_id")?,
         name: row.get("name")?,
+        rp_id: row.get("rp_id")?,
         public: row.get("public")?,
         state: row.get("state")?,
         created_at: row.get("created_at")?,

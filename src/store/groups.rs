@@ -26,6 +26,8 @@ pub struct Group {
     pub name: String,
     /// Names, or starts of names with `*`, of the models that its people may use; `None` is all.
     pub models: Option<Vec<String>>,
+    /// Parts of what the engine computes that its people have against one of others; 1 to 100.
+    pub weight: u16,
     /// Unix seconds.
     pub created_at: i64,
 }
@@ -37,6 +39,8 @@ pub struct GroupChange {
     pub name: Option<String>,
     /// Other models, or `Some(None)` for all.
     pub models: Option<Option<Vec<String>>>,
+    /// Another weight.
+    pub weight: Option<u16>,
 }
 
 /// Questions about groups.
@@ -178,13 +182,15 @@ fn apply(connection: &Connection, id: GroupId, change: &GroupChange) -> Result<G
         ":name_key": change.name.as_ref().map(|name| name.to_lowercase()),
         ":set_models": change.models.is_some(),
         ":models": models,
+        ":weight": change.weight,
     };
     let changed = connection
         .prepare_cached(
             "UPDATE groups SET
                  name = coalesce(:name, name),
                  name_key = coalesce(:name_key, name_key),
-                 models = iif(:set_models, :models, models)
+                 models = iif(:set_models, :models, models),
+                 weight = coalesce(:weight, weight)
              WHERE id = :id RETURNING *",
         )?
         .query_row(values, read_group)
@@ -205,6 +211,7 @@ fn read_group(row: &Row<'_>) -> rusqlite::Result<Group> {
         id: row.get("id")?,
         name: row.get("name")?,
         models: row.get::<_, Option<TextList>>("models")?.map(|list| list.0),
+        weight: row.get("weight")?,
         created_at: row.get("created_at")?,
     })
 }

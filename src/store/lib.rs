@@ -13,6 +13,7 @@ mod error;
 mod factors;
 mod groups;
 mod health;
+mod holders;
 mod identities;
 mod invites;
 mod ledger;
@@ -50,6 +51,7 @@ pub use error::{Error, Result};
 pub use factors::{Factor, Factors, Passkey, PasskeyRow};
 pub use groups::{Group, GroupChange, GroupId, Groups};
 pub use health::StoreReport;
+pub use holders::Holders;
 pub use identities::{Identities, Identity};
 pub use invites::{Invite, InviteId, Invites, NewInvite};
 pub use ledger::{

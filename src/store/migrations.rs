@@ -14,6 +14,8 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0004_channels.sql"),
     include_str!("migrations/0005_people.sql"),
     include_str!("migrations/0006_chats.sql"),
+    include_str!("migrations/0007_passkeys_alerts.sql"),
+    include_str!("migrations/0008_weights.sql"),
 ];
 
 /// Applies the steps that the file lacks; does nothing to a file that has them all.

@@ -5,8 +5,11 @@ use crate::error::{Error, Result};
 use crate::store::Store;
 
 /// Table, column, and the column that names the row.
-const COLUMNS: &[(&str, &str, &str)] =
-    &[("channel_keys", "sealed", "id"), ("second_factors", "seed", "user_id")];
+const COLUMNS: &[(&str, &str, &str)] = &[
+    ("channel_keys", "sealed", "id"),
+    ("second_factors", "seed", "user_id"),
+    ("alert_targets", "secret", "id"),
+];
 
 /// Where a sealed secret stands; it opens only there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,8 +36,9 @@ impl Sealed<'_> {
             .write(move |connection| {
                 let mut count = 0;
                 for &(table, column, id) in COLUMNS {
-                    let mut rows = connection
-                        .prepare(&format!("SELECT CAST({id} AS TEXT), {column} FROM {table}"))?;
+                    let mut rows = connection.prepare(&format!(
+                        "SELECT CAST({id} AS TEXT), {column} FROM {table} WHERE {column} IS NOT NULL"
+                    ))?;
                     let rows: rusqlite::Result<Vec<(String, Vec<u8>)>> =
                         rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect();
                     let mut update = connection.prepare(&format!(

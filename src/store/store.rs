@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::factors::Factors;
 use crate::groups::Groups;
 use crate::health::{self, StoreReport};
+use crate::holders::Holders;
 use crate::identities::Identities;
 use crate::invites::Invites;
 use crate::ledger::{self, Ledger};
@@ -132,6 +133,11 @@ impl Store {
     /// Questions about money and budgets.
     pub fn ledger(&self) -> Ledger<'_> {
         Ledger(self)
+    }
+
+    /// Questions about the names of holders.
+    pub fn holders(&self) -> Holders<'_> {
+        Holders(self)
     }
 
     /// Questions about prices.

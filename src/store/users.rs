@@ -282,7 +282,8 @@ fn count(connection: &Connection) -> Result<i64> {
 /// Users for whom `condition` holds, with what their group allows.
 fn select(condition: &str) -> String {
     format!(
-        "SELECT u.*, g.name AS group_name, g.models AS group_models
+        "SELECT u.*, g.name AS group_name, g.models AS group_models,
+                coalesce(g.weight, 1) AS group_weight
          FROM users u LEFT JOIN groups g ON g.id = u.group_id WHERE {condition}"
     )
 }
@@ -316,6 +317,7 @@ fn read_user(row: &Row<'_>) -> rusqlite::Result<User> {
         group_id: row.get("group_id")?,
         group: row.get("group_name")?,
         group_models: row.get::<_, Option<TextList>>("group_models")?.map(|list| list.0),
+        group_weight: row.get("group_weight")?,
         created_at: row.get("created_at")?,
     })
 }

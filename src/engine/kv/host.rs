@@ -30,14 +30,16 @@ impl HostKv {
     }
 
     fn store(&mut self, layer: usize, batch: &Batch, keys: &[f32], values: &[f32]) {
-        let width = self.shape.heads.kv_heads * self.shape.heads.head_dim;
-        for span in &batch.spans {
-            for row in span.rows.clone() {
-                let place = row * width..(row + 1) * width;
-                let slot = batch.slot(span, row);
-                self.layers[layer].store(slot, &keys[place.clone()], &values[place]);
-            }
-        }
+        let rows =
+            batch.spans.iter().flat_map(|span| span.rows.clone().map(move |row| (span, row)));
+        let slots: Vec<(usize, usize)> = rows
+            .enumerate()
+            .map(|(index, (span, row))| {
+                debug_assert_eq!(index, row, "spans follow each other");
+                batch.slot(span, row)
+            })
+            .collect();
+        self.layers[layer].store_all(team(), &slots, keys, values);
     }
 
     fn attention(&self, layer: usize, batch: &Batch, queries: &[f32]) -> Vec<f32> {

@@ -86,7 +86,7 @@ impl Scheduler {
         let index = self.waiting.binary_search_by_key(&id, |entry| entry.id).ok()?;
         let waiting = &self.waiting[index];
         let urgency = self.urgency(waiting);
-        let lead = |entry: &Entry| self.shares.lead(entry.caller, waiting.caller);
+        let lead = |entry: &Entry| self.shares.lead(entry.payer.caller, waiting.payer.caller);
         let most = self.limits.budget_tokens as i64;
         self.last(|entry| entry.paused)
             .or_else(|| self.last(|entry| self.urgency(entry) > urgency))
@@ -114,7 +114,7 @@ impl Scheduler {
     fn preempt(&mut self, id: SequenceId) {
         let Ok(index) = self.running.binary_search_by_key(&id, |entry| entry.id) else { return };
         let mut entry = self.running.remove(index);
-        self.shares.refund(entry.caller, entry.granted);
+        self.shares.refund(entry.payer, entry.granted);
         entry.reached = entry.reached.max(entry.computed);
         (entry.computed, entry.granted) = (0, 0);
         entry.lease = self.pages.lease();

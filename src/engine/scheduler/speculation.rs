@@ -210,8 +210,8 @@ impl Scheduler {
         let limits = self.limits;
         let Some(entry) = self.find(id) else { return };
         entry.compute(1, &limits);
-        let caller = entry.caller;
-        self.shares.charge(caller, 1);
+        let payer = entry.payer;
+        self.shares.charge(payer, 1);
     }
 
     /// Notes how many of a step's guesses for a sequence were right.

@@ -7,7 +7,7 @@ use super::pace::Mix;
 use super::{Arrival, Limits, Scheduler, SequenceId, Work};
 use crate::config::Speculation;
 use crate::prefix::Chain;
-use crate::request::{CallerKey, Priority};
+use crate::request::{CallerKey, LaneKey, Priority};
 
 const LIMITS: Limits = Limits {
     page_tokens: 4,
@@ -47,7 +47,14 @@ fn add_prompt(scheduler: &mut Scheduler, id: u64, tokens: &[u32]) {
 fn arrival(id: u64, caller: u64, tokens: &[u32]) -> Arrival {
     let caller = CallerKey(caller);
     let prompt = Chain::new(caller, LIMITS.page_tokens, tokens);
-    Arrival { id: SequenceId(id), caller, weight: 1, priority: Priority::Default, prompt }
+    Arrival {
+        id: SequenceId(id),
+        caller,
+        lane: LaneKey(0),
+        weight: 1,
+        priority: Priority::Default,
+        prompt,
+    }
 }
 
 /// The token that is drawn every time.

@@ -21,6 +21,9 @@ pub struct AccountsConfig {
     pub step_up_s: u32,
     /// Header in which a trusted proxy names the user whom it has signed in; empty is none.
     pub proxy_user_header: String,
+    /// Our address as browsers see it, such as `https://llm.example.com`: passkeys are bound to its
+    /// name. Empty is whatever name of `server.hosts` a browser uses.
+    pub public_url: String,
 }
 
 /// All ways to sign in.
@@ -49,6 +52,7 @@ impl Default for AccountsConfig {
             password_score: 3,
             step_up_s: 20 * 60,
             proxy_user_header: String::new(),
+            public_url: String::new(),
         }
     }
 }
@@ -71,6 +75,14 @@ impl AccountsConfig {
         }
         if !(60..=year).contains(&self.step_up_s) {
             return Err("step_up_s must be 60 to 31622400".to_owned());
+        }
+        if !self.public_url.is_empty() {
+            let url = super::site::Site::of_url(&self.public_url);
+            let is_web =
+                self.public_url.starts_with("https://") || self.public_url.starts_with("http://");
+            if url.is_err() || !is_web || self.public_url.matches('/').count() > 3 {
+                return Err("public_url must be our address, as https://llm.example.com".to_owned());
+            }
         }
         Ok(())
     }

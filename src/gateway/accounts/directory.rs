@@ -108,6 +108,11 @@ struct Knock<'a> {
 }
 
 impl Accounts {
+    /// Whether people may sign in by a directory.
+    pub fn offers_ldap(&self) -> bool {
+        !self.inner.directory.config.url.is_empty()
+    }
+
     /// The user whom the directory knows by this name and password; `None` if it knows none.
     pub(super) async fn sign_in_by_directory(
         &self,

@@ -7,6 +7,9 @@ use super::{Accounts, api_tokens, names};
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 
+/// The most parts of what the engine computes.
+const MAX_WEIGHT: u16 = 100;
+
 /// What an admin wants of a group; `None` leaves it.
 #[derive(Clone, Debug, Default)]
 pub struct GroupWishes {
@@ -14,6 +17,8 @@ pub struct GroupWishes {
     pub name: Option<String>,
     /// Models that its people may use, or `Some(None)` for all.
     pub models: Option<Option<Vec<String>>>,
+    /// Parts of what the engine computes that its people have against one of others, 1 to 100.
+    pub weight: Option<u16>,
 }
 
 impl Accounts {
@@ -69,7 +74,12 @@ impl Accounts {
 }
 
 fn parse(wishes: GroupWishes) -> Result<GroupChange> {
+    if wishes.weight.is_some_and(|weight| !(1..=MAX_WEIGHT).contains(&weight)) {
+        let message = format!("A weight is 1 to {MAX_WEIGHT}.");
+        return Err(Error::invalid("weight", message));
+    }
     Ok(GroupChange {
+        weight: wishes.weight,
         name: wishes.name.as_deref().map(names::parse).transpose()?,
         models: wishes
             .models
@@ -82,6 +92,9 @@ fn detail(change: &GroupChange) -> serde_json::Value {
     let mut detail = json!({});
     if let Some(name) = &change.name {
         detail["name"] = json!(name);
+    }
+    if let Some(weight) = change.weight {
+        detail["weight"] = json!(weight);
     }
     if let Some(models) = &change.models {
         detail["models"] = json!(models);

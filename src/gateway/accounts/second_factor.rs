@@ -71,7 +71,8 @@ impl Accounts {
     pub async fn renew_recovery_codes(&self, caller: &Caller) -> Result<Vec<Secret>> {
         let owner = self.require_own_session(caller)?;
         self.require_confirmed(caller)?;
-        if !self.second_factor(caller).await?.is_on {
+        let asks_passkey = self.inner.store.factors().asks_passkey(owner).await?;
+        if !asks_passkey && !self.second_factor(caller).await?.is_on {
             return Err(Error::NotFound);
         }
         let (codes, hashes) = self.new_recovery_codes(owner);
@@ -90,7 +91,7 @@ impl Accounts {
         if store.factors().remove(owner).await? { Ok(()) } else { Err(Error::NotFound) }
     }
 
-    /// Turns somebody's second factor off who has lost it; for admins.
+    /// Turns somebody's second factor off who has lost it, and removes their passkeys; for admins.
     pub async fn reset_second_factor(&self, caller: &Caller, id: UserId) -> Result<()> {
         caller.require_admin()?;
         caller.require_unrestricted()?;
@@ -99,7 +100,7 @@ impl Accounts {
         caller.require_rank(user.role)?;
         let target = format!("user {}", user.name);
         let store = self.acting(caller, "users.second_factor.off", target, json!({}));
-        if store.factors().remove(id).await? { Ok(()) } else { Err(Error::NotFound) }
+        if store.factors().remove_all(id).await? { Ok(()) } else { Err(Error::NotFound) }
     }
 
     /// What the caller has beside the password.
@@ -137,17 +138,26 @@ impl Accounts {
         if !is_right {
             return Err(Error::WrongCredentials);
         }
-        self.check_second_factor(&credentials.user, visit.code.as_deref()).await?;
+        self.check_second_factor(&credentials.user, &visit).await?;
         self.inner.at_change.give_back(&owner);
         Ok(self.inner.store.sessions().confirm(hash, self.inner.clock.now()).await?)
     }
 
-    /// Lets a user through who has no second factor, or shows it; a code is good once.
-    pub(super) async fn check_second_factor(&self, user: &User, code: Option<&str>) -> Result<()> {
+    /// Lets a user through who has no second factor, or shows it: a code, a recovery code or a
+    /// passkey. Each is good once.
+    pub(super) async fn check_second_factor(&self, user: &User, visit: &Visit) -> Result<()> {
         let factor = self.inner.store.factors().of(user.id).await?;
-        let Some(factor) = factor.filter(|factor| factor.is_confirmed) else { return Ok(()) };
-        let code = code.ok_or(Error::SecondFactorRequired)?;
-        if let Some(step) = self.step_of(user.id, &factor.seed, code)? {
+        let factor = factor.filter(|factor| factor.is_confirmed);
+        if factor.is_none() && !self.asks_passkey(user).await? {
+            return Ok(());
+        }
+        if let Some(shown) = &visit.passkey {
+            return self.check_passkey(user.id, &shown.site, &shown.answer).await;
+        }
+        let code = visit.code.as_deref().ok_or(Error::SecondFactorRequired)?;
+        if let Some(factor) = factor
+            && let Some(step) = self.step_of(user.id, &factor.seed, code)?
+        {
             return match self.inner.store.factors().use_step(user.id, step).await? {
                 true => Ok(()),
                 false => Err(Error::WrongCredentials),
@@ -175,7 +185,7 @@ impl Accounts {
         Ok(step.and_then(|step| i64::try_from(step).ok()))
     }
 
-    fn new_recovery_codes(&self, user: UserId) -> (Vec<Secret>, Vec<[u8; 32]>) {
+    pub(super) fn new_recovery_codes(&self, user: UserId) -> (Vec<Secret>, Vec<[u8; 32]>) {
         let codes: Vec<Secret> = (0..RECOVERY_CODES).map(|_| secrets::new_setup_code()).collect();
         let hashes = codes.iter().map(|code| self.hash_code(user, code.reveal())).collect();
         (codes, hashes)

@@ -62,7 +62,7 @@ impl Accounts {
                 return Err(Error::WrongCredentials);
             }
         };
-        match self.check_second_factor(&user, visit.code.as_deref()).await {
+        match self.check_second_factor(&user, &visit).await {
             // The password was right: whoever has it only learns that a code is needed.
             Err(Error::SecondFactorRequired) => {
                 self.give_back(&attempt);
@@ -233,6 +233,7 @@ fn caller_of(user: User, via: Via, peer: IpAddr) -> Caller {
         group_id: user.group_id,
         group: user.group,
         models: user.group_models,
+        weight: user.group_weight,
         confirmed_at: 0,
         notes: Default::default(),
     };

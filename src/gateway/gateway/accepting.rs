@@ -36,7 +36,7 @@ impl Gateway {
             Look::Miss(recording) if request.max_tokens == most => Some(recording),
             _ => None,
         };
-        Ok((backend.generate(caller.user_id, request).await?, recording))
+        Ok((backend.generate(caller.asker(), request).await?, recording))
     }
 
     /// Sets aside what the request may cost at most, and lowers its limit on tokens to what it was

@@ -122,13 +122,16 @@ impl Pump {
 
     async fn carry(&mut self, tally: &mut Tally) -> End {
         let deadline = tokio::time::sleep_until(self.started + self.limit);
-        tokio::pin!(deadline);
+        // Waited for once and not anew for each event, of which there are thousands a second.
+        let (outer, cut_off) = (self.outer.clone(), self.cut_off.clone());
+        let (closed, cancelled) = (outer.closed(), cut_off.cancelled());
+        tokio::pin!(deadline, closed, cancelled);
         let mut passed = Vec::new();
         loop {
             let event = tokio::select! {
                 biased;
-                () = self.outer.closed() => return End::Stopped,
-                () = self.cut_off.cancelled() => return End::Failed(Error::Draining),
+                () = &mut closed => return End::Stopped,
+                () = &mut cancelled => return End::Failed(Error::Draining),
                 () = &mut deadline => return self.time_out(),
                 event = self.inner.recv() => event,
             };
@@ -170,7 +173,7 @@ impl Pump {
                 tokio::select! {
                     biased;
                     sent = self.outer.send(Ok(event)) => if sent.is_err() { return End::Stopped },
-                    () = self.cut_off.cancelled() => return End::Failed(Error::Draining),
+                    () = &mut cancelled => return End::Failed(Error::Draining),
                     () = &mut deadline => return self.time_out(),
                 }
             }

@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use hearth_store::UserId;
 use tracing::Instrument;
 
 use super::attempt::Ask;
@@ -12,6 +11,7 @@ use super::plan::{Candidate, Plan, Who};
 use super::policy::{self, Policy, Question};
 use super::sticky::Conversation;
 use super::switchboard::Switchboard;
+use crate::backend::Asker;
 use crate::channels::exchange::Trouble;
 use crate::error::{Error, Result};
 use crate::event::EventStream;
@@ -26,7 +26,7 @@ const SECOND_ROUND_LIMIT: Duration = Duration::from_secs(10);
 /// One request on its way to somebody who answers.
 pub(super) struct Pursuit<'a> {
     board: &'a Switchboard,
-    user: Option<UserId>,
+    asker: Asker,
     request: GenerateRequest,
     plan: Plan,
     conversation: Option<Conversation>,
@@ -53,14 +53,14 @@ enum Failure {
 impl<'a> Pursuit<'a> {
     pub(super) fn new(
         board: &'a Switchboard,
-        user: Option<UserId>,
+        asker: Asker,
         request: GenerateRequest,
         plan: Plan,
     ) -> Pursuit<'a> {
-        let conversation = board.inner.sticky.conversation(user, &request);
+        let conversation = board.inner.sticky.conversation(asker.user, &request);
         let mut pursuit = Pursuit {
             board,
-            user,
+            asker,
             request,
             conversation,
             since: Instant::now(),
@@ -188,7 +188,7 @@ impl<'a> Pursuit<'a> {
         let Candidate { who, model, .. } = &self.plan.candidates[index];
         let Who::Channel(live) = who else {
             let request = GenerateRequest { model: model.clone(), ..self.request.clone() };
-            let answer = self.board.inner.local.generate(self.user, request).await;
+            let answer = self.board.inner.local.generate(self.asker, request).await;
             return answer.map_err(Failure::Local);
         };
         let span = tracing::debug_span!(
@@ -257,7 +257,7 @@ impl<'a> Pursuit<'a> {
         let policy = self.plan.policy;
         let mut candidates = Vec::new();
         for model in longer {
-            let plan = self.board.plan(self.user, &model).await?;
+            let plan = self.board.plan(self.asker.user, &model).await?;
             if policy != Policy::LocalOnly || plan.policy == Policy::LocalOnly {
                 candidates.extend(plan.candidates);
             } else {

@@ -12,7 +12,7 @@ use super::plan::{self, Candidate, Plan, Planner, Who};
 use super::policy::Facts;
 use super::pursuit::Pursuit;
 use super::sticky::Sticky;
-use crate::backend::{Activity, Backend, KeepAlive, ModelState, ServedModel};
+use crate::backend::{Activity, Asker, Backend, KeepAlive, ModelState, ServedModel};
 use crate::channels::Channels;
 use crate::embedding::{EmbedRequest, Embedding};
 use crate::error::{Error, Result};
@@ -127,20 +127,16 @@ impl Backend for Switchboard {
         !has_closed || self.local_name(model).is_some() || plan::is_offered(&board, group, model)
     }
 
-    async fn generate(
-        &self,
-        user: Option<UserId>,
-        mut request: GenerateRequest,
-    ) -> Result<EventStream> {
-        let plan = self.plan(user, &request.model).await?;
+    async fn generate(&self, asker: Asker, mut request: GenerateRequest) -> Result<EventStream> {
+        let plan = self.plan(asker.user, &request.model).await?;
         match plan.candidates.as_slice() {
             [] => Err(Error::NoModel(request.model)),
             // Nothing to choose: nothing to remember either.
             [only] if matches!(only.who, Who::Local) && plan.on_context_full.is_empty() => {
                 request.model.clone_from(&only.model);
-                self.inner.local.generate(user, request).await
+                self.inner.local.generate(asker, request).await
             }
-            _ => Pursuit::new(self, user, request, plan).run().await,
+            _ => Pursuit::new(self, asker, request, plan).run().await,
         }
     }
 

@@ -17,7 +17,7 @@ use hearth_store::{ChannelId, Store, UserId};
 use serde_json::{Value, json};
 
 use super::{Route, RoutingConfig, Switchboard};
-use crate::backend::Backend;
+use crate::backend::{Asker, Backend};
 use crate::caller::Caller;
 use crate::channels::{ChannelView, Channels, known_wire};
 use crate::clock::Clock;
@@ -78,7 +78,7 @@ impl Fixture {
     }
 
     async fn ask(&self, model: &str) -> Result<EventStream> {
-        self.board.generate(None, chat(model, "hi")).await
+        self.board.generate(Asker::default(), chat(model, "hi")).await
     }
 
     /// The whole answer to a request that must be answered.

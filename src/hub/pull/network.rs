@@ -18,6 +18,7 @@ use super::{PullError, PullProgress, PullResult, PullStage};
 use crate::catalogue::Catalogue;
 use crate::config::HubConfig;
 use crate::digest::Digest;
+use crate::disk::free_bytes;
 use crate::import::{POOLING_FILE, write_blob};
 use crate::library::{Entry, Library, Pin};
 use crate::manifest::{FOLDER_FILE_TYPE, GGUF_TYPE, Layer, Manifest};
@@ -275,15 +276,6 @@ fn layer(media_type: &str, digest: Digest, bytes: u64, name: Option<String>) -> 
 
 fn write(blobs: &std::path::Path, mut bytes: &[u8]) -> crate::Result<(Digest, u64)> {
     write_blob(blobs, &mut bytes, &mut |_| std::ops::ControlFlow::Continue(()))
-}
-
-/// Bytes that an ordinary user may still write where the store is.
-fn free_bytes(root: &std::path::Path) -> crate::Result<u64> {
-    let about = rustix::fs::statvfs(root).map_err(|error| crate::Error::Io {
-        doing: format!("ask how much of the disk of {} is free", root.display()),
-        source: error.into(),
-    })?;
-    Ok(about.f_bavail.saturating_mul(about.f_frsize))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

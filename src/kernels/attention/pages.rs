@@ -14,8 +14,12 @@ use std::ops::Range;
 use crate::half::{narrow, narrow_all, widen};
 use crate::memory::Memory;
 use crate::packed::TILE;
+use crate::team::{Shares, Team};
 
 use super::kept::{BLOCK, SCALES_BYTES};
+
+/// Tokens from which on storing them is shared out.
+const SHARED_ROWS: usize = 16;
 
 /// How keys and values are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,73 +116,64 @@ impl KvPages {
     }
 
     /// Writes the key and value of one token. `key`, `value`: [heads, head_dim].
-    pub fn store(&mut self, (page, place): (usize, usize), key: &[f32], value: &[f32]) {
-        assert!(page < self.pages && place < self.page_tokens, "a place in the cache");
-        assert!(key.len() == self.heads * self.head_dim && value.len() == key.len());
-        match self.number {
-            KvNumber::F32 => {
-                let bytes =
-                    |values: &[f32]| values.iter().map(|value| value.to_ne_bytes()).collect();
-                self.put::<4>((page, place), bytes(key), bytes(value));
-            }
-            KvNumber::F16 => {
-                let bytes = |values: &[f32]| {
-                    let mut halves = vec![0; values.len()];
-                    narrow_all(values, &mut halves);
-                    halves.into_iter().map(u16::to_ne_bytes).collect()
-                };
-                self.put::<2>((page, place), bytes(key), bytes(value));
-            }
-            KvNumber::Q8 => self.put_blocks((page, place), key, value),
-        }
+    pub fn store(&mut self, slot: (usize, usize), key: &[f32], value: &[f32]) {
+        self.store_rows(None, &[slot], key, value);
     }
 
-    /// Writes numbers of `N` bytes: a key down its column, a value along its row.
-    fn put<const N: usize>(
+    /// Writes keys and values of many tokens, each to a page and a place in it. `keys`, `values`:
+    /// [slots, heads, head_dim]. Heads are shared out: no two of them have bytes in common.
+    pub fn store_all(
         &mut self,
-        (page, place): (usize, usize),
-        key: Vec<[u8; N]>,
-        value: Vec<[u8; N]>,
+        team: &Team,
+        slots: &[(usize, usize)],
+        keys: &[f32],
+        values: &[f32],
     ) {
-        let (tiles, stride) = (self.page_tokens.div_ceil(TILE), self.value_stride());
-        let keys = self.keys.as_chunks_mut::<N>().0;
-        let values = self.values.as_chunks_mut::<N>().0;
-        let heads = key.chunks_exact(self.head_dim).zip(value.chunks_exact(self.head_dim));
-        for (head, (key, value)) in heads.enumerate() {
-            let block = page * self.heads + head;
-            let tile = (block * tiles + place / TILE) * self.head_dim * TILE + place % TILE;
-            for (to, from) in keys[tile..].iter_mut().step_by(TILE).zip(key) {
-                *to = *from;
-            }
-            let row = (block * self.page_tokens + place) * stride;
-            values[row..row + self.head_dim].copy_from_slice(value);
-        }
+        let team = (slots.len() >= SHARED_ROWS).then_some(team);
+        self.store_rows(team, slots, keys, values);
     }
 
-    /// Writes blocks of bytes and their scales, places as in [`KvPages::put`].
-    fn put_blocks(&mut self, (page, place): (usize, usize), key: &[f32], value: &[f32]) {
-        let dim = self.head_dim;
-        let heads = key.chunks_exact(dim).zip(value.chunks_exact(dim));
-        for (head, (key, value)) in heads.enumerate() {
-            let (tile, values) = self.places((page, place), head);
-            for block in (0..dim).step_by(BLOCK) {
-                let end = dim.min(block + BLOCK);
-                let (scale, bytes) = quantize(&key[block..end]);
-                let start = tile.start + block / BLOCK * (SCALES_BYTES + BLOCK * TILE);
-                let tile = &mut self.keys[start..tile.end];
-                tile[2 * (place % TILE)..][..2].copy_from_slice(&scale.to_ne_bytes());
-                let column = tile[SCALES_BYTES + place % TILE..].iter_mut().step_by(TILE);
-                column.zip(&bytes[..end - block]).for_each(|(to, byte)| *to = *byte as u8);
-
-                let (scale, bytes) = quantize(&value[block..end]);
-                let values = &mut self.values[values.clone()];
-                let row = &mut values[place * dim.next_multiple_of(TILE)..];
-                let row = row[block..end].iter_mut();
-                row.zip(bytes).for_each(|(to, byte)| *to = byte as u8);
-                let scales = self.page_tokens * dim.next_multiple_of(TILE);
-                let scales = scales + block / BLOCK * self.page_tokens.next_multiple_of(TILE) * 2;
-                values[scales + 2 * place..][..2].copy_from_slice(&scale.to_ne_bytes());
+    fn store_rows(
+        &mut self,
+        team: Option<&Team>,
+        slots: &[(usize, usize)],
+        keys: &[f32],
+        values: &[f32],
+    ) {
+        let (heads, dim, page_tokens) = (self.heads, self.head_dim, self.page_tokens);
+        let is_place = |&(page, place): &(usize, usize)| page < self.pages && place < page_tokens;
+        assert!(slots.iter().all(is_place), "places in the cache");
+        assert!(keys.len() == slots.len() * heads * dim && values.len() == keys.len());
+        let number = self.number;
+        let key_bytes = page_tokens.div_ceil(TILE) * number.tile_bytes(dim);
+        let value_bytes = number.values_bytes(page_tokens, dim);
+        let to_keys = Shares(self.keys.as_mut_ptr());
+        let to_values = Shares(self.values.as_mut_ptr());
+        let store_head = |head: usize| {
+            for (row, &(page, place)) in slots.iter().enumerate() {
+                let (block, from) = (page * heads + head, (row * heads + head) * dim);
+                // SAFETY: one page and head, within the cache as asserted; other heads are other
+                // tasks', and each head is one task's.
+                let to = unsafe {
+                    let keys = to_keys.get().add(block * key_bytes);
+                    let values = to_values.get().add(block * value_bytes);
+                    Store {
+                        keys: std::slice::from_raw_parts_mut(keys, key_bytes),
+                        values: std::slice::from_raw_parts_mut(values, value_bytes),
+                        page_tokens,
+                    }
+                };
+                let (key, value) = (&keys[from..from + dim], &values[from..from + dim]);
+                match number {
+                    KvNumber::F32 => to.put(place, key, value, f32::to_ne_bytes),
+                    KvNumber::F16 => to.put_halves(place, key, value),
+                    KvNumber::Q8 => to.put_blocks(place, key, value),
+                }
             }
+        };
+        match team {
+            Some(team) => team.run(heads, &store_head),
+            None => (0..heads).for_each(store_head),
         }
     }
 
@@ -260,6 +255,63 @@ impl KvPages {
             }
         };
         (0..self.head_dim).map(value_and_key).unzip()
+    }
+}
+
+/// The keys and values of one head in one page, to be written.
+struct Store<'a> {
+    keys: &'a mut [u8],
+    values: &'a mut [u8],
+    page_tokens: usize,
+}
+
+impl Store<'_> {
+    /// Writes numbers of `N` bytes: a key down its column, a value along its row.
+    fn put<T: Copy, const N: usize>(
+        self,
+        place: usize,
+        key: &[T],
+        value: &[T],
+        bytes: impl Fn(T) -> [u8; N],
+    ) {
+        let dim = key.len();
+        let keys = self.keys.as_chunks_mut::<N>().0;
+        let column = keys[place / TILE * dim * TILE + place % TILE..].iter_mut().step_by(TILE);
+        column.zip(key).for_each(|(to, &from)| *to = bytes(from));
+        let row = place * dim.next_multiple_of(TILE);
+        let row = self.values.as_chunks_mut::<N>().0[row..row + dim].iter_mut();
+        row.zip(value).for_each(|(to, &from)| *to = bytes(from));
+    }
+
+    fn put_halves(self, place: usize, key: &[f32], value: &[f32]) {
+        let mut halves = vec![0; 2 * key.len()];
+        let (half_key, half_value) = halves.split_at_mut(key.len());
+        narrow_all(key, half_key);
+        narrow_all(value, half_value);
+        self.put(place, half_key, half_value, u16::to_ne_bytes);
+    }
+
+    /// Writes blocks of bytes and their scales, places as in [`Store::put`].
+    fn put_blocks(self, place: usize, key: &[f32], value: &[f32]) {
+        let dim = key.len();
+        let tile_bytes = KvNumber::Q8.tile_bytes(dim);
+        let tile = &mut self.keys[place / TILE * tile_bytes..][..tile_bytes];
+        for block in (0..dim).step_by(BLOCK) {
+            let end = dim.min(block + BLOCK);
+            let (scale, bytes) = quantize(&key[block..end]);
+            let tile = &mut tile[block / BLOCK * (SCALES_BYTES + BLOCK * TILE)..];
+            tile[2 * (place % TILE)..][..2].copy_from_slice(&scale.to_ne_bytes());
+            let column = tile[SCALES_BYTES + place % TILE..].iter_mut().step_by(TILE);
+            column.zip(&bytes[..end - block]).for_each(|(to, byte)| *to = *byte as u8);
+
+            let (scale, bytes) = quantize(&value[block..end]);
+            let stride = dim.next_multiple_of(TILE);
+            let row = self.values[place * stride..][block..end].iter_mut();
+            row.zip(bytes).for_each(|(to, byte)| *to = byte as u8);
+            let scales = self.page_tokens * stride;
+            let scales = scales + block / BLOCK * self.page_tokens.next_multiple_of(TILE) * 2;
+            self.values[scales + 2 * place..][..2].copy_from_slice(&scale.to_ne_bytes());
+        }
     }
 }
 

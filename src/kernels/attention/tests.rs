@@ -197,6 +197,27 @@ fn a_page_of_bytes_is_little_more_than_half_of_one_of_half_floats() {
     }
 }
 
+#[test]
+fn many_tokens_are_stored_as_one_after_the_other_are() {
+    let team = Team::new(2).expect("threads");
+    for number in [KvNumber::F32, KvNumber::F16, KvNumber::Q8] {
+        let empty = || KvPages::new(number, (4, 20), (3, 40)).expect("memory");
+        let (mut together, mut singly) = (empty(), empty());
+        let slots: Vec<(usize, usize)> = (0..50).map(|row| (3 - row / 20, row % 20)).collect();
+        let (keys, values) = (noise(1, 50 * 120), noise(2, 50 * 120));
+        together.store_all(&team, &slots, &keys, &values);
+        for (row, &slot) in slots.iter().enumerate() {
+            let place = row * 120..(row + 1) * 120;
+            singly.store(slot, &keys[place.clone()], &values[place]);
+        }
+        for &slot in &slots {
+            for head in 0..3 {
+                assert_eq!(together.token(slot, head), singly.token(slot, head), "{number:?}");
+            }
+        }
+    }
+}
+
 fn one_head(number: KvNumber, keys: &[f32], values: &[f32], query: f32) -> f32 {
     let shape = AttentionShape { scale: 1.0, ..shape(1, 1, 1) };
     let mut kv = KvPages::new(number, (1, keys.len()), (1, 1)).expect("memory");

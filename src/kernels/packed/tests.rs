@@ -296,3 +296,18 @@ fn what_is_not_a_number_stays_so() {
         }
     }
 }
+
+#[test]
+fn a_product_in_new_memory_equals_one_in_old() {
+    let team = Team::new(2).expect("threads");
+    let values = noise(3, 5 * 64);
+    let x = Activations::new(&values, 64);
+    let rows: Vec<u8> = noise(4, 50 * 64).iter().flat_map(|value| value.to_le_bytes()).collect();
+    let mut matrix = PackedMatrix::zeroed(Encoding::F32, 50, 64).expect("memory");
+    matrix.pack(&rows);
+    for outputs in [0..50, 16..50, 16..32, 48..48] {
+        let mut old = vec![f32::NAN; 5 * outputs.len()];
+        matrix.multiply_part(&team, &x, outputs.clone(), &mut old);
+        assert_eq!(matrix.product(&team, &x, outputs), old);
+    }
+}

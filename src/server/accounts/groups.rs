@@ -27,6 +27,9 @@ pub(crate) struct New {
     name: String,
     /// Models that its people may use; without it, all.
     models: Option<Vec<String>>,
+    /// Parts of what the engine computes that its people have against one of others, 1 to 100;
+    /// without it, 1.
+    weight: Option<u16>,
 }
 
 pub(crate) async fn create(
@@ -34,7 +37,8 @@ pub(crate) async fn create(
     Signed(caller): Signed,
     Json(body): Json<New>,
 ) -> Result<(StatusCode, axum::Json<Value>)> {
-    let wishes = GroupWishes { name: Some(body.name), models: Some(body.models) };
+    let wishes =
+        GroupWishes { name: Some(body.name), models: Some(body.models), weight: body.weight };
     let group = state.accounts().create_group(&caller, wishes).await?;
     Ok((StatusCode::CREATED, axum::Json(json!({ "group": group }))))
 }
@@ -48,6 +52,8 @@ pub(crate) struct Change {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<Vec<String>>)]
     models: Option<Option<Vec<String>>>,
+    /// 1 to 100.
+    weight: Option<u16>,
 }
 
 pub(crate) async fn update(
@@ -56,7 +62,7 @@ pub(crate) async fn update(
     Path(id): Path<i64>,
     Json(body): Json<Change>,
 ) -> Result<axum::Json<Value>> {
-    let wishes = GroupWishes { name: body.name, models: body.models };
+    let wishes = GroupWishes { name: body.name, models: body.models, weight: body.weight };
     let group = state.accounts().update_group(&caller, GroupId(id), wishes).await?;
     Ok(axum::Json(json!({ "group": group })))
 }

@@ -1,11 +1,12 @@
 //! First setup, sign-in and sign-out.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 
-use axum::extract::{FromRequestParts, State};
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, State};
 use axum::http::{HeaderValue, StatusCode, header, request};
 use axum::response::{IntoResponse, Response};
-use hearth_gateway::accounts::{LANGUAGES, SignedIn, Visit};
+use hearth_gateway::accounts::{LANGUAGES, ShownPasskey, SignedIn, Site, Visit};
 use hearth_gateway::permission::permissions;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,14 +16,23 @@ use crate::address::Peer;
 use crate::body::Json;
 use crate::error::{Failure, Result};
 use crate::guard::{COOKIE, Signed};
+use crate::host;
 use crate::state::AppState;
 
-pub(crate) async fn status(State(state): State<AppState>) -> Result<axum::Json<Value>> {
+/// What a page of sign-in should offer. `passkeys`: whether there can be some under the name by
+/// which this was asked.
+pub(crate) async fn status(
+    State(state): State<AppState>,
+    here: Option<Here>,
+) -> Result<axum::Json<Value>> {
     Ok(axum::Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "setup_required": state.accounts().setup_required().await?,
         "languages": LANGUAGES,
+        "password": true,
+        "passkeys": here.is_some(),
         "oidc": state.accounts().offers_oidc(),
+        "ldap": state.accounts().offers_ldap(),
         "proxy": state.accounts().proxy_header().is_some(),
     })))
 }
@@ -54,14 +64,18 @@ pub(crate) struct SignIn {
     password: String,
     /// Of the authenticator, or a recovery code; asked for by `second_factor_required`.
     code: Option<String>,
+    /// A passkey in its place.
+    #[schema(value_type = Option<Object>)]
+    passkey: Option<Value>,
 }
 
 pub(crate) async fn sign_in(
     State(state): State<AppState>,
     visit: Visitor,
+    here: Option<Here>,
     Json(body): Json<SignIn>,
 ) -> Result<Response> {
-    let visit = visit.with(body.code);
+    let visit = Visit { passkey: shown(here, body.passkey)?, ..visit.with(body.code) };
     let signed_in = state.accounts().sign_in(&body.name, &body.password, visit).await?;
     self::signed_in(&state, StatusCode::OK, &signed_in)
 }
@@ -79,19 +93,33 @@ pub(crate) async fn show(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Proof {
-    password: String,
+    /// Not needed with a passkey.
+    password: Option<String>,
     /// Of the authenticator, or a recovery code, where there is a second factor.
     code: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    passkey: Option<Value>,
 }
 
 pub(crate) async fn confirm(
     State(state): State<AppState>,
     Signed(caller): Signed,
     visit: Visitor,
+    here: Option<Here>,
     Json(body): Json<Proof>,
 ) -> Result<StatusCode> {
-    let confirmed =
-        state.accounts().confirm_session(&caller, &body.password, visit.with(body.code)).await;
+    let accounts = state.accounts();
+    let passkey = shown(here, body.passkey)?;
+    let confirmed = match (body.password, passkey) {
+        (None, None) => return Err(Failure::invalid("Send 'password' or 'passkey'.")),
+        (None, Some(shown)) => {
+            accounts.confirm_by_passkey(&caller, &shown.site, &shown.answer).await
+        }
+        (Some(password), passkey) => {
+            let visit = Visit { passkey, ..visit.with(body.code) };
+            accounts.confirm_session(&caller, &password, visit).await
+        }
+    };
     confirmed.map_err(|error| still_signed_in(error.into()))?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -106,6 +134,39 @@ pub(crate) fn still_signed_in(failure: Failure) -> Failure {
     }
 }
 
+/// The passkey of a body, as shown on this page.
+fn shown(here: Option<Here>, answer: Option<Value>) -> Result<Option<ShownPasskey>> {
+    let Some(answer) = answer else { return Ok(None) };
+    match here {
+        Some(Here(site)) => Ok(Some(ShownPasskey { site, answer })),
+        None => Err(Failure::invalid("There are no passkeys under this address.")),
+    }
+}
+
+/// The name under which the browser reaches us, if it is one that can have passkeys.
+pub(crate) struct Here(pub(crate) Site);
+
+impl FromRequestParts<AppState> for Here {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut request::Parts, state: &AppState) -> Result<Here> {
+        let host = host::authority(&parts.uri, &parts.headers);
+        let host = host.as_ref().map_or("", |host| host.as_str());
+        Ok(Here(state.accounts().site(host)?))
+    }
+}
+
+impl OptionalFromRequestParts<AppState> for Here {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(
+        parts: &mut request::Parts,
+        state: &AppState,
+    ) -> std::result::Result<Option<Here>, Infallible> {
+        Ok(<Here as FromRequestParts<AppState>>::from_request_parts(parts, state).await.ok())
+    }
+}
+
 /// Whose browser it is.
 pub(crate) struct Visitor {
     address: IpAddr,
@@ -115,7 +176,7 @@ pub(crate) struct Visitor {
 impl Visitor {
     /// With the code that the body brings.
     pub(crate) fn with(self, code: Option<String>) -> Visit {
-        Visit { address: self.address, agent: self.agent, code }
+        Visit { address: self.address, agent: self.agent, code, passkey: None }
     }
 }
 

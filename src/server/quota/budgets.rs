@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::holder;
+use super::{holder, named_budgets};
 use crate::body::Json;
 use crate::error::Result;
 use crate::guard::Signed;
@@ -19,7 +19,7 @@ pub(crate) async fn list(
     Signed(caller): Signed,
 ) -> Result<axum::Json<Value>> {
     let budgets = state.gateway().quota().budgets(&caller).await?;
-    Ok(axum::Json(json!({ "budgets": budgets })))
+    Ok(axum::Json(json!({ "budgets": named_budgets(&state, &budgets).await? })))
 }
 
 /// A budget to be set.
@@ -56,6 +56,7 @@ pub(crate) async fn set(
     let holder = holder(&state, &kind, &name).await?;
     let wish = BudgetWish { holder, period, unit, most, time_zone };
     let budget = state.gateway().quota().set_budget(&caller, wish).await?;
+    let budget = named_budgets(&state, &[budget]).await?.pop();
     Ok(axum::Json(json!({ "budget": budget })))
 }
 

@@ -3,7 +3,7 @@
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use hearth_gateway::caller::Caller;
-use hearth_store::{LimitKind, RateLimit, RateLimitRow};
+use hearth_store::{Holder, LimitKind, RateLimit, RateLimitRow};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -19,7 +19,18 @@ pub(crate) async fn list(
     Signed(caller): Signed,
 ) -> Result<axum::Json<Value>> {
     let limits = state.gateway().quota().rate_limits(&caller).await?;
-    Ok(axum::Json(json!({ "limits": limits })))
+    let holder = |row: &RateLimitRow| Holder::of(row.kind.as_str(), row.holder.parse().ok()?);
+    let holders = limits.iter().filter_map(holder).collect();
+    let names = state.store().holders().names(holders).await?;
+    let shown: Vec<Value> = limits
+        .iter()
+        .map(|row| {
+            let mut shown = json!(row);
+            shown["name"] = json!(holder(row).and_then(|holder| names.get(&holder)));
+            shown
+        })
+        .collect();
+    Ok(axum::Json(json!({ "limits": shown })))
 }
 
 /// A rate limit to be set.

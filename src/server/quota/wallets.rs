@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::holder;
+use super::{holder, named_budgets, named_wallets, with_name};
 use crate::body::Json;
 use crate::error::{Failure, Result};
 use crate::guard::Signed;
@@ -19,7 +19,10 @@ pub(crate) async fn mine(
     Signed(caller): Signed,
 ) -> Result<axum::Json<Value>> {
     let remaining = state.gateway().quota().remaining(&caller).await?;
-    Ok(axum::Json(json!({ "budget": remaining })))
+    let mut shown = json!(remaining);
+    shown["wallets"] = json!(named_wallets(&state, &remaining.wallets).await?);
+    shown["budgets"] = json!(named_budgets(&state, &remaining.budgets).await?);
+    Ok(axum::Json(json!({ "budget": shown })))
 }
 
 /// After which wallet a list goes on.
@@ -47,6 +50,7 @@ pub(crate) async fn list(
     let is_whole = wallets.len() < MAX_PAGE as usize;
     let last = wallets.last().filter(|_| !is_whole).map(|wallet| wallet.holder);
     let next = last.map(|holder| format!("{}:{}", holder.kind(), holder.id()));
+    let wallets = named_wallets(&state, &wallets).await?;
     Ok(axum::Json(json!({ "wallets": wallets, "next": next })))
 }
 
@@ -70,9 +74,13 @@ pub(crate) async fn of_token(
 
 async fn tell(state: &AppState, caller: &Caller, holder: Holder) -> Result<axum::Json<Value>> {
     let account = state.gateway().quota().account(caller, holder).await?;
-    Ok(axum::Json(
-        json!({ "holder": holder, "wallet": account.wallet, "budgets": account.budgets }),
-    ))
+    let names = state.store().holders().names(vec![holder]).await?;
+    let mut shown = json!({ "holder": holder });
+    shown["holder"]["name"] = json!(names.get(&holder));
+    let wallet = account.wallet.map(|wallet| with_name(&wallet, holder, &names));
+    shown["wallet"] = json!(wallet);
+    shown["budgets"] = json!(named_budgets(state, &account.budgets).await?);
+    Ok(axum::Json(shown))
 }
 
 /// What becomes of a wallet.
@@ -140,6 +148,7 @@ async fn change(
 ) -> Result<axum::Json<Value>> {
     let grant = body.grant()?;
     let wallet = state.gateway().quota().grant(caller, holder, grant, &body.reason).await?;
+    let wallet = named_wallets(state, &[wallet]).await?.pop();
     Ok(axum::Json(json!({ "wallet": wallet })))
 }
 

@@ -4,11 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use hearth_gateway::backend::{Activity, Backend, ModelState, ServedModel};
+use hearth_gateway::backend::{Activity, Asker, Backend, ModelState, ServedModel};
 use hearth_gateway::event::{Event, EventStream, FinishReason, Usage};
 use hearth_gateway::request::GenerateRequest;
 use hearth_gateway::{Error, Result};
-use hearth_store::UserId;
 use tokio::sync::{mpsc, watch};
 
 /// What happens to one request.
@@ -60,11 +59,7 @@ impl Backend for Scripted {
         vec![model("m"), model("hf.co/a/b:q4")]
     }
 
-    async fn generate(
-        &self,
-        _user: Option<UserId>,
-        request: GenerateRequest,
-    ) -> Result<EventStream> {
+    async fn generate(&self, _asker: Asker, request: GenerateRequest) -> Result<EventStream> {
         self.asked.lock().unwrap().push(request);
         let script = self.scripts.lock().unwrap().pop_front().expect("a script per request");
         let (events, hangs) = match script {

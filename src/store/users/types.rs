@@ -62,6 +62,9 @@ pub struct User {
     /// As [`crate::Group::models`] of that group.
     #[serde(skip)]
     pub group_models: Option<Vec<String>>,
+    /// The group's weight; 1 without a group.
+    #[serde(skip)]
+    pub group_weight: u16,
     /// Unix seconds.
     pub created_at: i64,
 }

@@ -165,10 +165,10 @@ test('a price and a budget are set, and what is left stands below the composer',
   await dialog.getByRole('button', { name: 'Save' }).click();
   await page.getByText('$3.00 read').waitFor();
   await page.getByRole('button', { name: 'Set a budget' }).click();
-  await dialog.getByLabel('Who').fill(admin.name);
+  await dialog.getByLabel('Who').selectOption(admin.name);
   await dialog.getByLabel('At most').fill('5');
   await dialog.getByRole('button', { name: 'Save' }).click();
-  await page.getByRole('meter').waitFor();
+  await page.getByText(`${admin.name} · Month`).waitFor();
   await checkAccessibility(page, 'prices and budgets');
   await screenshot(page, 'admin-money');
   await page.goto('/');

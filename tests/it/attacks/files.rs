@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{is_well, pull, refused};
 use crate::registry::Registry;
-use crate::story::models;
+use crate::story::{Story, models};
 
 /// A GGUF file: its head, then pairs and tensors as they are given.
 fn gguf(version: u32, tensors: u64, pairs: u64, rest: &[&[u8]]) -> Vec<u8> {
@@ -198,4 +198,31 @@ async fn a_disk_that_becomes_full_in_the_middle_ends_the_pull_and_nothing_else()
     registry.put_model("small", &real);
     let lines = pull(&story, &registry.name("me/small")).await;
     assert_eq!(lines.last().unwrap()["status"], "success", "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_room_for_the_result_quantising_is_refused_before_it_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    let Some(_mounted) = SmallDisk::mount(&disk, "12m") else {
+        eprintln!("SKIPPED: no right to mount a small file system");
+        return;
+    };
+    let models_dir = disk.clone();
+    let story = Story::begin_with(move |config| config.data.models_dir = models_dir).await;
+    // All of the disk but 64 KiB.
+    let filler = disk.join("filler");
+    std::fs::write(&filler, vec![0; 12 << 20]).unwrap_err();
+    let filled = std::fs::OpenOptions::new().write(true).open(&filler).unwrap();
+    filled.set_len(filled.metadata().unwrap().len() - (64 << 10)).unwrap();
+    let from = "stories260k";
+    let made = json!({ "model": "small", "from": from, "quantize": "q8_0", "stream": false });
+    let (status, answer) = story.call("/api/create", made.clone()).await;
+    assert_eq!(status, StatusCode::INSUFFICIENT_STORAGE, "{answer}");
+    let error = answer["error"].as_str().unwrap();
+    assert!(error.contains("bytes of disk") && error.contains("are free"), "{error}");
+    std::fs::remove_file(filler).unwrap();
+    let (status, answer) = story.call("/api/create", made).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    is_well(&story).await;
 }

@@ -7,7 +7,7 @@ use proptest::prelude::{ProptestConfig, any, proptest};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
-use super::{Arrival, LIMITS, Limits, Scheduler, SequenceId, Work, arrival};
+use super::{Arrival, LIMITS, LaneKey, Limits, Scheduler, SequenceId, Work, arrival};
 use crate::request::{CallerKey, Priority};
 
 const STEPS: u64 = 10_000;
@@ -76,7 +76,8 @@ impl Play {
         let tokens: Vec<u32> = (0..length as u32).map(|token| first * 1000 + token).collect();
         let priority = self.priorities[self.random.random_range(0..self.priorities.len())];
         let weight = 1 + (caller % 3) as u16;
-        let arrival = Arrival { weight, priority, ..arrival(id, caller, &tokens) };
+        let lane = LaneKey(id % 2);
+        let arrival = Arrival { lane, weight, priority, ..arrival(id, caller, &tokens) };
         self.scheduler.add(arrival, self.now_ms());
         let left = self.random.random_range(1..=self.total * 4 - length);
         self.live.insert(SequenceId(id), Live { left, unhindered: self.step });
@@ -184,7 +185,7 @@ impl Excess {
     /// Callers with a prompt that runs and is not done.
     fn wanting(scheduler: &Scheduler) -> BTreeSet<CallerKey> {
         let wants = |entry: &&super::super::Entry| !entry.paused && entry.left() > 1;
-        scheduler.running.iter().filter(wants).map(|entry| entry.caller).collect()
+        scheduler.running.iter().filter(wants).map(|entry| entry.payer.caller).collect()
     }
 
     fn pairs(&self) -> impl Iterator<Item = (CallerKey, CallerKey)> {
@@ -258,7 +259,7 @@ proptest! {
             excess.begin(&mut play.scheduler);
             let callers: BTreeMap<_, _> = play.scheduler.running.iter()
                 .chain(&play.scheduler.waiting)
-                .map(|entry| (entry.id, entry.caller))
+                .map(|entry| (entry.id, entry.payer.caller))
                 .collect();
             let mut got: BTreeMap<CallerKey, (usize, bool)> = BTreeMap::new();
             for work in play.run() {

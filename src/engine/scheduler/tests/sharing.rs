@@ -3,7 +3,7 @@
 use super::{
     Arrival, LIMITS, Limits, Scheduler, SequenceId, Work, arrival, step, step_at, unhurried,
 };
-use crate::request::Priority;
+use crate::request::{LaneKey, Priority};
 
 /// A prompt of so many tokens that has nothing in common with others.
 fn prompt(id: u64, tokens: usize) -> Vec<u32> {
@@ -41,6 +41,23 @@ fn callers_share_a_step_by_weight_however_much_each_asks() {
     assert_eq!(counts(&mut scheduler), [(1, 128), (4, 384)]);
     scheduler.remove(SequenceId(4));
     assert_eq!(counts(&mut scheduler), [(1, 512)], "alone it gets everything");
+}
+
+#[test]
+fn the_lanes_of_a_caller_take_turns_within_its_share() {
+    let limits = Limits { budget_tokens: 128, max_sequences: 8, ..LIMITS };
+    let mut scheduler = unhurried(limits, 2000);
+    for id in 1..=3 {
+        add(&mut scheduler, id, 1, 1000);
+    }
+    assert_eq!(counts(&mut scheduler), [(1, 128)]);
+    scheduler.add(Arrival { lane: LaneKey(1), ..arrival(4, 1, &prompt(4, 1000)) }, 0);
+    let turns: Vec<u64> = (0..6).map(|_| counts(&mut scheduler)[0].0).collect();
+    assert_eq!(turns, [1, 4, 1, 4, 1, 4]);
+    assert_eq!(scheduler.queue(), [SequenceId(2), SequenceId(3)]);
+    scheduler.add(Arrival { lane: LaneKey(2), ..arrival(5, 1, &prompt(5, 10)) }, 0);
+    let queue = [SequenceId(2), SequenceId(5), SequenceId(3)];
+    assert_eq!(scheduler.queue(), queue, "every lane's first before anybody's second");
 }
 
 #[test]

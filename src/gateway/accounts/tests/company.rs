@@ -17,6 +17,7 @@ async fn group(it: &Fixture, name: &str, models: Option<&str>) -> GroupId {
     let wishes = GroupWishes {
         name: Some(name.to_owned()),
         models: models.map(|model| Some(vec![model.to_owned()])),
+        weight: None,
     };
     it.accounts.create_group(&Caller::operator(), wishes).await.unwrap().id
 }
@@ -58,7 +59,7 @@ async fn an_admin_cannot_make_change_or_act_for_an_owner() {
 }
 
 #[tokio::test]
-async fn a_group_bounds_the_models_of_its_people_at_once() {
+async fn a_group_bounds_the_models_and_weighs_the_share_of_its_people_at_once() {
     let it = Fixture::new();
     let user = it.user("ann", UserRole::User).await;
     let id = group(&it, "lab", Some("qwen*")).await;
@@ -72,6 +73,15 @@ async fn a_group_bounds_the_models_of_its_people_at_once() {
     let all = GroupWishes { models: Some(None), ..GroupWishes::default() };
     it.accounts.update_group(&Caller::operator(), id, all).await.unwrap();
     assert!(caller().await.may_use_model("llama3"));
+    assert_eq!(caller().await.asker().weight, 1);
+    let three = GroupWishes { weight: Some(3), ..GroupWishes::default() };
+    let changed = it.accounts.update_group(&Caller::operator(), id, three).await.unwrap();
+    assert_eq!((changed.weight, caller().await.asker().weight), (3, 3));
+    for weight in [0, 101] {
+        let wrong = GroupWishes { weight: Some(weight), ..GroupWishes::default() };
+        let refused = it.accounts.update_group(&Caller::operator(), id, wrong).await;
+        assert!(matches!(refused, Err(Error::Invalid { .. })));
+    }
     let absent = AccountChange { group: Some(Some("none".to_owned())), ..AccountChange::default() };
     let refused = it.accounts.update_user(&Caller::operator(), user.id, absent).await;
     assert!(matches!(refused, Err(Error::Invalid { .. })));

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use hearth_store::UserId;
 use tokio::sync::{mpsc, watch};
 
-use crate::backend::{Activity, Backend, ModelState, ServedModel};
+use crate::backend::{Activity, Asker, Backend, ModelState, ServedModel};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventStream};
 use crate::request::{GenerateRequest, Input};
@@ -82,16 +82,12 @@ impl Backend for Scripted {
         self.models.lock().unwrap().clone()
     }
 
-    async fn generate(
-        &self,
-        user: Option<UserId>,
-        request: GenerateRequest,
-    ) -> Result<EventStream> {
+    async fn generate(&self, asker: Asker, request: GenerateRequest) -> Result<EventStream> {
         self.limits.lock().unwrap().push(request.max_tokens);
         self.paths.lock().unwrap().push(request.rules.delivery.path);
         self.inputs.lock().unwrap().push(request.input);
         self.asked.lock().unwrap().push(request.model);
-        self.users.lock().unwrap().push(user);
+        self.users.lock().unwrap().push(asker.user);
         let script = self.scripts.lock().unwrap().pop_front().expect("a script per request");
         let (events, hangs) = match script {
             Script::Refuse(error) => return Err(error),

@@ -5,10 +5,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use hearth_store::UserId;
 use tokio::sync::mpsc;
 
-use crate::backend::{Activity, Backend, ModelState, ServedModel};
+use crate::backend::{Activity, Asker, Backend, ModelState, ServedModel};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventStream, FinishReason, Usage};
 use crate::request::GenerateRequest;
@@ -43,7 +42,7 @@ impl Backend for Here {
         models.iter().map(served).collect()
     }
 
-    async fn generate(&self, _: Option<UserId>, request: GenerateRequest) -> Result<EventStream> {
+    async fn generate(&self, _: Asker, request: GenerateRequest) -> Result<EventStream> {
         assert!(self.models.lock().unwrap().contains(&request.model), "{}", request.model);
         if let Some(error) = self.errors.lock().unwrap().pop_front() {
             return Err(error);

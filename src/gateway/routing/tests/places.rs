@@ -25,7 +25,10 @@ impl Fixture {
     }
 
     async fn say_as(&self, user: UserId, request: GenerateRequest) -> Result<Said> {
-        Ok(heard(self.board.generate(Some(user), request).await?).await)
+        Ok(heard(
+            self.board.generate(Asker { user: Some(user), ..Asker::default() }, request).await?,
+        )
+        .await)
     }
 }
 
@@ -154,10 +157,12 @@ async fn a_conversation_stays_with_the_channel_that_knows_it() {
     for (name, upstream) in ["a", "b", "c"].iter().zip(&upstreams) {
         it.channel(name, &upstream.base_url, json!({})).await;
     }
-    let first = heard(it.board.generate(None, chat("m", "hello")).await.unwrap()).await.text;
+    let first =
+        heard(it.board.generate(Asker::default(), chat("m", "hello")).await.unwrap()).await.text;
     let next = [("user", "hello"), ("assistant", first.as_str()), ("user", "go on")];
     for _ in 0..20 {
-        let said = heard(it.board.generate(None, turns("m", &next)).await.unwrap()).await;
+        let said =
+            heard(it.board.generate(Asker::default(), turns("m", &next)).await.unwrap()).await;
         assert_eq!(said.text, first);
     }
     let mut others = std::collections::HashSet::new();

@@ -16,7 +16,7 @@ fn whole(text: &str) -> Reply {
 }
 
 async fn say_whole(it: &Fixture) -> Said {
-    heard(it.board.generate(None, chat("m", "hi").streamed(false)).await.unwrap()).await
+    heard(it.board.generate(Asker::default(), chat("m", "hi").streamed(false)).await.unwrap()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hearth_formats::{ModelFile, QUANTIZED_FILE};
 
 use super::{CreateStep, Making};
+use crate::disk::check_room;
 use crate::error::{Error, Result};
 use crate::import::Progress;
 use crate::library::{Library, lock};
@@ -48,6 +49,7 @@ impl Library {
         };
         // One at a time: each takes all cores.
         let _quantizing = lock(&self.quantizing);
+        check_room(&self.root, plan.total_bytes())?;
         let (digest, bytes) = plan.write(&blobs, &mut on_progress)?;
         self.keep_written(digest, making)?;
         // What we have written is read as if it came from elsewhere.

@@ -4,8 +4,6 @@ import { ApiError, errorFromFailure, errorFromResponse } from './error';
 import { readPull } from './pull';
 import { readTurn } from './turn';
 import type {
-  ApiToken,
-  CatalogueCard,
   Chat,
   ChatSettings,
   ChatSummary,
@@ -14,13 +12,11 @@ import type {
   Folder,
   ForeignChat,
   Hit,
-  Machine,
   Message,
   Model,
   NewShelfItem,
   PullLine,
   Remaining,
-  Role,
   Share,
   SharedChat,
   ShelfItem,
@@ -34,10 +30,12 @@ const answer_limit_ms = 20_000;
 /** Loading weights from a slow disk takes minutes. */
 const load_limit_ms = 600_000;
 
-type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 interface Options {
   body?: unknown;
+  /** A file as the whole body, in place of JSON. */
+  file?: Blob;
   limit_ms?: number;
   signal?: AbortSignal;
 }
@@ -74,7 +72,8 @@ export async function call<T>(method: Method, path: string, options: Options = {
   const timer = AbortSignal.timeout(options.limit_ms ?? answer_limit_ms);
   const signal = options.signal ? AbortSignal.any([timer, options.signal]) : timer;
   try {
-    const response = await fetch(path, init(method, options.body, signal));
+    const wish = init(method, options.body, signal);
+    const response = await fetch(path, options.file ? { ...wish, body: options.file } : wish);
     if (!response.ok) await refuse(response);
     return (response.status === 204 ? undefined : await response.json()) as T;
   } catch (failure) {
@@ -92,49 +91,19 @@ export const api = {
   setup: (body: { code: string; name: string; password: string }) =>
     call<{ user: User }>('POST', '/hearth/setup', { body }),
 
-  signIn: (body: { name: string; password: string }) =>
+  signIn: (body: { name: string; password: string; code?: string }) =>
     call<{ user: User }>('POST', '/hearth/session', { body }),
+  signInByProxy: () => call<{ user: User }>('POST', '/hearth/session/proxy'),
+  join: (body: { invite: string; name: string; password: string }) =>
+    call<{ user: User }>('POST', '/hearth/join', { body }),
   session: () => call<{ user: User }>('GET', '/hearth/session'),
   signOut: () => call<undefined>('DELETE', '/hearth/session'),
 
   updateMe: (body: Partial<Pick<User, 'language' | 'theme' | 'default_model'>>) =>
     call<{ user: User }>('PATCH', '/hearth/me', { body }),
-  changePassword: (body: { current: string; new: string }) =>
-    call<undefined>('POST', '/hearth/me/password', { body }),
-
-  users: () => call<{ users: User[] }>('GET', '/hearth/users'),
-  addUser: (body: { name: string; role: Role; password: string }) =>
-    call<{ user: User }>('POST', '/hearth/users', { body }),
-  updateUser: (id: number, body: { role?: Role; disabled?: boolean; password?: string }) =>
-    call<{ user: User }>('PATCH', `/hearth/users/${id}`, { body }),
-
-  tokens: () => call<{ tokens: ApiToken[] }>('GET', '/hearth/tokens'),
-  addToken: (body: {
-    name: string;
-    expires_at?: number;
-    models?: string[];
-    allow_ips?: string[];
-  }) => call<{ token: ApiToken; secret: string }>('POST', '/hearth/tokens', { body }),
-  revokeToken: (id: number) => call<undefined>('DELETE', `/hearth/tokens/${id}`),
 
   models: () => call<{ models: Model[]; default_model: string | null }>('GET', '/hearth/models'),
-  copyModel: (body: { source: string; destination: string }) =>
-    call<{ model: Model }>('POST', '/hearth/models/copy', { body }),
-  deleteModel: (name: string) => call<undefined>('DELETE', `/hearth/models/${part(name)}`),
-  loadModel: (name: string) =>
-    call<{ model: Model }>('POST', `/hearth/models/${part(name)}/load`, {
-      limit_ms: load_limit_ms,
-    }),
-  unloadModel: (name: string) =>
-    call<{ model: Model }>('POST', `/hearth/models/${part(name)}/unload`),
-  catalogue: (words: string) =>
-    call<{ models: CatalogueCard[] }>('GET', `/hearth/models/catalogue?q=${part(words)}`),
-  startPull: (name: string) =>
-    call<{ name: string }>('POST', '/hearth/models/pull', { body: { name, detach: true } }),
-  pulls: () => call<{ pulls: { name: string }[] }>('GET', '/hearth/models/pulls'),
-  cancelPull: (name: string) => call<undefined>('DELETE', `/hearth/models/pulls/${part(name)}`),
   watchPull,
-  machine: () => call<Machine>('GET', '/hearth/machine'),
 
   chats: (view: ChatView, before: string | null = null) =>
     call<{ chats: ChatSummary[]; next: string | null }>(
@@ -250,17 +219,20 @@ async function* complete(body: object, signal: AbortSignal): AsyncGenerator<Comp
 /** An answer as it comes over the wire, refusals too. */
 export async function rawCompletion(
   body: object,
-): Promise<{ status: number; text: string; took_ms: number }> {
+): Promise<{ status: number; text: string; took_ms: number; requestId: string | null }> {
   const began = performance.now();
   try {
     const signal = AbortSignal.timeout(load_limit_ms);
     const response = await fetch('/v1/chat/completions', init('POST', body, signal));
     const text = await response.text();
     const took_ms = Math.round(performance.now() - began);
+    const { status } = response;
+    const requestId = response.headers.get('x-request-id');
     try {
-      return { status: response.status, text: JSON.stringify(JSON.parse(text), null, 2), took_ms };
+      const pretty = JSON.stringify(JSON.parse(text), null, 2);
+      return { status, text: pretty, took_ms, requestId };
     } catch {
-      return { status: response.status, text, took_ms };
+      return { status, text, took_ms, requestId };
     }
   } catch (failure) {
     throw errorFromFailure(failure);

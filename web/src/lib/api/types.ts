@@ -8,6 +8,9 @@ export interface Status {
   version: string;
   setup_required: boolean;
   languages: string[];
+  /** Whether one can sign in at an OpenID provider, and by the proxy in front. */
+  oidc: boolean;
+  proxy: boolean;
 }
 
 export interface User {
@@ -18,6 +21,9 @@ export interface User {
   language: LanguageCode | null;
   theme: Theme;
   default_model: string | null;
+  email: string | null;
+  group_id: number | null;
+  group: string | null;
   created_at: number;
 }
 

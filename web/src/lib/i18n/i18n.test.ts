@@ -40,7 +40,7 @@ describe('languages', () => {
       .join('\n');
     // Keys that are put together from a prefix and a value known only at run time.
     const computed =
-      /^(error\.|catalogue\.(fits|fits_shorter|too_large)$|pull\.(waiting|manifest|verifying|writing)$|sidebar\.(today|yesterday|week|month|older)$|models\.(idle|loaded)$|controls\.|prompts\.(prompt|preset)$|usage\.(range|metric|by)\.|log\.(complete|stopped|failed)$|money\.(kind|period|unit)\.)/;
+      /^(error\.|catalogue\.(fits|fits_shorter|too_large)$|pull\.(waiting|manifest|verifying|writing)$|sidebar\.(today|yesterday|week|month|older)$|models\.(idle|loaded)$|controls\.|prompts\.(prompt|preset)$|usage\.(range|metric|by)\.|log\.(complete|stopped|failed)$|money\.(kind|period|unit)\.|policy\.|sessions\.method\.)/;
     const unused = Object.keys(en).filter((key) => !computed.test(key) && !code.includes(key));
     expect(unused).toEqual([]);
   });

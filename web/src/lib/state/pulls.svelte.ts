@@ -1,6 +1,7 @@
 // The pulls of this server: started here or elsewhere, each watched until it ends.
 import { SvelteSet } from 'svelte/reactivity';
 
+import { admin } from '../api/admin';
 import { api } from '../api/client';
 import { errorFromFailure, type ApiError } from '../api/error';
 import type { PullLine } from '../api/types';
@@ -32,7 +33,7 @@ export class Pulls {
     this.dismiss(name);
     this.#put({ name, ...waiting });
     try {
-      const started = await api.startPull(name);
+      const started = await admin.startPull(name);
       if (started.name !== name) this.dismiss(name);
       await this.watch(started.name);
     } catch (failure) {
@@ -42,13 +43,13 @@ export class Pulls {
 
   /** Watches what runs already, for instance after a reload. */
   join = async (): Promise<void> => {
-    const { pulls } = await api.pulls();
+    const { pulls } = await admin.pulls();
     await Promise.all(pulls.map((pull) => this.watch(pull.name)));
   };
 
   cancel = async (name: string): Promise<void> => {
     try {
-      await api.cancelPull(name);
+      await admin.cancelPull(name);
     } catch (failure) {
       // It may have ended in between.
       if (errorFromFailure(failure).code !== 'not_found') this.#fail(name, failure);

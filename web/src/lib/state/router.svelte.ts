@@ -3,6 +3,7 @@
 export const settingsSections = [
   'general',
   'account',
+  'security',
   'prompts',
   'data',
   'tokens',
@@ -12,11 +13,15 @@ export const settingsSections = [
 export const adminSections = [
   'models',
   'channels',
+  'routes',
   'users',
+  'groups',
+  'invites',
   'usage',
   'money',
   'log',
   'audit',
+  'server',
 ] as const;
 export type SettingsSection = (typeof settingsSections)[number];
 export type AdminSection = (typeof adminSections)[number];
@@ -24,6 +29,7 @@ export type AdminSection = (typeof adminSections)[number];
 export type Route =
   | { page: 'chat'; chatId: string | null }
   | { page: 'shared'; shareId: string }
+  | { page: 'join' }
   | { page: 'settings'; section: SettingsSection }
   | { page: 'admin'; section: AdminSection }
   | { page: 'absent' };
@@ -39,6 +45,7 @@ export function routeOf(path: string): Route {
   if (room === undefined) return { page: 'chat', chatId: null };
   if (room === 'c' && name) return { page: 'chat', chatId: name };
   if (room === 's' && name) return { page: 'shared', shareId: name };
+  if (room === 'join' && name === undefined) return { page: 'join' };
   const settings = known(settingsSections, name ?? 'general');
   if (room === 'settings' && settings) return { page: 'settings', section: settings };
   const admin = known(adminSections, name ?? 'models');

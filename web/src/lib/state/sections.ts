@@ -11,6 +11,7 @@ import {
 export const sectionWords: Record<SettingsSection | AdminSection, Key> = {
   general: 'settings.general',
   account: 'settings.account',
+  security: 'security.title',
   tokens: 'settings.tokens',
   prompts: 'prompts.title',
   data: 'data.title',
@@ -18,10 +19,14 @@ export const sectionWords: Record<SettingsSection | AdminSection, Key> = {
   playground: 'playground.title',
   models: 'models.title',
   channels: 'channels.title',
+  routes: 'routes.title',
   users: 'users.title',
+  groups: 'groups.title',
+  invites: 'invites.title',
   money: 'money.title',
   log: 'log.title',
   audit: 'audit.title',
+  server: 'server.title',
 };
 
 const needs: Partial<Record<SettingsSection | AdminSection, string>> = {
@@ -30,6 +35,11 @@ const needs: Partial<Record<SettingsSection | AdminSection, string>> = {
   audit: '/hearth/audit',
   money: '/hearth/budgets',
   channels: '/hearth/channels',
+  routes: '/hearth/routes',
+  groups: '/hearth/groups',
+  invites: '/hearth/invites',
+  security: '/hearth/sessions',
+  server: '/hearth/doctor',
 };
 
 function isThere(name: SettingsSection | AdminSection): boolean {

@@ -100,8 +100,12 @@ export const desk = {
   'channels.keysHint': 'One a line. They are sealed and never shown again.',
   'channels.rests': 'rests {seconds} s',
   'channels.models': 'Models',
-  'channels.modelsHint': 'One a line. Empty offers all that the provider lists.',
-  'channels.allModels': 'All that the provider lists',
+  'channels.modelsHint':
+    'One a line; a star stands for any text. Empty takes what the provider lists now.',
+  'channels.noModels': 'None yet: edit it and write its models in.',
+  'channels.takeList': 'Take the provider’s list',
+  'channels.noList':
+    'The channel is kept, but the provider did not list its models: {problem} Edit it and write them in.',
   'channels.moreModels': 'and {count} more',
   'channels.priority': 'Priority',
   'channels.weight': 'share {weight}',
@@ -137,7 +141,6 @@ export const desk = {
   'money.priceLine': '{input} read, {cached} reused, {output} written, per million',
   'money.for': 'For',
   'money.who': 'Who',
-  'money.whoHint': 'A name, or a number for tokens.',
   'money.kind.user': 'User',
   'money.kind.group': 'Group',
   'money.kind.token': 'API token',
