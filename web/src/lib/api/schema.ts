@@ -504,6 +504,110 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/hearth/cache": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Which answers are kept
+         * @description Admins and the operator may call it.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        /**
+         * Say which answers are kept
+         * @description Admins and the operator may call it.
+         */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["CacheRules"];
+                };
+            };
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        post?: never;
+        /**
+         * Forget the kept answers
+         * @description Admins and the operator may call it.
+         */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/hearth/channels": {
         parameters: {
             query?: never;
@@ -1930,6 +2034,82 @@ export interface paths {
                 };
             };
         };
+        trace?: never;
+    };
+    "/hearth/guards": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Rules for what goes in and out
+         * @description Admins and the operator may call it.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        /**
+         * Set those rules
+         * @description Admins and the operator may call it.
+         */
+        put: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["GuardRules"];
+                };
+            };
+            responses: {
+                /** @description Done */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description Refused: {error} */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/hearth/import/new-api": {
@@ -5766,6 +5946,11 @@ export interface components {
              */
             threshold?: number | null;
         };
+        /** @description The rules; the first that concerns a request counts. */
+        CacheRules: {
+            /** @description Each with `audience` (`group`, `models`), `max_age_s`, `shared`, `sampled` and `bills`. */
+            rules: unknown[];
+        };
         /** @description A channel to be made. In a change every field may be left out, and null takes one away. */
         ChannelChange: {
             /** @description Left out, the type's. */
@@ -5869,6 +6054,14 @@ export interface components {
             group: string;
             /** @description As a route's; null takes it away. */
             policy?: unknown;
+        };
+        /** @description All rules. */
+        GuardRules: {
+            /**
+             * @description Each with `name`, `audience` (`group`, `models`), `on` (`request`, `response`, `both`),
+             *     `find` (`known`, `regex` or `keywords`) and `action` (`block`, `mask`, `note`).
+             */
+            rules: unknown[];
         };
         /** @description Files of this machine that become a model. */
         Import: {
