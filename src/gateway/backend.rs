@@ -11,6 +11,7 @@ use hearth_store::{ApiTokenId, UserId};
 use crate::embedding::{EmbedRequest, Embedding};
 use crate::error::{Error, Result};
 use crate::event::EventStream;
+use crate::passage::{PassRequest, Passage};
 use crate::request::GenerateRequest;
 
 /// What tags of models default to, and so may be left out.
@@ -45,6 +46,11 @@ pub trait Backend: Send + Sync {
     /// Starts to make vectors or scores for this user and returns once the texts are accepted (or refused).
     async fn embed(&self, _user: Option<UserId>, request: EmbedRequest) -> Result<Embedding> {
         Err(no_vectors(&request.model))
+    }
+
+    /// Lets a request through to somebody who takes it as it is; returns once the answer begins.
+    async fn pass(&self, _user: Option<UserId>, request: PassRequest) -> Result<Passage> {
+        Err(passes_nothing(&request))
     }
 
     /// Tokens of the request's prompt, as [`Backend::generate`] would count them.
@@ -83,6 +89,16 @@ pub fn no_vectors(model: &str) -> Error {
     let message = format!(
         "The model `{model}` does not make embeddings; choose an embedding model, such as one of \
          the bert family."
+    );
+    Error::invalid("model", message)
+}
+
+/// What is said where nobody who has the model takes such a request.
+pub fn passes_nothing(request: &PassRequest) -> Error {
+    let message = format!(
+        "The model `{}` is not offered for /v1{} here: no channel that has it takes such requests.",
+        request.model,
+        request.route.path()
     );
     Error::invalid("model", message)
 }

@@ -4,6 +4,7 @@
 //! ready. Each change is saved first and counts from the next request on. Keys are sealed before
 //! they are saved and never told again.
 
+mod credential;
 pub(crate) mod exchange;
 pub(crate) mod fetch;
 mod guard;
@@ -31,9 +32,12 @@ use crate::routing::{Policy, Route};
 use crate::vault::Vault;
 use crate::wire::{self, Wire};
 
+use credential::{Credential, on_one_line};
 use fetch::Fetcher;
 use live::{Healths, Live, place_of, spec_of};
 
+#[cfg(test)]
+pub(crate) use credential::google::file as account_file;
 pub(crate) use guard::Guard;
 pub use health::{ChannelStats, ModelStats};
 pub use overrides::{Condition, Override, OverrideMode};
@@ -129,7 +133,7 @@ impl Channels {
     pub async fn create(&self, caller: &Caller, spec: ChannelSpec) -> Result<ChannelView> {
         caller.require_admin()?;
         let new = self.checked(&spec)?;
-        let keys = self.seal(spec.keys.as_deref().unwrap_or_default())?;
+        let keys = self.seal(&new.preset, spec.keys.as_deref().unwrap_or_default())?;
         let now = self.inner.clock.now();
         let detail = json!({ "type": new.preset, "host": origin(&new.base_url) });
         let store = self.acting(caller, "channels.create", named(&new.name), detail);
@@ -163,7 +167,7 @@ impl Channels {
                            give `keys` too.";
             return Err(Error::invalid("keys", message));
         }
-        let keys = spec.keys.as_deref().map(|keys| self.seal(keys)).transpose()?;
+        let keys = spec.keys.as_deref().map(|keys| self.seal(&new.preset, keys)).transpose()?;
         // Names alone: what is changed to may be a secret, such as a header.
         let changed: Vec<&String> =
             patch.as_object().into_iter().flatten().map(|it| it.0).collect();
@@ -187,8 +191,9 @@ impl Channels {
         caller.require_admin()?;
         spec::check_key(key)?;
         let now = self.inner.clock.now();
-        let target = named(&self.board().row(id)?.row.name);
-        for key in self.seal(&[key.to_owned()])? {
+        let row = self.board().row(id)?.row.clone();
+        let target = named(&row.name);
+        for key in self.seal(&row.preset, &[key.to_owned()])? {
             let detail = json!({ "key_id": key.id.0 });
             let store = self.acting(caller, "channels.add_key", target.clone(), detail);
             store.channels().add_key(id, key, now).await?;
@@ -306,8 +311,12 @@ impl Channels {
         })
     }
 
-    fn seal(&self, keys: &[String]) -> Result<Vec<ChannelKey>> {
+    /// Seals keys, each of which this kind of provider can be shown.
+    fn seal(&self, preset: &str, keys: &[String]) -> Result<Vec<ChannelKey>> {
+        let preset = preset::find(preset).ok_or(Error::NotFound)?;
         let seal = |key: &String| {
+            let key = &on_one_line(key);
+            Credential::open((self.inner.wires)(preset), key)?;
             let id = ChannelKeyId(uuid::Uuid::now_v7().to_string());
             let sealed = self.inner.vault.seal(&place_of(&id), key.as_bytes())?;
             Ok(ChannelKey { id, sealed, hint: hint(key) })

@@ -9,6 +9,7 @@ mod embed;
 mod held;
 mod merge;
 mod pacer;
+mod passage;
 mod pump;
 mod running;
 #[cfg(test)]

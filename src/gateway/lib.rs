@@ -11,6 +11,7 @@ pub mod embedding;
 pub mod error;
 pub mod event;
 pub mod gateway;
+pub mod passage;
 pub mod permission;
 pub mod quota;
 pub mod request;

@@ -7,6 +7,7 @@ mod attempt;
 mod calls;
 mod config;
 mod failure;
+mod passage;
 mod plan;
 mod policy;
 mod pursuit;

@@ -6,6 +6,7 @@
 
 mod answer;
 mod anthropic;
+mod bedrock;
 mod cohere;
 mod embedding;
 mod estimate;
@@ -14,6 +15,7 @@ mod lines;
 mod logprobs;
 mod ollama;
 mod open_ai;
+pub(crate) mod passage;
 mod provider;
 mod refusals;
 mod responses;
@@ -22,6 +24,9 @@ mod stream;
 mod tests;
 mod writing;
 
+pub use bedrock::Frames;
+#[cfg(test)]
+pub(crate) use bedrock::frame;
 pub use estimate::estimate;
 pub use provider::{Provider, of};
 
@@ -30,6 +35,7 @@ pub use crate::request::Shape;
 use crate::embedding::{EmbedRequest, Embedded};
 use crate::error::Result;
 use crate::event::Event;
+use crate::passage::PassRoute;
 use crate::request::GenerateRequest;
 
 /// Longest line of a streamed answer, in bytes; a longer one is an error. Pictures in an answer
@@ -38,6 +44,11 @@ pub const MAX_LINE_BYTES: usize = 4 << 20;
 /// Longest answer that is read whole, in bytes. Who collects bodies for [`Wire::embedded`],
 /// [`Wire::counted`] and [`Wire::models`] holds to it too.
 pub const MAX_BODY_BYTES: usize = 64 << 20;
+
+/// What a refusal of this status says, whoever writes it.
+pub(crate) fn refused(status: u16, body: &[u8]) -> Refusal {
+    refusals::read(status, body)
+}
 
 /// How one family of providers wants to be asked.
 pub trait Wire: Send + Sync {
@@ -53,6 +64,11 @@ pub trait Wire: Send + Sync {
 
     /// The header that carries a key.
     fn credential(&self, key: &str) -> (&'static str, String);
+
+    /// How the provider wants to be shown a key that is more than one header.
+    fn scheme(&self) -> Scheme {
+        Scheme::Plain
+    }
 
     /// Path of the list of models, below the base URL.
     fn models_path(&self) -> &'static str;
@@ -76,6 +92,11 @@ pub trait Wire: Send + Sync {
     /// Reads the answer to one of the calls for vectors: as many as it asked for, in its order.
     fn embedded(&self, call: &EmbedCall, body: &[u8]) -> Read<Embedded>;
 
+    /// Whether the provider has a route of this name, in OpenAI's dialect.
+    fn passes(&self, _route: PassRoute) -> bool {
+        false
+    }
+
     /// Writes a call that counts a prompt's tokens; `None` where the provider does not count, and
     /// [`estimate`] has to do.
     fn count(&self, _request: &GenerateRequest, _target: &Target) -> Result<Option<Call>> {
@@ -95,6 +116,16 @@ pub struct Target {
     pub model: String,
     /// Whether the answer is to come in pieces.
     pub shape: Shape,
+}
+
+/// What keys a provider takes beside those that are a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    Plain,
+    /// `ACCESS_KEY_ID|SECRET_ACCESS_KEY|REGION`, with which each request is signed.
+    Aws,
+    /// A service account as JSON, which gets access tokens.
+    Google,
 }
 
 /// A call that is ready to be sent with POST.

@@ -27,6 +27,7 @@ mod ollama;
 mod openai;
 mod openapi;
 mod ops;
+mod passage;
 mod quota;
 mod rate_headers;
 mod responses;

@@ -16,7 +16,7 @@ use crate::guard::{self, Guard};
 use crate::state::AppState;
 use crate::{
     accounts, alerts, anthropic, billing, channels, chats, doctor, edge, gemini, models, ollama,
-    openai, openapi, ops, quota, responses, shelf, usage, web,
+    openai, openapi, ops, passage, quota, responses, shelf, usage, web,
 };
 
 pub use crate::guard::Access;
@@ -99,6 +99,13 @@ fn open_ai() -> Vec<Entry> {
         route(POST, User, "/v1/completions", "Continue a text", openai::completion),
         route(POST, User, "/v1/embeddings", "Make vectors of texts", openai::embeddings),
         route(POST, User, "/v1/rerank", "Rank documents by a question", openai::rerank),
+        route(POST, User, "/v1/images/generations", "Draw pictures", passage::pass),
+        route(POST, User, "/v1/images/edits", "Change pictures", passage::pass),
+        route(POST, User, "/v1/images/variations", "Vary a picture", passage::pass),
+        route(POST, User, "/v1/audio/transcriptions", "Write down what is said", passage::pass),
+        route(POST, User, "/v1/audio/translations", "Write it down in English", passage::pass),
+        route(POST, User, "/v1/audio/speech", "Say a text", passage::pass),
+        route(POST, User, "/v1/moderations", "Judge texts and pictures", passage::pass),
         route(POST, User, "/v1/responses", "Answer a conversation", responses::create),
         route(POST, User, "/v1/messages", "Answer a chat, Anthropic's way", anthropic::messages),
         route(

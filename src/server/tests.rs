@@ -12,6 +12,7 @@ mod matrix;
 mod money_stories;
 mod ollama_stories;
 mod openapi_stories;
+mod passage_stories;
 mod people_stories;
 mod scripted;
 mod wire;

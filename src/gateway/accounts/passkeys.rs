@@ -15,10 +15,11 @@ use serde_json::{Value, json};
 use webauthn_rp::bin::{Decode, Encode};
 use webauthn_rp::request::auth::AuthenticationVerificationOptions;
 use webauthn_rp::request::register::{
-    Nickname, PublicKeyCredentialUserEntity, RegistrationVerificationOptions, UserHandle, Username,
+    CredProtect, Nickname, PublicKeyCredentialUserEntity, RegistrationVerificationOptions,
+    UserHandle, Username,
 };
 use webauthn_rp::request::{
-    FixedCapHashSet, InsertResult, PublicKeyCredentialDescriptor, TimedCeremony,
+    ExtensionInfo, FixedCapHashSet, InsertResult, PublicKeyCredentialDescriptor, TimedCeremony,
 };
 use webauthn_rp::response::register::{CompressedPubKey, DynamicState, StaticState};
 use webauthn_rp::response::{AuthTransports, CredentialId, SentChallenge};
@@ -80,8 +81,12 @@ impl Accounts {
             .map_err(|error| fault(&error))?;
         let display_name = Nickname::try_from(caller.name.as_str()).ok();
         let user = PublicKeyCredentialUserEntity { name, id: &handle, display_name };
-        let options =
+        let mut options =
             PublicKeyCredentialCreationOptions::passkey(&site.rp_id, user, known.collect());
+        // Enforced, it makes browsers refuse all that cannot answer it: phones and the machine
+        // itself. Each use is verified anyway.
+        options.extensions.cred_protect =
+            CredProtect::UserVerificationRequired(ExtensionInfo::AllowDontEnforceValue);
         let (ceremony, options) = options.start_ceremony().map_err(|error| fault(&error))?;
         keep(&self.inner.ceremonies.registrations, ceremony)?;
         serde_json::to_value(&options).map_err(|error| fault(&error))

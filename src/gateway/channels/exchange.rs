@@ -4,9 +4,11 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Method, Response};
+use reqwest::multipart::Form;
+use reqwest::{Method, RequestBuilder, Response, Url};
 use tokio::time::{Instant, timeout_at};
 
+use super::credential::Outgoing;
 use super::guard::IS_PRIVATE;
 use super::live::{Live, LiveKey};
 use crate::error::Error;
@@ -85,7 +87,8 @@ pub(crate) async fn post(
 ) -> Result<Response, Trouble> {
     let body = serde_json::to_vec(&call.body)
         .map_err(|error| Trouble::cannot_carry(Error::Internal(error.to_string())))?;
-    let mut request = request(live, key, Method::POST, &call.path)
+    let mut request = request(live, key, (Method::POST, &call.path), &body)
+        .await?
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     for (name, value) in &call.headers {
         request = request.header(HeaderName::from_static(name), value);
@@ -93,10 +96,23 @@ pub(crate) async fn post(
     send(live, key, request.body(body), wait_ms).await
 }
 
+/// Sends a form; gives the answer once its head has come, within so long, and says that it is one.
+pub(crate) async fn post_form(
+    live: &Live,
+    key: &LiveKey,
+    path: &str,
+    form: Form,
+    wait_ms: u32,
+) -> Result<Response, Trouble> {
+    let request = request(live, key, (Method::POST, path), b"").await?;
+    send(live, key, request.multipart(form), wait_ms).await
+}
+
 /// Asks for something, such as the list of models.
 pub(crate) async fn get(live: &Live, key: &LiveKey, path: &str) -> Result<Response, Trouble> {
     let wait_ms = live.settings.timeouts.first_byte_ms;
-    send(live, key, request(live, key, Method::GET, path), wait_ms).await
+    let request = request(live, key, (Method::GET, path), b"").await?;
+    send(live, key, request, wait_ms).await
 }
 
 /// A whole answer of at most `limit` bytes.
@@ -119,19 +135,27 @@ pub(crate) async fn read(
     }
 }
 
-fn request(live: &Live, key: &LiveKey, method: Method, path: &str) -> reqwest::RequestBuilder {
+/// A request that shows the key. `body`: as far as the key is shown by signing it.
+async fn request(
+    live: &Live,
+    key: &LiveKey,
+    (method, path): (Method, &str),
+    body: &[u8],
+) -> Result<RequestBuilder, Trouble> {
     let mut headers = live.headers.clone();
-    if let Some((name, value)) = &key.header {
-        headers.insert(name, value.clone());
-    }
+    let url = Url::parse(&format!("{}{path}", live.base_url)).map_err(|error| {
+        Trouble::cannot_carry(Error::Internal(format!("a path that is none: {error}")))
+    })?;
+    let outgoing = Outgoing { method: &method, url: &url, body };
+    key.credential.show(live, outgoing, &mut headers).await?;
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-    live.client.request(method, format!("{}{path}", live.base_url)).headers(headers)
+    Ok(live.client.request(method, url).headers(headers))
 }
 
 async fn send(
     live: &Live,
     key: &LiveKey,
-    request: reqwest::RequestBuilder,
+    request: RequestBuilder,
     wait_ms: u32,
 ) -> Result<Response, Trouble> {
     let until = Instant::now() + Duration::from_millis(wait_ms.into());
@@ -160,8 +184,7 @@ async fn send(
 
 /// Some providers repeat the key that they refuse, and what they say is logged.
 fn without(key: &LiveKey, message: String) -> String {
-    let shown = key.header.as_ref().and_then(|(_, value)| value.to_str().ok());
-    match shown.and_then(|shown| shown.rsplit(' ').next()).filter(|secret| !secret.is_empty()) {
+    match key.credential.secret().filter(|secret| !secret.is_empty()) {
         Some(secret) => message.replace(secret, "***"),
         None => message,
     }

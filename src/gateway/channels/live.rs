@@ -9,6 +9,7 @@ use hearth_store::{Channel, ChannelId, ChannelKeyId, SealedPlace};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect;
 
+use super::credential::Credential;
 use super::guard::Guard;
 use super::health::{Health, KeyHealth};
 use super::overrides::matches;
@@ -45,7 +46,7 @@ pub(crate) struct Live {
 /// A key that can be shown to its provider.
 pub(crate) struct LiveKey {
     pub(crate) id: Option<ChannelKeyId>,
-    pub(crate) header: Option<(HeaderName, HeaderValue)>,
+    pub(crate) credential: Credential,
     pub(crate) health: Arc<KeyHealth>,
 }
 
@@ -187,15 +188,12 @@ fn open_keys(
         let secret = vault.unseal(&place_of(&key.id), &key.sealed)?;
         let secret = String::from_utf8(secret)
             .map_err(|_| Error::Internal(format!("the key {} is no text", key.hint)))?;
-        let (name, value) = wire.credential(&secret);
-        let mut value = parse_value(&value)?;
-        value.set_sensitive(true);
-        let header = Some((HeaderName::from_static(name), value));
+        let credential = Credential::open(wire, &secret)?;
         let health = healths.of_key(&key.id);
-        keys.push(LiveKey { id: Some(key.id.clone()), header, health });
+        keys.push(LiveKey { id: Some(key.id.clone()), credential, health });
     }
     if keys.is_empty() {
-        keys.push(LiveKey { id: None, header: None, health: Arc::default() });
+        keys.push(LiveKey { id: None, credential: Credential::None, health: Arc::default() });
     }
     Ok(keys)
 }

@@ -49,7 +49,19 @@ pub const PRESETS: &[Preset] = &[
         "vertex",
         Provider::Vertex,
         "https://LOCATION-aiplatform.googleapis.com/v1/projects/PROJECT/locations/LOCATION\
-         /publishers/google; a key is an access token",
+         /publishers/google; a key is a service account's JSON, or an access token",
+    ),
+    tenant(
+        "vertex-anthropic",
+        Provider::VertexAnthropic,
+        "https://LOCATION-aiplatform.googleapis.com/v1/projects/PROJECT/locations/LOCATION\
+         /publishers/anthropic; a key is a service account's JSON, or an access token",
+    ),
+    tenant(
+        "bedrock-converse",
+        Provider::BedrockConverse,
+        "https://bedrock-runtime.REGION.amazonaws.com; a key is ACCESS_KEY_ID|SECRET_ACCESS_KEY\
+         |REGION (and |SESSION_TOKEN), or a Bedrock API key",
     ),
     tenant(
         "bedrock",

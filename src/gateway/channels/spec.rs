@@ -6,6 +6,7 @@ use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
+use super::credential::on_one_line;
 use super::guard::Guard;
 use super::overrides::Override;
 use super::preset::{self, Preset};
@@ -312,9 +313,10 @@ fn check_base_url(given: Option<&str>, preset: &Preset, network: &Network) -> Re
 
 /// Whether a text can be a key: something that a header can carry.
 pub(super) fn check_key(key: &str) -> Result<()> {
+    let key = on_one_line(key);
     let is_fine = (1..=MAX_TEXT_BYTES).contains(&key.len())
         && key.trim() == key
-        && HeaderValue::from_str(key).is_ok();
+        && HeaderValue::from_str(&key).is_ok();
     // The key itself is not repeated.
     if is_fine { Ok(()) } else { Err(invalid("keys", "must be visible characters on one line")) }
 }

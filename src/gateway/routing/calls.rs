@@ -84,7 +84,7 @@ impl Switchboard {
         counted.await.map_err(|trouble| told(&request.model, trouble))
     }
 
-    fn next(&self, plan: &Plan, tried: &[bool]) -> Option<usize> {
+    pub(super) fn next(&self, plan: &Plan, tried: &[bool]) -> Option<usize> {
         let facts = self.facts(plan);
         let question = Question {
             policy: plan.policy,

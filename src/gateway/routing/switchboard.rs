@@ -17,6 +17,7 @@ use crate::channels::Channels;
 use crate::embedding::{EmbedRequest, Embedding};
 use crate::error::{Error, Result};
 use crate::event::EventStream;
+use crate::passage::{PassRequest, Passage};
 use crate::request::GenerateRequest;
 use crate::wire::estimate;
 
@@ -136,6 +137,10 @@ impl Backend for Switchboard {
 
     async fn embed(&self, user: Option<UserId>, request: EmbedRequest) -> Result<Embedding> {
         self.vectors(user, request).await
+    }
+
+    async fn pass(&self, user: Option<UserId>, request: PassRequest) -> Result<Passage> {
+        self.pass_on(user, request).await
     }
 
     async fn count_tokens(&self, request: GenerateRequest) -> Result<u32> {

@@ -2,11 +2,14 @@
 //! what they are told.
 
 mod faults;
+mod formats;
 mod here;
 mod keys;
 mod money;
+mod passage;
 mod places;
 mod shapes;
+mod signed;
 mod streams;
 mod upstream;
 

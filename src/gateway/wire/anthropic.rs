@@ -1,23 +1,27 @@
-//! Anthropic's dialect: messages.
+//! Anthropic's dialect: messages, of Anthropic itself and of Vertex AI.
 
 mod content;
 mod read;
-mod rules;
+pub(super) mod rules;
+mod vertex;
 mod write;
 
 use super::stream::{Framed, json};
 use super::writing::cannot;
-use super::{Call, EmbedCall, Read, Reader, Refusal, Shape, Target, Wire, refusals};
+use super::{Call, EmbedCall, Read, Reader, Refusal, Scheme, Shape, Target, Wire, refusals};
 use crate::embedding::{EmbedRequest, Embedded};
 use crate::error::Result;
 use crate::request::GenerateRequest;
 
 /// The wire of Anthropic and of whoever speaks as it does.
-pub(super) struct Anthropic;
+pub(super) struct Anthropic {
+    pub(super) is_vertex: bool,
+}
 
 impl Wire for Anthropic {
     fn call(&self, request: &GenerateRequest, target: &Target) -> Result<Call> {
-        write::call(request, target)
+        let call = write::call(request, target)?;
+        Ok(if self.is_vertex { vertex::call(call, target) } else { call })
     }
 
     fn reader(&self, request: &GenerateRequest, _shape: Shape) -> Box<dyn Reader> {
@@ -29,7 +33,14 @@ impl Wire for Anthropic {
     }
 
     fn credential(&self, key: &str) -> (&'static str, String) {
-        ("x-api-key", key.to_owned())
+        match self.is_vertex {
+            true => ("authorization", format!("Bearer {key}")),
+            false => ("x-api-key", key.to_owned()),
+        }
+    }
+
+    fn scheme(&self) -> Scheme {
+        if self.is_vertex { Scheme::Google } else { Scheme::Plain }
     }
 
     fn models_path(&self) -> &'static str {
@@ -49,7 +60,8 @@ impl Wire for Anthropic {
     }
 
     fn count(&self, request: &GenerateRequest, target: &Target) -> Result<Option<Call>> {
-        write::count(request, target).map(Some)
+        let call = write::count(request, target)?;
+        Ok(Some(if self.is_vertex { vertex::count(call) } else { call }))
     }
 
     fn counted(&self, body: &[u8]) -> Read<u32> {

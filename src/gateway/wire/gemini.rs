@@ -7,7 +7,7 @@ mod rules;
 mod write;
 
 use super::stream::{Framed, json};
-use super::{Call, EmbedCall, Read, Reader, Refusal, Shape, Target, Wire, refusals};
+use super::{Call, EmbedCall, Read, Reader, Refusal, Scheme, Shape, Target, Wire, refusals};
 use crate::embedding::{EmbedRequest, Embedded};
 use crate::error::Result;
 use crate::request::GenerateRequest;
@@ -35,6 +35,10 @@ impl Wire for Gemini {
             true => ("authorization", format!("Bearer {key}")),
             false => ("x-goog-api-key", key.to_owned()),
         }
+    }
+
+    fn scheme(&self) -> Scheme {
+        if self.is_vertex { Scheme::Google } else { Scheme::Plain }
     }
 
     fn models_path(&self) -> &'static str {
@@ -71,10 +75,16 @@ impl Wire for Gemini {
     }
 }
 
-/// A model's place in a path. What is no plain letter is escaped, so that no name leaves its place.
-fn model_path(model: &str, action: &str) -> String {
+/// A model's place in a path.
+pub(super) fn model_path(model: &str, action: &str) -> String {
     let model = model.strip_prefix("models/").unwrap_or(model);
-    let mut path = String::from("/models/");
+    format!("/models/{}:{action}", escape(model))
+}
+
+/// A name as one segment of a path. What is no plain letter is escaped, so that no name leaves its
+/// place.
+pub(super) fn escape(model: &str) -> String {
+    let mut path = String::with_capacity(model.len());
     for byte in model.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'@' => {
@@ -85,8 +95,6 @@ fn model_path(model: &str, action: &str) -> String {
             byte => path.push_str(&format!("%{byte:02X}")),
         }
     }
-    path.push(':');
-    path.push_str(action);
     path
 }
 

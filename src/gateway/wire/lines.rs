@@ -7,15 +7,28 @@ use memchr::memchr2;
 use super::{MAX_LINE_BYTES, Read, Refusal};
 
 /// Lines that end with LF, CR LF or CR.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lines {
+    /// Longest line, in bytes.
+    limit: usize,
     /// The beginning of a line whose end has not come.
     begun: Vec<u8>,
     /// Whether the last line ended with CR, so that an LF which comes next is part of its end.
     after_cr: bool,
 }
 
+impl Default for Lines {
+    fn default() -> Lines {
+        Lines::within(MAX_LINE_BYTES)
+    }
+}
+
 impl Lines {
+    /// Lines of at most so many bytes.
+    pub(super) fn within(limit: usize) -> Lines {
+        Lines { limit, begun: Vec::new(), after_cr: false }
+    }
+
     /// Gives each line that has ended to `each`.
     pub(super) fn feed(
         &mut self,
@@ -28,8 +41,8 @@ impl Lines {
         }
         while let Some(at) = memchr2(b'\n', b'\r', bytes) {
             let (line, rest) = (&bytes[..at], &bytes[at + 1..]);
-            if self.begun.len() + line.len() > MAX_LINE_BYTES {
-                return Err(too_long());
+            if self.begun.len() + line.len() > self.limit {
+                return Err(too_long(self.limit));
             }
             if self.begun.is_empty() {
                 each(line)?;
@@ -52,8 +65,8 @@ impl Lines {
                 _ => rest,
             };
         }
-        if self.begun.len() + bytes.len() > MAX_LINE_BYTES {
-            return Err(too_long());
+        if self.begun.len() + bytes.len() > self.limit {
+            return Err(too_long(self.limit));
         }
         self.begun.extend_from_slice(bytes);
         Ok(())
@@ -80,27 +93,38 @@ struct Data {
 }
 
 impl Sse {
+    /// Events of at most so many bytes.
+    pub(super) fn within(limit: usize) -> Sse {
+        Sse { lines: Lines::within(limit), data: Data::default() }
+    }
+
     /// Gives the data of each event that has ended to `each`.
     pub(super) fn feed(
         &mut self,
         bytes: &[u8],
         mut each: impl FnMut(&[u8]) -> Read<()>,
     ) -> Read<()> {
-        let data = &mut self.data;
-        self.lines.feed(bytes, |line| data.line(line, &mut each))
+        let (data, limit) = (&mut self.data, self.lines.limit);
+        self.lines.feed(bytes, |line| data.line(line, limit, &mut each))
     }
 
     /// Gives the last event to `each`, though no empty line ended it.
     pub(super) fn end(&mut self, mut each: impl FnMut(&[u8]) -> Read<()>) -> Read<()> {
+        let limit = self.lines.limit;
         if let Some(line) = self.lines.end() {
-            self.data.line(&line, &mut each)?;
+            self.data.line(&line, limit, &mut each)?;
         }
-        self.data.line(b"", &mut each)
+        self.data.line(b"", limit, &mut each)
     }
 }
 
 impl Data {
-    fn line(&mut self, line: &[u8], each: &mut impl FnMut(&[u8]) -> Read<()>) -> Read<()> {
+    fn line(
+        &mut self,
+        line: &[u8],
+        limit: usize,
+        each: &mut impl FnMut(&[u8]) -> Read<()>,
+    ) -> Read<()> {
         if line.is_empty() {
             let has_any = std::mem::take(&mut self.has_any);
             if has_any {
@@ -119,8 +143,8 @@ impl Data {
             [b':', value @ ..] => value.strip_prefix(b" ").unwrap_or(value),
             _ => return Ok(()),
         };
-        if self.bytes.len() + value.len() > MAX_LINE_BYTES {
-            return Err(too_long());
+        if self.bytes.len() + value.len() > limit {
+            return Err(too_long(limit));
         }
         if self.has_any {
             self.bytes.push(b'\n');
@@ -131,8 +155,8 @@ impl Data {
     }
 }
 
-fn too_long() -> Refusal {
-    let most = MAX_LINE_BYTES >> 20;
+fn too_long(limit: usize) -> Refusal {
+    let most = limit >> 20;
     Refusal::broken(format!("The provider sent a line of more than {most} MiB."))
 }
 

@@ -14,6 +14,7 @@ use super::stream::Framed;
 use super::{Call, EmbedCall, Read, Reader, Refusal, Shape, Target, Wire, refusals};
 use crate::embedding::{EmbedRequest, Embedded};
 use crate::error::Result;
+use crate::passage::PassRoute;
 use crate::request::GenerateRequest;
 
 /// The wire of one provider.
@@ -53,6 +54,10 @@ impl Wire for OpenAi {
 
     fn embed(&self, request: &EmbedRequest, target: &Target) -> Result<Vec<EmbedCall>> {
         embed::calls(&self.0, request, target)
+    }
+
+    fn passes(&self, route: PassRoute) -> bool {
+        self.0.passes.contains(&route)
     }
 
     fn embedded(&self, call: &EmbedCall, body: &[u8]) -> Read<Embedded> {

@@ -2,6 +2,7 @@
 
 use super::Wire;
 use super::anthropic::Anthropic;
+use super::bedrock;
 use super::cohere::Cohere;
 use super::gemini::Gemini;
 use super::ollama::Ollama;
@@ -21,8 +22,12 @@ pub enum Provider {
     Anthropic,
     /// Base URL `https://generativelanguage.googleapis.com/v1beta`.
     Gemini,
-    /// Base URL up to and with `/publishers/google`; the key is an access token.
+    /// Base URL up to and with `/publishers/google`; the key is a service account or an access token.
     Vertex,
+    /// Base URL up to and with `/publishers/anthropic`.
+    VertexAnthropic,
+    /// Base URL `https://bedrock-runtime.REGION.amazonaws.com`, without a path.
+    BedrockConverse,
     /// Base URL `https://bedrock-runtime.REGION.amazonaws.com/openai/v1`; the key is one of
     /// Bedrock's API keys.
     Bedrock,
@@ -69,7 +74,9 @@ pub fn of(provider: Provider) -> &'static dyn Wire {
         Provider::SgLang => &OpenAi(quirks::SG_LANG),
         Provider::LlamaCpp => &OpenAi(quirks::LLAMA_CPP),
         Provider::Hearth => &OpenAi(quirks::HEARTH),
-        Provider::Anthropic => &Anthropic,
+        Provider::Anthropic => &Anthropic { is_vertex: false },
+        Provider::VertexAnthropic => &Anthropic { is_vertex: true },
+        Provider::BedrockConverse => &bedrock::Bedrock,
         Provider::Gemini => &Gemini { is_vertex: false },
         Provider::Vertex => &Gemini { is_vertex: true },
         Provider::Ollama => &Ollama,

@@ -1,6 +1,7 @@
 //! Every pair of dialects, against goldens: rich requests of each are written by each wire, and an
 //! answer of each wire is printed in each dialect. `UPDATE_GOLDENS=1` writes them anew.
 
+mod bedrock;
 mod faults;
 mod pairs;
 mod printing;

@@ -20,6 +20,8 @@ pub(super) enum Reply {
     Reset(Vec<Vec<u8>>),
     /// These pieces, and then nothing more.
     Hang(Vec<Vec<u8>>),
+    /// These bytes, head and all, and then the end of the connection.
+    Raw(Vec<u8>),
     /// Not even a head.
     Silence,
     /// Text until nobody takes it any more.
@@ -31,6 +33,8 @@ pub(super) enum Reply {
 pub(super) struct Seen {
     pub(super) head: String,
     pub(super) body: Value,
+    /// The body as it came.
+    pub(super) text: String,
 }
 
 /// What a provider has seen and done.
@@ -145,6 +149,10 @@ async fn respond(socket: &mut TcpStream, state: &State, reply: Reply) -> bool {
             wait_until_gone(socket, state).await;
             false
         }
+        Reply::Raw(bytes) => {
+            socket.write_all(&bytes).await.unwrap();
+            false
+        }
         Reply::Silence => {
             wait_until_gone(socket, state).await;
             false
@@ -200,7 +208,8 @@ async fn read_request(socket: &mut TcpStream) -> Option<Seen> {
         read_some(socket, &mut bytes).await?;
     }
     let body = serde_json::from_slice(&bytes[head_end..]).unwrap_or(Value::Null);
-    Some(Seen { head, body })
+    let text = String::from_utf8_lossy(&bytes[head_end..]).into_owned();
+    Some(Seen { head, body, text })
 }
 
 async fn read_some(socket: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<()> {

@@ -10,6 +10,8 @@ use crate::wire::writing::{Notes, cannot};
 
 /// From this version on models choose by themselves how long they think.
 const ADAPTIVE_SINCE: (u32, u32) = (4, 6);
+/// What an answer may have if the request does not say: the dialect wants a number.
+pub(in crate::wire) const DEFAULT_MAX_TOKENS: u32 = 8192;
 
 pub(super) fn write(
     request: &GenerateRequest,
@@ -111,7 +113,12 @@ fn choice(tools: &Tools) -> Option<Value> {
     Some(choice)
 }
 
-fn think(effort: Option<Effort>, model: &str, body: &mut Map<String, Value>, notes: &mut Notes) {
+pub(in crate::wire) fn think(
+    effort: Option<Effort>,
+    model: &str,
+    body: &mut Map<String, Value>,
+    notes: &mut Notes,
+) {
     let is_adaptive = version(model).is_none_or(|version| version >= ADAPTIVE_SINCE);
     if is_adaptive {
         body.insert("thinking".into(), json!({ "type": "adaptive" }));
@@ -139,7 +146,7 @@ fn think(effort: Option<Effort>, model: &str, body: &mut Map<String, Value>, not
     }
 }
 
-fn can_think(model: &str) -> bool {
+pub(in crate::wire) fn can_think(model: &str) -> bool {
     version(model).is_none_or(|version| version >= (3, 7))
 }
 

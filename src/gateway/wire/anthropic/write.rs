@@ -12,8 +12,6 @@ use crate::wire::{Call, Shape, Target};
 
 /// The version of the dialect.
 const VERSION: &str = "2023-06-01";
-/// What an answer may have if the request does not say: the dialect wants a number.
-const DEFAULT_MAX_TOKENS: u32 = 8192;
 /// Ways of drawing that the dialect has.
 const SAMPLING: [&str; 3] = ["temperature", "top_k", "top_p"];
 /// Fields of a request that its count does not take.
@@ -35,7 +33,10 @@ pub(super) fn call(request: &GenerateRequest, target: &Target) -> Result<Call> {
     }
     let mut body = Map::new();
     body.insert("model".into(), target.model.as_str().into());
-    body.insert("max_tokens".into(), request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS).into());
+    body.insert(
+        "max_tokens".into(),
+        request.max_tokens.unwrap_or(rules::DEFAULT_MAX_TOKENS).into(),
+    );
     let (system, turns) = turns(messages);
     if messages
         .iter()

@@ -1,5 +1,8 @@
 //! In what the providers that speak OpenAI's dialect differ.
 
+use PassRoute::{ImageEdits, Images, Moderations, Speech, Transcriptions, Translations};
+
+use crate::passage::PassRoute;
 use crate::wire::writing::IdRule;
 
 /// One provider's way.
@@ -30,6 +33,8 @@ pub(in crate::wire) struct Quirks {
     pub(super) key: Key,
     /// Most texts of a call for vectors.
     pub(super) texts: usize,
+    /// Routes for pictures, sound and moderation that it has.
+    pub(super) passes: &'static [PassRoute],
 }
 
 /// How what an assistant has thought is given back.
@@ -122,6 +127,7 @@ pub(in crate::wire) const OPEN_AI: Quirks = Quirks {
     has_template: false,
     key: Key::Bearer,
     texts: 2048,
+    passes: &PassRoute::ALL,
 };
 
 pub(in crate::wire) const AZURE: Quirks = Quirks { key: Key::ApiKey, ..OPEN_AI };
@@ -136,11 +142,12 @@ pub(in crate::wire) const COMPATIBLE: Quirks = Quirks {
 };
 
 pub(in crate::wire) const BEDROCK: Quirks =
-    Quirks { sampling: &OWN, thoughts: Thoughts::No, completes: false, ..COMPATIBLE };
+    Quirks { sampling: &OWN, thoughts: Thoughts::No, completes: false, passes: &[], ..COMPATIBLE };
 
 pub(in crate::wire) const OPEN_ROUTER: Quirks = Quirks {
     thoughts: Thoughts::Details("reasoning"),
     effort: EffortForm::Object,
+    passes: &[],
     has_cache: true,
     ..COMPATIBLE
 };
@@ -158,6 +165,7 @@ pub(in crate::wire) const DEEP_SEEK: Quirks = Quirks {
     formats: Formats::Json,
     has_parallel: false,
     has_parts: false,
+    passes: &[],
     completes: false,
     ..COMPATIBLE
 };
@@ -177,6 +185,7 @@ pub(in crate::wire) const MISTRAL: Quirks = Quirks {
     thoughts: Thoughts::No,
     required: "any",
     ids: IdRule::Nine,
+    passes: &[Transcriptions, Moderations],
     completes: false,
     ..COMPATIBLE
 };
@@ -185,6 +194,7 @@ pub(in crate::wire) const GROQ: Quirks = Quirks {
     max_tokens: "max_completion_tokens",
     sampling: &["temperature", "top_p", "seed", "stop"],
     thoughts: Thoughts::Field("reasoning"),
+    passes: &[Transcriptions, Translations, Speech],
     completes: false,
     ..COMPATIBLE
 };
@@ -195,6 +205,7 @@ pub(in crate::wire) const MOONSHOT: Quirks = Quirks {
     has_parallel: false,
     takes_urls: false,
     completes: false,
+    passes: &[],
     ..COMPATIBLE
 };
 
@@ -205,6 +216,7 @@ pub(in crate::wire) const ZHIPU: Quirks = Quirks {
     has_parallel: false,
     completes: false,
     texts: 64,
+    passes: &[Images, Transcriptions, Speech, Moderations],
     ..COMPATIBLE
 };
 
@@ -223,6 +235,7 @@ pub(in crate::wire) const DASH_SCOPE: Quirks = Quirks {
     effort: EffortForm::Flag,
     has_cache: true,
     texts: 10,
+    passes: &[],
     ..COMPATIBLE
 };
 
@@ -233,16 +246,23 @@ pub(in crate::wire) const SILICON_FLOW: Quirks = Quirks {
     has_parallel: false,
     completes: false,
     texts: 32,
+    passes: &[Images, Transcriptions, Speech],
     ..COMPATIBLE
 };
 
-pub(in crate::wire) const X_AI: Quirks =
-    Quirks { sampling: &OWN, thoughts: Thoughts::No, completes: false, ..COMPATIBLE };
+pub(in crate::wire) const X_AI: Quirks = Quirks {
+    sampling: &OWN,
+    thoughts: Thoughts::No,
+    completes: false,
+    passes: &[Images, ImageEdits],
+    ..COMPATIBLE
+};
 
 pub(in crate::wire) const VLLM: Quirks = Quirks {
     effort: EffortForm::Template,
     formats: Formats::Structured,
     has_template: true,
+    passes: &[Transcriptions, Translations, Images, Speech],
     ..COMPATIBLE
 };
 

@@ -9,7 +9,7 @@ use crate::request::{GenerateRequest, RequestId};
 use crate::wire::{Provider, Shape, Target, of};
 
 /// Each provider with a model whose name it knows.
-const TARGETS: [(&str, Provider, &str); 15] = [
+const TARGETS: [(&str, Provider, &str); 17] = [
     ("responses", Provider::OpenAiResponses, "gpt-5"),
     ("openai", Provider::OpenAi, "gpt-5"),
     ("azure", Provider::Azure, "gpt-4o"),
@@ -25,6 +25,8 @@ const TARGETS: [(&str, Provider, &str); 15] = [
     ("gemini3", Provider::Gemini, "gemini-3-pro"),
     ("ollama", Provider::Ollama, "qwen3:8b"),
     ("cohere", Provider::Cohere, "command-a"),
+    ("bedrock", Provider::BedrockConverse, "anthropic.claude-sonnet-4-5-20250929-v1:0"),
+    ("nova", Provider::BedrockConverse, "amazon.nova-pro-v1:0"),
 ];
 
 /// What these wires make of the request, each by its name.

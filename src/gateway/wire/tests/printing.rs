@@ -4,11 +4,18 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::bedrock::{self, BEDROCK};
 use super::{ANSWERS, compare, events, read};
 use crate::dialect::ollama::Timing;
 use crate::dialect::{anthropic, gemini, ollama, openai, responses};
 use crate::event::Event;
 use crate::wire::Shape;
+
+/// A stream among the goldens, as its provider writes it.
+fn stream_of(name: &str) -> Vec<u8> {
+    let stream = read(&format!("answers/{name}.stream"));
+    if name == BEDROCK.0 { bedrock::frames(&stream) } else { stream }
+}
 
 fn open_ai(events: &[Event]) -> Value {
     let heading = || openai::Heading {
@@ -84,8 +91,8 @@ fn gemini(events: &[Event]) -> Value {
 
 #[test]
 fn answers_of_every_provider_are_printed_in_every_dialect() {
-    for (name, provider) in ANSWERS {
-        let stream = read(&format!("answers/{name}.stream"));
+    for (name, provider) in ANSWERS.into_iter().chain([BEDROCK]) {
+        let stream = stream_of(name);
         let events = events(provider, Shape::Stream, &[&stream]).unwrap();
         let printed = json!({
             "openai": open_ai(&events),
@@ -100,8 +107,8 @@ fn answers_of_every_provider_are_printed_in_every_dialect() {
 
 #[test]
 fn an_answer_says_the_same_whole_and_in_pieces() {
-    for (name, provider) in ANSWERS {
-        let stream = events(provider, Shape::Stream, &[&read(&format!("answers/{name}.stream"))]);
+    for (name, provider) in ANSWERS.into_iter().chain([BEDROCK]) {
+        let stream = events(provider, Shape::Stream, &[&stream_of(name)]);
         let whole = events(provider, Shape::Whole, &[&read(&format!("answers/{name}.json"))]);
         let (stream, whole) = (stream.unwrap(), whole.unwrap());
         for print in [open_ai, anthropic, ollama, gemini] {
