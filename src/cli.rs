@@ -11,6 +11,7 @@ pub use crate::cli_models::{PlainFile, Run, Search, Show, ShowPart};
 use crate::cli_money::parse_quota;
 pub use crate::cli_money::{Prices, Quota};
 pub use crate::cli_people::{Audit, Groups, Import, Invites};
+pub use crate::cli_rules::{Cache, Guards};
 pub use crate::cli_usage::Usage;
 
 /// Hearth turns this machine into a private LLM platform.
@@ -83,6 +84,12 @@ pub enum Command {
     /// Add, test and list providers elsewhere, and say which requests go there.
     #[command(subcommand)]
     Channels(Channels),
+    /// Keep answers for whoever asks the same again.
+    #[command(subcommand)]
+    Cache(Cache),
+    /// Block or mask secrets, personal data and words.
+    #[command(subcommand)]
+    Guards(Guards),
     /// Change the key under which secrets are sealed.
     #[command(subcommand)]
     Secrets(Secrets),

@@ -14,6 +14,7 @@ mod cli_launch;
 mod cli_models;
 mod cli_money;
 mod cli_people;
+mod cli_rules;
 mod cli_usage;
 pub mod client;
 pub mod config;
@@ -41,6 +42,7 @@ pub mod model_commands;
 pub mod people_commands;
 mod push_command;
 mod quota_commands;
+mod rules_commands;
 mod run_answer;
 mod run_command;
 mod run_editor;
@@ -100,6 +102,12 @@ async fn run_command(cli: Cli, environment: &Environment) -> Result<()> {
         Command::Channels(command) => {
             channels_commands::channels(&Client::connect(&cli.target, &config).await?, command)
                 .await
+        }
+        Command::Cache(command) => {
+            rules_commands::cache(&Client::connect(&cli.target, &config).await?, command).await
+        }
+        Command::Guards(command) => {
+            rules_commands::guards(&Client::connect(&cli.target, &config).await?, command).await
         }
         Command::Secrets(command) => {
             channels_commands::secrets(&Client::connect(&cli.target, &config).await?, command).await

@@ -40,6 +40,11 @@ pub trait Backend: Send + Sync {
         self.models().into_iter().find(|model| is_same(&model.name, name))
     }
 
+    /// Whether members of this group are offered a model, by its full name.
+    fn is_offered(&self, _group: Option<&str>, _model: &str) -> bool {
+        true
+    }
+
     /// Starts the request and returns once its prompt is accepted (or refused).
     async fn generate(&self, asker: Asker, request: GenerateRequest) -> Result<EventStream>;
 

@@ -6,6 +6,7 @@ use hearth_store::{Act, ApiTokenId, GroupId, SessionHash, UserId, UserRole};
 use serde_json::Value;
 
 use crate::backend::Asker;
+use crate::call::CallNotes;
 use crate::error::{Error, Result};
 use crate::permission::{Permission, permissions};
 
@@ -32,8 +33,12 @@ pub struct Scope {
     pub address: Option<IpAddr>,
     /// The group that the user is in.
     pub group_id: Option<GroupId>,
+    /// Its name.
+    pub group: Option<String>,
     /// The models that the group's people may use; `None` is all.
     pub models: Option<Vec<String>>,
+    /// What came with the call.
+    pub notes: CallNotes,
     /// The user's part of what this machine computes, as their group has it; 0 counts as 1.
     pub weight: u16,
     /// When the user of a session last proved who they are, in Unix seconds.

@@ -40,9 +40,11 @@ use live::{Healths, Live, place_of, spec_of};
 pub(crate) use credential::google::file as account_file;
 pub(crate) use guard::Guard;
 pub use health::{ChannelStats, ModelStats};
+pub(crate) use overrides::matches;
 pub use overrides::{Condition, Override, OverrideMode};
 pub use preset::{PRESETS, Preset};
 pub use probe::{Probe, ProbeAnswer, ProbeList};
+pub(crate) use spec::check_name;
 pub use spec::{
     ChannelSettings, ChannelSpec, Limits, Network, SystemPrompt, SystemPromptMode, Timeouts, Tweaks,
 };

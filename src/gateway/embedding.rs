@@ -18,6 +18,8 @@ pub struct EmbedRequest {
     /// 1..=[`MAX_TEXTS`].
     pub inputs: Vec<EmbedInput>,
     pub wanted: Wanted,
+    /// The Hearths that the request has come through, this one included.
+    pub path: Vec<String>,
 }
 
 /// What is wanted of each input.

@@ -90,6 +90,15 @@ pub enum Error {
     /// Those who could answer elsewhere did not.
     #[error("{message}")]
     Upstream { fault: Fault, message: String },
+    /// A rule of this server forbids what the request says.
+    #[error("{0}")]
+    Blocked(String),
+    /// A call came round again through other Hearths.
+    #[error(
+        "This request has come through this server before, or through too many: a channel of one \
+         Hearth leads back to another. Take the model off one of the channels."
+    )]
+    Loop,
     #[error("The server is shutting down; try again shortly.")]
     Draining,
     /// Not the caller's fault; the log line with the request id says what happened.

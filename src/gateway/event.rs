@@ -11,8 +11,9 @@ use crate::request::{Citation, Foreign, Seal};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// This channel answers; at most once, first. What is hosted here says nothing. `ignored`: the
-    /// fields that it was not told ([`crate::wire::Call::warnings`]).
-    Served { channel: ChannelId, ignored: Vec<String> },
+    /// fields that it was not told ([`crate::wire::Call::warnings`]). `drain_s`: how long it is
+    /// read on for what was used, once nobody listens any more.
+    Served { channel: ChannelId, ignored: Vec<String>, drain_s: u32 },
     /// The prompt was accepted and queued; its exact length is known.
     Started { prompt_tokens: u32 },
     /// More text of one choice. Whole UTF-8 characters only; may be empty when only

@@ -3,14 +3,18 @@
 //! The server asks it for models and answers. It does not know how a model runs, nor in which
 //! dialect the request came.
 
+mod accepting;
 mod books;
+mod cache;
 mod config;
 mod embed;
+mod guards;
 mod held;
 mod merge;
 mod pacer;
 mod passage;
 mod pump;
+mod rulebook;
 mod running;
 #[cfg(test)]
 mod tests;
@@ -26,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backend::{Activity, Backend, KeepAlive, ServedModel};
+use crate::call::MAX_HEARTHS;
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -34,15 +39,19 @@ use crate::quota::{Quota, TermsCache};
 use crate::request::GenerateRequest;
 
 use books::{Account, Books};
-use held::Wish;
+use cache::Cache;
+use guards::{Guards, Watcher};
 use merge::Merge;
 use pacer::Pacer;
 use pump::Pump;
 use running::{Running, Slot};
 
 pub use books::Stats;
+pub use cache::{CacheRule, CacheStats};
 pub use config::{GatewayConfig, WhenUsedUp};
+pub use guards::{Action, Find, GuardRule, GuardStats, Known, Side};
 pub use pacer::RateLimits;
+pub use rulebook::Audience;
 
 /// Events that may wait for a client that reads slowly; then the backend waits.
 const WAITING_EVENTS: usize = 64;
@@ -58,7 +67,12 @@ pub struct Gateway {
 struct Inner {
     backends: Vec<Arc<dyn Backend>>,
     config: GatewayConfig,
+    clock: Clock,
+    /// Names this process among Hearths that ask each other.
+    name: String,
     books: Arc<Books>,
+    cache: Arc<Cache>,
+    guards: Arc<Guards>,
     quota: Quota,
     pacer: Arc<Pacer>,
     running: Arc<Running>,
@@ -79,9 +93,15 @@ impl Gateway {
         let longest_s = config.request_timeout_s;
         let books =
             Books::new(store.clone(), clock.clone(), Arc::clone(&terms), longest_s, tasks.clone());
+        let guards = Guards::new(store.clone(), clock.clone(), tasks.clone());
+        let cache = Arc::new(Cache::new(store.clone(), config.response_cache_bytes));
         let inner = Inner {
             backends,
+            clock: clock.clone(),
+            name: format!("{:016x}", rand::random::<u64>()),
             books: Arc::new(books),
+            cache,
+            guards: Arc::new(guards),
             quota: Quota::new(store.clone(), clock, terms),
             pacer: Arc::new(Pacer::new(store)),
             running: Running::new(config.max_running_per_caller),
@@ -96,9 +116,15 @@ impl Gateway {
     pub fn models(&self, caller: &Caller) -> Vec<ServedModel> {
         let mut models: Vec<ServedModel> = Vec::new();
         let mut known: HashSet<String> = HashSet::new();
-        for model in self.inner.backends.iter().flat_map(|backend| backend.models()) {
-            if caller.may_use_model(&model.name) && known.insert(model.name.clone()) {
-                models.push(model);
+        let group = caller.scope.group.as_deref();
+        for backend in &self.inner.backends {
+            for model in backend.models() {
+                if caller.may_use_model(&model.name)
+                    && backend.is_offered(group, &model.name)
+                    && known.insert(model.name.clone())
+                {
+                    models.push(model);
+                }
             }
         }
         models
@@ -165,6 +191,7 @@ impl Gateway {
         let limit = Duration::from_secs(u64::from(self.inner.config.request_timeout_s));
         let (backend, model) = self.find(caller, &request.model)?;
         request.model = model.name;
+        request.rules.delivery.path = self.path(caller)?;
         tokio::time::timeout(limit, backend.count_tokens(request))
             .await
             .map_err(|_| Error::TimedOut { limit })?
@@ -271,6 +298,18 @@ impl Gateway {
         admitted
     }
 
+    /// The Hearths that a call has come through and this one; a call that comes round again, or has
+    /// come through too many, is refused.
+    fn path(&self, caller: &Caller) -> Result<Vec<String>> {
+        let mut path = caller.scope.notes.path.clone();
+        if path.contains(&self.inner.name) || path.len() >= MAX_HEARTHS {
+            self.inner.books.count_refusal();
+            return Err(Error::Loop);
+        }
+        path.push(self.inner.name.clone());
+        Ok(path)
+    }
+
     /// Admits the requests of one call, which are for one model, by all limits.
     async fn admit_all(&self, caller: &Caller, requests: &[GenerateRequest]) -> Result<Arc<Slot>> {
         let answers = requests.iter().map(|request| u32::from(request.choices)).sum();
@@ -311,25 +350,30 @@ impl Gateway {
         let accepted = async {
             let (backend, model) = self.find(caller, &request.model)?;
             request.model = model.name;
+            request.rules.delivery.path = self.path(caller)?;
+            let rules = self.inner.guards.of(caller, &request.model).await?;
+            let verdict = rules.on(Side::Request).check(&mut request);
+            self.inner.guards.allow(verdict, caller, &request.model)?;
             let mut account = Account::new(caller, &request.id, &request.model);
             account.choices = request.choices;
             account.echoes = if request.echo { request.choices } else { 0 };
             // A model that loads for long is part of the request's time.
-            let accepting = async {
-                self.set_aside(&mut account, caller, backend, &mut request).await?;
-                backend.generate(caller.asker(), request).await
-            };
-            let inner = tokio::time::timeout(limit, accepting)
+            let accepting = self.accept(&mut account, caller, backend, request);
+            let (inner, recording) = tokio::time::timeout(limit, accepting)
                 .await
                 .map_err(|_| Error::TimedOut { limit })??;
-            Ok::<_, Error>((inner, account))
+            Ok::<_, Error>((inner, recording, Watcher::new(rules), account))
         };
-        let (inner, account) = accepted.await.inspect_err(|_| self.inner.books.count_refusal())?;
+        let (inner, recording, watcher, account) =
+            accepted.await.inspect_err(|_| self.inner.books.count_refusal())?;
         slot.begin();
         let (outer, stream) = mpsc::channel(WAITING_EVENTS);
         let pump = Pump {
             inner,
             outer,
+            recording,
+            watcher,
+            guards: Arc::clone(&self.inner.guards),
             account,
             books: Arc::clone(&self.inner.books),
             slot,
@@ -342,44 +386,13 @@ impl Gateway {
         Ok(stream)
     }
 
-    /// Sets aside what the request may cost at most, and lowers its limit on tokens to what it was
-    /// given. What is free and bound by no budget goes on at once.
-    async fn set_aside(
-        &self,
-        account: &mut Account,
-        caller: &Caller,
-        backend: &Arc<dyn Backend>,
-        request: &mut GenerateRequest,
-    ) -> Result<()> {
-        let Some(prices) = self.inner.books.terms(caller, &request.model).await? else {
-            return Ok(());
-        };
-        let prompt_tokens = u64::from(backend.reckon(request.clone()).await?);
-        let answers = u64::from(request.choices.max(1));
-        let config = &self.inner.config;
-        let (least, most, step) = match request.max_tokens {
-            Some(most) if config.lower_max_tokens => (most.min(1), most, None),
-            Some(most) => (most, most, None),
-            None => (1, config.reserve_tokens, Some(u64::from(config.reserve_tokens) * answers)),
-        };
-        let least_tokens = u64::from(least) * answers;
-        let most_tokens = u64::from(most) * answers;
-        let wish =
-            Wish { prices, prompt_tokens, more_prompt_tokens: 0, least_tokens, most_tokens, step };
-        self.inner.books.hold(account, wish).await?;
-        if let (Some(most), Some(held)) = (request.max_tokens, &account.held) {
-            let longest = held.longest(prompt_tokens) / answers;
-            request.max_tokens = Some(most.min(u32::try_from(longest).unwrap_or(u32::MAX)));
-        }
-        Ok(())
-    }
-
     /// The backend that serves a model and the model under its full name. Rights are checked on
     /// the full name, so that no other spelling goes around them.
     fn find(&self, caller: &Caller, name: &str) -> Result<(&Arc<dyn Backend>, ServedModel)> {
         for backend in &self.inner.backends {
             if let Some(model) = backend.model(name) {
-                if !caller.may_use_model(&model.name) {
+                let group = caller.scope.group.as_deref();
+                if !caller.may_use_model(&model.name) || !backend.is_offered(group, &model.name) {
                     break;
                 }
                 return Ok((backend, model));

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod alerts;
 pub mod backend;
+pub mod call;
 pub mod caller;
 pub mod channels;
 pub mod clock;

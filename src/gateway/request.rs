@@ -77,11 +77,18 @@ pub enum Shape {
     Stream,
 }
 
+/// How an answer gets to whoever asked; nothing of what it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    pub shape: Shape,
+    /// The Hearths that the request has come through, this one included.
+    pub path: Vec<String>,
+}
+
 /// What the answer is made of, beyond plain text. The default is plain text in pieces.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AnswerRules {
-    /// How the client gets it; nobody else is to wait for an answer that comes whole.
-    pub shape: Shape,
+    pub delivery: Delivery,
     /// Chats only.
     pub tools: Option<Tools>,
     /// At most [`MAX_TOOLS`].
@@ -239,7 +246,7 @@ pub enum Input {
 impl GenerateRequest {
     /// The same request, for a client that gets the answer in pieces or at once.
     pub fn streamed(mut self, is_streamed: bool) -> GenerateRequest {
-        self.rules.shape = if is_streamed { Shape::Stream } else { Shape::Whole };
+        self.rules.delivery.shape = if is_streamed { Shape::Stream } else { Shape::Whole };
         self
     }
 

@@ -308,6 +308,8 @@ fn of_gateway(error: &GatewayError) -> Failure {
             Fault::TimedOut => failure(StatusCode::GATEWAY_TIMEOUT, "upstream_timed_out"),
             Fault::Broken => failure(StatusCode::BAD_GATEWAY, "upstream_failed"),
         },
+        E::Blocked(_) => failure(StatusCode::BAD_REQUEST, "content_filter"),
+        E::Loop => failure(StatusCode::LOOP_DETECTED, "loop_detected"),
         E::Draining => {
             failure(StatusCode::SERVICE_UNAVAILABLE, "draining").retry_after(DRAINING_RETRY)
         }

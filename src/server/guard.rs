@@ -12,6 +12,7 @@ use crate::address::peer_of;
 use crate::body::BodyLimit;
 use crate::error::{Dialect, Failure, Result};
 use crate::host;
+use crate::notes;
 use crate::rate_headers;
 use crate::revocable;
 use crate::state::AppState;
@@ -67,7 +68,7 @@ pub(crate) async fn check(
         return Ok(next.run(request).await);
     }
     let key = key_of(request.uri());
-    let caller = caller_of(&guard.state, key, request.headers(), request.extensions()).await?;
+    let mut caller = caller_of(&guard.state, key, request.headers(), request.extensions()).await?;
     match guard.access {
         Access::Anyone | Access::User => {}
         Access::Person => require_person(&caller)?,
@@ -80,6 +81,9 @@ pub(crate) async fn check(
     let user = caller.user_id;
     let dialect = Dialect::of(request.uri().path());
     let is_asking = dialect != Dialect::Hearth && !is_reading(request.method());
+    if is_asking {
+        caller.scope.notes = notes::of(request.headers());
+    }
     let limited = is_asking.then(|| caller.clone());
     let watch = guard.state.accounts().watch(&caller);
     request.extensions_mut().insert(caller);
@@ -87,6 +91,7 @@ pub(crate) async fn check(
     if let Some(caller) = limited {
         let limits = guard.state.gateway().rate_limits(&caller).await;
         rate_headers::tell(response.headers_mut(), dialect, limits);
+        notes::tell(response.headers_mut(), &caller.scope.notes.mark);
     }
     if let Some(user) = user {
         // For the access log.

@@ -7,8 +7,9 @@ use std::time::Duration;
 use axum::http::Method;
 use hearth_gateway::Gateway;
 use hearth_gateway::backend::Activity;
-use hearth_gateway::channels::{ChannelStats, Channels};
+use hearth_gateway::channels::{ChannelStats, Channels, ModelStats};
 use hearth_gateway::event::Usage;
+use hearth_gateway::gateway::GuardStats;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -20,6 +21,9 @@ use prometheus_client::registry::{Registry, Unit};
 /// Upper bounds in seconds: from an answer out of memory to a long generation.
 const SECONDS: [f64; 14] =
     [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
+
+/// Models of each channel that have figures of their own.
+const MAX_CHANNEL_MODELS: usize = 100;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RouteLabels {
@@ -42,6 +46,18 @@ struct ModelLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ChannelLabels {
     channel: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ChannelModelLabels {
+    channel: String,
+    model: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct GuardLabels {
+    rule: String,
+    side: &'static str,
 }
 
 /// What is counted while the server runs.
@@ -113,6 +129,7 @@ impl Metrics {
         &self,
         gateway: &Gateway,
         channels: &Channels,
+        guards: &[GuardStats],
     ) -> Result<String, std::fmt::Error> {
         // Two registries, each of which ends its text with `# EOF`; one end is enough.
         let mut text = String::new();
@@ -121,6 +138,7 @@ impl Metrics {
         text.truncate(end);
         let mut registry = present(gateway);
         add_channels(&mut registry, channels);
+        add_rules(&mut registry, gateway, guards);
         encode(&mut text, &registry)?;
         Ok(text)
     }
@@ -179,9 +197,80 @@ fn present(gateway: &Gateway) -> Registry {
     registry
 }
 
+/// What kept answers and guards were good for. An admin names the rules, a hundred at most.
+fn add_rules(registry: &mut Registry, gateway: &Gateway, guards: &[GuardStats]) {
+    let cache = gateway.cache_stats();
+    for (name, help, value) in [
+        ("cache_hits", "Requests that a kept answer was given to", cache.hits),
+        ("cache_misses", "Requests whose answer could have been kept", cache.misses),
+    ] {
+        let counter: Counter = Counter::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    }
+    let bytes: Gauge<u64, AtomicU64> = Gauge::default();
+    bytes.set(cache.bytes);
+    registry.register("cache_bytes", "Answers that are kept", bytes);
+    let found: Family<GuardLabels, Counter> = Family::default();
+    for stats in guards {
+        for (side, count) in [("request", stats.requests), ("response", stats.responses)] {
+            let labels = GuardLabels { rule: stats.rule.clone(), side };
+            found.get_or_create(&labels).inc_by(count);
+        }
+    }
+    registry.register("guard_matches", "What guards found", found);
+}
+
+/// What channels did with each model, of the most used ones.
+fn add_channel_models(registry: &mut Registry, stats: &[(String, ChannelStats)]) {
+    type Read = fn(&ModelStats) -> u64;
+    let counts: [(&str, &str, Read); 5] = [
+        ("channel_model_answers", "Answers that a channel began", |stats| stats.answers),
+        ("channel_model_refusals", "Requests that a channel refused", |stats| stats.refusals),
+        ("channel_model_failures", "Times that a channel failed", |stats| stats.failures),
+        ("channel_model_prompt_tokens", "Tokens of prompts", |stats| stats.prompt_tokens),
+        ("channel_model_completion_tokens", "Tokens of answers", |stats| stats.completion_tokens),
+    ];
+    let figures: [(&str, &str, Read); 3] = [
+        ("channel_model_first_token_p50_ms", "Median time until an answer begins", |stats| {
+            stats.first_token_p50_ms.unwrap_or_default()
+        }),
+        ("channel_model_first_token_p95_ms", "Within which 95 of 100 begin", |stats| {
+            stats.first_token_p95_ms.unwrap_or_default()
+        }),
+        ("channel_model_tokens_per_s", "Of answers that came in pieces", |stats| {
+            stats.tokens_per_s.unwrap_or_default() as u64
+        }),
+    ];
+    let all = stats.iter().flat_map(|(channel, stats)| {
+        let mut models: Vec<&(String, ModelStats)> = stats.models.iter().collect();
+        models.sort_by_key(|(_, stats)| std::cmp::Reverse(stats.answers + stats.failures));
+        models.truncate(MAX_CHANNEL_MODELS);
+        models.into_iter().map(move |(model, stats)| {
+            (ChannelModelLabels { channel: channel.clone(), model: model.clone() }, stats)
+        })
+    });
+    let all: Vec<(ChannelModelLabels, &ModelStats)> = all.collect();
+    for (name, help, read) in counts {
+        let family: Family<ChannelModelLabels, Counter> = Family::default();
+        for (labels, stats) in &all {
+            family.get_or_create(labels).inc_by(read(stats));
+        }
+        registry.register(name, help, family);
+    }
+    for (name, help, read) in figures {
+        let family: Family<ChannelModelLabels, Gauge<u64, AtomicU64>> = Family::default();
+        for (labels, stats) in &all {
+            family.get_or_create(labels).set(read(stats));
+        }
+        registry.register(name, help, family);
+    }
+}
+
 /// What channels did since the start. Their number is bounded, and an admin names them.
 fn add_channels(registry: &mut Registry, channels: &Channels) {
     let stats = channels.stats();
+    add_channel_models(registry, &stats);
     type Read = fn(&ChannelStats) -> u64;
     let counts: [(&str, &str, Read); 5] = [
         ("channel_answers", "Answers that a channel began", |stats| stats.all.answers),

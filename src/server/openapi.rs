@@ -16,7 +16,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::error::{Failure, Result};
 use crate::guard::{Access, COOKIE};
 use crate::routes::{self, Route};
-use crate::{accounts, alerts, channels, chats, models, quota, shelf};
+use crate::{accounts, alerts, cache, channels, chats, guards, models, quota, shelf};
 
 pub(crate) async fn show() -> Result<impl IntoResponse> {
     let text = document().to_json();
@@ -84,6 +84,8 @@ fn bodies() -> Vec<Body> {
         body::<channels::Test>("POST", "/hearth/channels/{id}/test", "ChannelTest"),
         body::<channels::NewRoute>("POST", "/hearth/routes", "NewRoute"),
         body::<channels::GroupPolicy>("POST", "/hearth/routes/groups", "GroupPolicy"),
+        body::<cache::Rules>("PUT", "/hearth/cache", "CacheRules"),
+        body::<guards::Rules>("PUT", "/hearth/guards", "GuardRules"),
         body::<chats::New>("POST", "/hearth/chats", "NewChat"),
         body::<chats::Change>("PATCH", "/hearth/chats/{id}", "ChatChange"),
         body::<chats::Turn>("POST", "/hearth/chats/{id}/turns", "Turn"),

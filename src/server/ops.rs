@@ -23,7 +23,8 @@ pub(crate) async fn readyz(State(state): State<AppState>) -> Response {
 }
 
 pub(crate) async fn metrics(State(state): State<AppState>) -> Result<Response> {
-    let text = state.metrics().print(state.gateway(), state.channels());
+    let guards = state.gateway().guard_stats().await;
+    let text = state.metrics().print(state.gateway(), state.channels(), &guards);
     let text = text.map_err(|error| Failure::internal(format!("metrics: {error}")))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

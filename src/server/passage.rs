@@ -24,8 +24,7 @@ pub(crate) async fn pass(
     State(state): State<AppState>,
     Signed(caller): Signed,
     Extension(id): Extension<RequestId>,
-    uri: Uri,
-    headers: HeaderMap,
+    (uri, headers): (Uri, HeaderMap),
     AnyBytes(body): AnyBytes,
 ) -> Result<Response> {
     let path = uri.path().strip_prefix("/v1").unwrap_or_default();

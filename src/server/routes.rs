@@ -15,8 +15,8 @@ use crate::error::{Dialect, Failure};
 use crate::guard::{self, Guard};
 use crate::state::AppState;
 use crate::{
-    accounts, alerts, anthropic, billing, channels, chats, doctor, edge, gemini, models, ollama,
-    openai, openapi, ops, passage, quota, responses, shelf, usage, web,
+    accounts, alerts, anthropic, billing, cache, channels, chats, doctor, edge, gemini, guards,
+    models, ollama, openai, openapi, ops, passage, quota, responses, shelf, usage, web,
 };
 
 pub use crate::guard::Access;
@@ -370,6 +370,11 @@ fn hearth_channels() -> Vec<Entry> {
             "List a provider's models",
             channels::models,
         ),
+        route(GET, Admin, "/hearth/cache", "Which answers are kept", cache::show),
+        route(PUT, Admin, "/hearth/cache", "Say which answers are kept", cache::set),
+        route(DELETE, Admin, "/hearth/cache", "Forget the kept answers", cache::clear),
+        route(GET, Admin, "/hearth/guards", "Rules for what goes in and out", guards::show),
+        route(PUT, Admin, "/hearth/guards", "Set those rules", guards::set),
         route(GET, Admin, "/hearth/routes", "List routes and groups' policies", channels::routes),
         route(POST, Admin, "/hearth/routes", "Set the route of a model", channels::set_route),
         route(

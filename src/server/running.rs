@@ -64,10 +64,14 @@ impl Running {
     /// The next event; a stream that ends without `Done` is a fault.
     pub(crate) async fn next(&mut self) -> std::result::Result<Event, GatewayError> {
         let cut = || Err(GatewayError::Internal("the events ended without `Done`".to_owned()));
-        let event = tokio::select! {
-            biased;
-            event = self.events.recv() => event.unwrap_or_else(cut)?,
-            () = self.watch.revoked() => return Err(GatewayError::NotSignedIn),
+        let event = match self.events.try_recv() {
+            // What is there already needs no look at the bell.
+            Ok(event) => event?,
+            Err(_) => tokio::select! {
+                biased;
+                event = self.events.recv() => event.unwrap_or_else(cut)?,
+                () = self.watch.revoked() => return Err(GatewayError::NotSignedIn),
+            },
         };
         if let Event::Done(usage) = &event {
             self.state.metrics().count_generation(&self.model, usage);

@@ -63,10 +63,14 @@ pub(crate) fn answer(frames: impl Stream<Item = Frame> + Send + 'static) -> Resp
     response
 }
 
-/// The bytes of frames: those that are ready together go out together, and a silent stream shows
-/// now and then that it lives.
+/// The bytes of frames: those that are ready together, or when everybody else had a turn, go out
+/// together, and a silent stream shows now and then that it lives.
 struct Written<S> {
     frames: Pin<Box<S>>,
+    ready: Vec<u8>,
+    /// Whether what is ready has let the others have their turn: under load there is more then, for
+    /// one write.
+    has_waited: bool,
     /// When something was written last. The timer is set anew only when it has run out: thousands
     /// of frames a second do not touch it.
     last: Instant,
@@ -77,7 +81,8 @@ struct Written<S> {
 impl<S: Stream<Item = Frame>> Written<S> {
     fn new(frames: S) -> Written<S> {
         let timer = Box::pin(tokio::time::sleep(KEEP_ALIVE));
-        Written { frames: Box::pin(frames), last: Instant::now(), timer, has_ended: false }
+        let (frames, last) = (Box::pin(frames), Instant::now());
+        Written { frames, ready: Vec::new(), has_waited: false, last, timer, has_ended: false }
     }
 
     /// Whether it was silent for so long that it must show that it lives.
@@ -99,17 +104,23 @@ impl<S: Stream<Item = Frame>> Stream for Written<S> {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut bytes = Vec::new();
-        while !self.has_ended && bytes.len() < TOGETHER_BYTES {
-            match self.frames.poll_next_unpin(context) {
-                Poll::Ready(Some(frame)) => frame.write(&mut bytes),
-                Poll::Ready(None) => self.has_ended = true,
-                Poll::Pending => break,
+        let this = &mut *self;
+        while !this.has_ended && this.ready.len() < TOGETHER_BYTES {
+            match this.frames.poll_next_unpin(context) {
+                Poll::Ready(Some(frame)) => frame.write(&mut this.ready),
+                Poll::Ready(None) => this.has_ended = true,
+                Poll::Pending if this.ready.is_empty() || this.has_waited => break,
+                Poll::Pending => {
+                    this.has_waited = true;
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             }
         }
-        if !bytes.is_empty() {
-            self.last = Instant::now();
-            return Poll::Ready(Some(Ok(bytes.into())));
+        if !this.ready.is_empty() {
+            this.has_waited = false;
+            this.last = Instant::now();
+            return Poll::Ready(Some(Ok(std::mem::take(&mut this.ready).into())));
         }
         if self.has_ended {
             return Poll::Ready(None);

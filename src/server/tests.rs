@@ -14,6 +14,7 @@ mod ollama_stories;
 mod openapi_stories;
 mod passage_stories;
 mod people_stories;
+mod rules_stories;
 mod scripted;
 mod wire;
 

@@ -234,9 +234,11 @@ fn caller_of(user: User, via: Via, peer: IpAddr) -> Caller {
     let scope = Scope {
         address: Some(peer),
         group_id: user.group_id,
+        group: user.group,
         models: user.group_models,
         weight: user.group_weight,
         confirmed_at: 0,
+        notes: Default::default(),
     };
     Caller { user_id: Some(user.id), name: user.name, role: user.role, via, scope }
 }

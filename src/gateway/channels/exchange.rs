@@ -78,8 +78,13 @@ impl From<Refusal> for Trouble {
     }
 }
 
-/// Sends a call; gives the answer once its head has come, within so long, and says that it is one.
-pub(crate) async fn post(
+/// Sends a call; gives the answer once its head has come and says that it is one.
+pub(crate) async fn post(live: &Live, key: &LiveKey, call: &Call) -> Result<Response, Trouble> {
+    post_within(live, key, call, live.settings.timeouts.first_byte_ms).await
+}
+
+/// The same, with another time limit for the head.
+pub(crate) async fn post_within(
     live: &Live,
     key: &LiveKey,
     call: &Call,

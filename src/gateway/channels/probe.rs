@@ -102,8 +102,7 @@ async fn say(live: &Live, model: &str, until: Instant) -> Result<String, Trouble
     for change in &live.settings.request.overrides {
         change.apply(&mut call.body);
     }
-    let wait_ms = live.settings.timeouts.first_byte_ms;
-    let response = exchange::post(live, &live.keys[0], &call, wait_ms).await?;
+    let response = exchange::post(live, &live.keys[0], &call).await?;
     let body = exchange::read(response, MAX_ANSWER_BYTES, until).await?;
     let (mut reader, mut events) = (live.wire.reader(&request, Shape::Whole), Vec::new());
     reader.feed(&body, &mut events).map_err(Trouble::from)?;

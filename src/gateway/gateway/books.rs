@@ -26,8 +26,8 @@ pub(super) struct Account {
     /// The ledger's own name: ids of clients may repeat.
     id: String,
     request_id: String,
-    caller: Caller,
-    model: String,
+    pub(super) caller: Caller,
+    pub(super) model: String,
     channel: Option<ChannelId>,
     /// `None` costs nothing and is bound by no budget.
     pub(super) held: Option<Held>,
@@ -35,6 +35,8 @@ pub(super) struct Account {
     pub(super) echoes: u16,
     /// Answers that it asks for.
     pub(super) choices: u16,
+    /// Whether a kept answer is given.
+    pub(super) is_kept: bool,
 }
 
 /// What was done since the start.
@@ -91,6 +93,7 @@ impl Account {
             held: None,
             echoes: 0,
             choices: 1,
+            is_kept: false,
         }
     }
 

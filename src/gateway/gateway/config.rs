@@ -20,6 +20,9 @@ pub struct GatewayConfig {
     /// How an answer ends whose payers have nothing left: `length`, as at a limit on tokens, or
     /// `error`.
     pub when_used_up: WhenUsedUp,
+    /// Bytes of answers that are kept for whoever asks the same again, where a rule says so
+    /// (`hearth cache`); 0 keeps none.
+    pub response_cache_bytes: u64,
 }
 
 /// How an answer ends whose payers have nothing left.
@@ -40,6 +43,7 @@ impl Default for GatewayConfig {
             reserve_tokens: 1024,
             lower_max_tokens: false,
             when_used_up: WhenUsedUp::Length,
+            response_cache_bytes: 64 << 20,
         }
     }
 }
@@ -52,6 +56,9 @@ impl GatewayConfig {
         }
         if !(1..=7 * 24 * 60 * 60).contains(&self.request_timeout_s) {
             return Err("request_timeout_s must be 1 to 604800".to_owned());
+        }
+        if self.response_cache_bytes > 64 << 30 {
+            return Err("response_cache_bytes must be 0 to 68719476736".to_owned());
         }
         if !(1..=1_000_000).contains(&self.reserve_tokens) {
             return Err("reserve_tokens must be 1 to 1000000".to_owned());

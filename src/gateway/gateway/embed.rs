@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
 use super::books::{Account, Books, Ending};
+use super::guards::Side;
 use super::held::{Allowance, Wish};
 use super::running::Slot;
 use super::{Backend, pacer};
@@ -33,6 +34,7 @@ impl Gateway {
     /// Makes vectors. What was used is recorded before they are given; dropping the future
     /// cancels the request, which is recorded all the same.
     pub async fn embed(&self, caller: &Caller, mut request: EmbedRequest) -> Result<Embedded> {
+        request.path = self.path(caller)?;
         let slot = self.admit(caller, 1)?;
         let model = request.model.clone();
         let tokens = || pacer::estimate_of_texts(&request).0;
@@ -42,6 +44,9 @@ impl Gateway {
         let accepted = async {
             let (backend, model) = self.find(caller, &request.model)?;
             request.model = model.name;
+            let rules = self.inner.guards.of(caller, &request.model).await?;
+            let verdict = rules.on(Side::Request).check_texts(&mut request);
+            self.inner.guards.allow(verdict, caller, &request.model)?;
             let mut account = Account::new(caller, &request.id, &request.model);
             // A model that loads for long is part of the request's time.
             let accepting = self.accept_texts(&mut account, caller, backend, request);

@@ -1,6 +1,8 @@
 //! Stories of requests, on a real store and with a scripted backend.
 
 mod ends;
+mod guarded;
+mod kept;
 mod money;
 mod scripted;
 mod ways;

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use super::relay::{Origin, Relay};
+use crate::call::PATH_HEADER;
 use crate::channels::exchange::{self, Trouble, TroubleKind};
 use crate::channels::fetch::Fetcher;
 use crate::channels::health::InFlight;
@@ -66,6 +67,7 @@ impl Ask<'_> {
         for change in &live.settings.request.overrides {
             change.apply(&mut call.body);
         }
+        tell_path(&mut call, live, &request.rules.delivery.path);
         let flight = live.health.begin(live.limits(), started);
         let begun = self.begin(&request, &call, shape).await;
         let now = Instant::now();
@@ -89,7 +91,7 @@ impl Ask<'_> {
     fn shape(&self) -> Shape {
         match self.is_timed || self.live.settings.request.always_streams {
             true => Shape::Stream,
-            false => self.request.rules.shape,
+            false => self.request.rules.delivery.shape,
         }
     }
 
@@ -105,7 +107,7 @@ impl Ask<'_> {
             Shape::Stream => timeouts.first_byte_ms,
         };
         let limit = tokio::time::Instant::now() + Duration::from_millis(wait_ms.into());
-        let mut response = exchange::post(live, &live.keys[self.key], call, wait_ms).await?;
+        let mut response = exchange::post_within(live, &live.keys[self.key], call, wait_ms).await?;
         let mut reader = live.wire.reader(request, shape_of(&response));
         let (mut events, mut until) = (Vec::new(), limit);
         let mut has_ended = false;
@@ -143,6 +145,13 @@ impl Ask<'_> {
         let (sender, stream) = mpsc::channel(EVENT_BUFFER);
         tasks.spawn(Relay::new(begun, sender, origin).run());
         stream
+    }
+}
+
+/// Tells whoever may be a Hearth which ones the request has come through.
+pub(super) fn tell_path(call: &mut Call, live: &Live, path: &[String]) {
+    if live.preset.provider.may_be_hearth() && !path.is_empty() {
+        call.headers.push((PATH_HEADER, path.join(",")));
     }
 }
 
@@ -200,7 +209,8 @@ fn introduce(
     if !matches!(events.front(), Some(Event::Started { .. })) {
         events.push_front(Event::Started { prompt_tokens: estimate(request) });
     }
-    events.push_front(Event::Served { channel: live.id(), ignored: warnings });
+    let drain_s = live.settings.drain_s;
+    events.push_front(Event::Served { channel: live.id(), ignored: warnings, drain_s });
 }
 
 fn with_system_prompt<'a>(request: &'a GenerateRequest, live: &Live) -> Cow<'a, GenerateRequest> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hearth_store::{ChannelId, UserId};
 use tokio::sync::oneshot;
 
-use super::attempt::note_trouble;
+use super::attempt::{note_trouble, tell_path};
 use super::failure::{Next, after_local, after_remote, told};
 use super::plan::{Plan, Who};
 use super::policy::{self, Question};
@@ -77,8 +77,9 @@ impl Switchboard {
         }
         let target = target(live, &candidate.model);
         let Some(call) = live.wire.count(&request, &target)? else { return Ok(estimate(&request)) };
+        let path = &request.rules.delivery.path;
         let counted = async {
-            let body = one_call(live, &candidate.model, &call, MAX_COUNT_BYTES).await?;
+            let body = one_call(live, &candidate.model, (&call, path), MAX_COUNT_BYTES).await?;
             live.wire.counted(&body).map_err(Trouble::from)
         };
         counted.await.map_err(|trouble| told(&request.model, trouble))
@@ -107,7 +108,7 @@ async fn embed(
     let calls = live.wire.embed(request, &target(live, model)).map_err(Trouble::cannot_carry)?;
     let mut all: Option<Embedded> = None;
     for call in &calls {
-        let body = one_call(live, model, &call.call, MAX_BODY_BYTES).await?;
+        let body = one_call(live, model, (&call.call, &request.path), MAX_BODY_BYTES).await?;
         let some = live.wire.embedded(call, &body).map_err(Trouble::from)?;
         match &mut all {
             Some(all) => all.append(some),
@@ -126,7 +127,7 @@ async fn embed(
 async fn one_call(
     live: &Arc<Live>,
     model: &str,
-    call: &Call,
+    (call, path): (&Call, &[String]),
     limit: usize,
 ) -> std::result::Result<Vec<u8>, Trouble> {
     let started = Instant::now();
@@ -137,11 +138,11 @@ async fn one_call(
     for change in &live.settings.request.overrides {
         change.apply(&mut call.body);
     }
+    tell_path(&mut call, live, path);
     let _flight = live.health.begin(live.limits(), started);
     let total = Duration::from_millis(live.settings.timeouts.total_ms.into());
     let answered = async {
-        let wait_ms = live.settings.timeouts.first_byte_ms;
-        let response = exchange::post(live, &live.keys[key], &call, wait_ms).await?;
+        let response = exchange::post(live, &live.keys[key], &call).await?;
         exchange::read(response, limit, tokio::time::Instant::now() + total).await
     };
     let answered = answered.await;

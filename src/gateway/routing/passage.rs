@@ -195,7 +195,7 @@ impl Ask<'_> {
                 }
                 let (headers, warnings) = (Vec::new(), Vec::new());
                 let call = Call { path: path.to_owned(), headers, body, warnings };
-                exchange::post(live, key, &call, wait_ms).await
+                exchange::post_within(live, key, &call, wait_ms).await
             }
             PassBody::Form(parts) => {
                 exchange::post_form(live, key, path, form(model, parts), wait_ms).await

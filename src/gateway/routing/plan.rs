@@ -118,7 +118,7 @@ impl Planner<'_> {
             if row.is_enabled
                 && wants(&row.name)
                 && live.offers(&target.model)
-                && admits(live, self.group.as_ref())
+                && admits(live, self.group.as_ref().map(|group| group.name.as_str()))
             {
                 let price_micros = sum(self.board.price(live.id(), [asked, &target.model]));
                 let (who, model) = (Who::Channel(Arc::clone(live)), target.model.clone());
@@ -129,12 +129,26 @@ impl Planner<'_> {
     }
 }
 
-/// Whether a member of this group may use a channel.
-fn admits(live: &Live, group: Option<&Group>) -> bool {
+/// Whether a member of the group of this name may use a channel.
+fn admits(live: &Live, group: Option<&str>) -> bool {
     let groups = &live.settings.groups;
     let is_named =
-        |group: &Group| groups.iter().any(|name| name.to_lowercase() == group.name.to_lowercase());
+        |group: &str| groups.iter().any(|name| name.to_lowercase() == group.to_lowercase());
     groups.is_empty() || group.is_some_and(is_named)
+}
+
+/// Whether any channel offers this model, or what its route leads to, to members of this group.
+pub(super) fn is_offered(board: &Board, group: Option<&str>, model: &str) -> bool {
+    let targets = board.routes.get(model).map_or(&[][..], |route| &route.targets);
+    let offers = |live: &Live| match targets {
+        [] => live.offers(model),
+        targets => targets.iter().any(|target| {
+            let name = &live.row.row.name;
+            target.channel.as_ref().is_none_or(|channel| channel.eq_ignore_ascii_case(name))
+                && live.offers(&target.model)
+        }),
+    };
+    board.channels.iter().any(|live| live.row.row.is_enabled && admits(live, group) && offers(live))
 }
 
 /// Whether any channel that is switched on offers this model, and since when.

@@ -95,6 +95,10 @@ impl Relay {
         let idle_ms = self.origin.live.settings.timeouts.idle_ms;
         let idle = Duration::from_millis(idle_ms.into());
         let mut events = Vec::new();
+        // Waited for once and not anew for each piece; the timer is set anew when it has run out.
+        let sender = self.sender.clone();
+        let (closed, timer) = (sender.closed(), tokio::time::sleep(idle));
+        tokio::pin!(closed, timer);
         loop {
             while let Some(event) = self.begun.events.pop_front() {
                 let event = self.dressed(event);
@@ -106,12 +110,22 @@ impl Relay {
             if self.begun.has_ended {
                 return Ok(End::Complete);
             }
-            let chunk = tokio::select! {
-                biased;
-                () = self.sender.closed() => return Ok(End::Left),
-                chunk = tokio::time::timeout(idle, self.begun.response.chunk()) => chunk,
+            // What waited for its reader was not silent meanwhile.
+            let asked = tokio::time::Instant::now();
+            let chunk = loop {
+                tokio::select! {
+                    biased;
+                    () = &mut closed => return Ok(End::Left),
+                    chunk = self.begun.response.chunk() => break chunk,
+                    () = &mut timer => {
+                        let due = asked + idle;
+                        if due <= tokio::time::Instant::now() {
+                            return Err(Trouble::timed_out("it said nothing more", idle_ms));
+                        }
+                        timer.as_mut().reset(due);
+                    }
+                }
             };
-            let chunk = chunk.map_err(|_| Trouble::timed_out("it said nothing more", idle_ms))?;
             let fed = match chunk.map_err(Trouble::of_network)? {
                 Some(bytes) => self.begun.reader.feed(&bytes, &mut events),
                 None => {

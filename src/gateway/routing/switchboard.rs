@@ -122,6 +122,12 @@ impl Backend for Switchboard {
         plan::offered(&board, name).and_then(|created_at| named(name, created_at))
     }
 
+    fn is_offered(&self, group: Option<&str>, model: &str) -> bool {
+        let board = self.inner.channels.board();
+        let has_closed = board.channels.iter().any(|live| !live.settings.groups.is_empty());
+        !has_closed || self.local_name(model).is_some() || plan::is_offered(&board, group, model)
+    }
+
     async fn generate(&self, asker: Asker, mut request: GenerateRequest) -> Result<EventStream> {
         let plan = self.plan(asker.user, &request.model).await?;
         match plan.candidates.as_slice() {

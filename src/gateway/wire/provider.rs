@@ -54,6 +54,14 @@ pub enum Provider {
     Hearth,
 }
 
+impl Provider {
+    /// Whether a Hearth may stand behind it, under its own or a borrowed name.
+    pub fn may_be_hearth(self) -> bool {
+        use Provider::{Compatible, Hearth, LlamaCpp, Ollama, OpenAiResponses, SgLang, Vllm};
+        [Compatible, Hearth, LlamaCpp, Ollama, OpenAiResponses, SgLang, Vllm].contains(&self)
+    }
+}
+
 /// The wire of a provider.
 pub fn of(provider: Provider) -> &'static dyn Wire {
     match provider {

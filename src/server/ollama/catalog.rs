@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use hearth_gateway::backend::Activity;
+use hearth_gateway::backend::{Activity, ModelState, ServedModel};
 use hearth_gateway::dialect::ollama::tagged_name;
 use hearth_hub::Entry;
 use serde::Serialize;
@@ -23,12 +23,14 @@ pub(crate) async fn tags(
     State(state): State<AppState>,
     Signed(caller): Signed,
 ) -> Result<Response> {
-    let served = state.gateway().models(&caller).into_iter();
-    let served: HashSet<String> = served.map(|model| model.name).collect();
+    let served = state.gateway().models(&caller);
+    let names: HashSet<&str> = served.iter().map(|model| model.name.as_str()).collect();
     let mut entries = state.library().list();
-    entries.retain(|entry| served.contains(&entry.name.to_string()));
+    entries.retain(|entry| names.contains(entry.name.to_string().as_str()));
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.description.created_at));
-    let models: Vec<Tagged<'_>> = entries.iter().map(Tagged::new).collect();
+    let here = entries.iter().map(|entry| Listed::Here(Tagged::new(entry)));
+    let elsewhere = served.iter().filter(|model| model.state == ModelState::Remote);
+    let models: Vec<Listed<'_>> = here.chain(elsewhere.map(Listed::elsewhere)).collect();
     // Printed here, for what is printed borrows from the entries.
     let body = serde_json::to_vec(&Tags { models })
         .map_err(|error| Failure::internal(format!("cannot print the models: {error}")))?;
@@ -65,7 +67,34 @@ fn running_model(state: &AppState, model: &Activity) -> Option<Value> {
 /// built for them.
 #[derive(Serialize)]
 struct Tags<'a> {
-    models: Vec<Tagged<'a>>,
+    models: Vec<Listed<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Listed<'a> {
+    Here(Tagged<'a>),
+    Elsewhere(Value),
+}
+
+impl Listed<'_> {
+    /// A model that somebody else runs, marked as Ollama marks those of its cloud; it has no files.
+    fn elsewhere(model: &ServedModel) -> Self {
+        Listed::Elsewhere(json!({
+            "name": model.name,
+            "model": model.name,
+            "remote_model": model.name,
+            "remote_host": "channel",
+            "modified_at": time_of(model.created_at),
+            "size": 0,
+            "digest": "",
+            "details": {
+                "parent_model": "", "format": "", "family": "", "families": [],
+                "parameter_size": "", "quantization_level": "",
+            },
+            "capabilities": ["completion"],
+        }))
+    }
 }
 
 #[derive(Serialize)]

@@ -130,8 +130,13 @@ async fn every_dialect_reaches_a_channel_and_its_models_are_on_offer() {
     let models = it.call(&user, "GET", "/hearth/models", None).await.json();
     let far = models["models"].as_array().unwrap().iter().find(|model| model["name"] == "far");
     assert_eq!(far.unwrap()["source"], "remote");
+    let tags = it.call(&admin, "GET", "/api/tags", None).await.json();
+    let far = tags["models"].as_array().unwrap().iter().find(|model| model["name"] == "far");
+    assert_eq!(far.unwrap()["remote_host"], "channel", "{tags}");
     let metrics = it.call(&admin, "GET", "/metrics", None).await.text;
     assert!(metrics.contains("hearth_channel_answers_total{channel=\"cloud\"} 4"), "{metrics}");
+    let of_model = "hearth_channel_model_answers_total{channel=\"cloud\",model=\"far\"}";
+    assert!(metrics.contains(of_model), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -111,7 +111,7 @@ async fn what_a_channel_was_not_told_is_named_instead_of_what_models_here_do_not
     assert_eq!(here.headers["x-hearth-ignored"], "store");
     let Script::Say(mut events) = whole(&["Once"]) else { panic!("says") };
     let ignored = vec!["seed".to_owned()];
-    events.insert(0, Ok(Event::Served { channel: ChannelId(1), ignored }));
+    events.insert(0, Ok(Event::Served { channel: ChannelId(1), ignored, drain_s: 0 }));
     fixture.backend.then(Script::Say(events));
     let there = fixture.call(&token, "POST", "/v1/chat/completions", Some(body)).await;
     assert_eq!(there.headers["x-hearth-ignored"], "seed");

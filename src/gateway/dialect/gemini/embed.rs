@@ -56,7 +56,7 @@ fn parse(model: &str, requests: &[Value], id: RequestId, is_batch: bool) -> Resu
         }
     }
     let model = model.to_owned();
-    let request = EmbedRequest { id, model, inputs, wanted: Wanted::Vector };
+    let request = EmbedRequest { id, model, inputs, wanted: Wanted::Vector, path: Vec::new() };
     Ok(EmbedCall { request, dimensions, is_batch, ignored })
 }
 

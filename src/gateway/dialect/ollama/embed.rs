@@ -82,7 +82,7 @@ fn call(
     model: String,
     inputs: Vec<EmbedInput>,
 ) -> Result<EmbedCall> {
-    let request = EmbedRequest { id, model, inputs, wanted: Wanted::Vector };
+    let request = EmbedRequest { id, model, inputs, wanted: Wanted::Vector, path: Vec::new() };
     let keep_alive = keep_alive(fields)?;
     Ok(EmbedCall { request, keep_alive, dimensions: None, is_single: true })
 }

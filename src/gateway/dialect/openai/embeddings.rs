@@ -42,7 +42,7 @@ pub fn parse_embeddings(body: &[u8], id: RequestId) -> Result<EmbeddingCall> {
         }
     };
     let inputs = parse_inputs(fields.take("input"))?;
-    let request = EmbedRequest { id, model, inputs, wanted: Wanted::Vector };
+    let request = EmbedRequest { id, model, inputs, wanted: Wanted::Vector, path: Vec::new() };
     let dimensions = dimensions.and_then(|number| usize::try_from(number).ok());
     Ok(EmbeddingCall { request, dimensions, encoding })
 }

@@ -57,7 +57,8 @@ pub fn parse_rerank(body: &[u8], id: RequestId) -> Result<RerankCall> {
         inputs.push(EmbedInput::Text(text));
     }
     let top = top.and_then(|top| usize::try_from(top).ok()).unwrap_or(usize::MAX);
-    let request = EmbedRequest { id, model, inputs, wanted: Wanted::Score { question } };
+    let wanted = Wanted::Score { question };
+    let request = EmbedRequest { id, model, inputs, wanted, path: Vec::new() };
     Ok(RerankCall { request, top, with_documents })
 }
 

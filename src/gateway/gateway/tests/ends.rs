@@ -184,3 +184,28 @@ async fn draining_cuts_off_what_does_not_end() {
     let rows = it.rows().await;
     assert_eq!((rows[0].outcome, rows[0].prompt_tokens), (Outcome::Failed, 3));
 }
+
+#[tokio::test]
+async fn what_a_provider_bills_anyway_is_in_the_books_though_the_client_has_left() {
+    let it = Fixture::new(GatewayConfig::default());
+    let served = |drain_s| {
+        let channel = hearth_store::ChannelId(7);
+        Ok(Event::Served { channel, ignored: Vec::new(), drain_s })
+    };
+    for (id, drain_s) in [("at_once", 0), ("drained", 60)] {
+        let mut script = vec![served(drain_s), started(3), text(0, "a")];
+        // More than waits for a client that does not read.
+        script.extend((0..200).map(|_| text(0, "b")));
+        script.extend([finished(0), done(30, 777)]);
+        it.backend.then(Script::Say(script));
+        let mut stream = it.gateway.generate(&caller(), request(id)).await.unwrap();
+        while !matches!(stream.recv().await, Some(Ok(Event::Text { .. }))) {}
+        drop(stream);
+    }
+    let mut rows = it.recorded(2).await;
+    rows.sort_by(|one, other| one.client_request_id.cmp(&other.client_request_id));
+    assert!(rows[0].completion_tokens < 200, "{:?}", rows[0]);
+    assert_eq!((rows[1].prompt_tokens, rows[1].completion_tokens), (30, 777));
+    assert_eq!(rows[1].outcome, hearth_store::Outcome::Stopped);
+    assert_eq!(rows[1].reason.as_deref(), Some("client_gone"));
+}

@@ -135,7 +135,9 @@ async fn an_answer_of_open_length_holds_more_as_it_grows_and_ends_when_nothing_i
     let it = Fixture::with_money(config, 68).await;
     it.backend.then(Script::SayForEver);
     let mut stream = it.gateway.generate(&caller(), request("r")).await.unwrap();
-    assert_eq!(it.sums().await, (68 - 28, 28, 0), "the prompt, the call and two tokens");
+    // The prompt, the call and two tokens; by the time it is read the answer may hold more.
+    let (left, held, used) = it.sums().await;
+    assert!(held >= 28 && left + held == 68 && used == 0, "{left} {held} {used}");
     let mut heard = Vec::new();
     while let Some(event) = stream.recv().await {
         heard.push(event.unwrap());
@@ -246,7 +248,7 @@ async fn the_channel_that_answers_has_its_own_price() {
     let row = PriceRow { model: "m".to_owned(), channel_id: Some(channel), price: dear };
     it.gateway.quota().set_price(&Caller::operator(), row).await.unwrap();
     it.backend.then(Script::Say(vec![
-        Ok(Event::Served { channel, ignored: Vec::new() }),
+        Ok(Event::Served { channel, ignored: Vec::new(), drain_s: 0 }),
         started(3),
         finished(0),
         done(3, 2),

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use crate::backend::{Activity, Asker, Backend, ModelState, ServedModel};
 use crate::error::{Error, Result};
 use crate::event::{Event, EventStream};
-use crate::request::GenerateRequest;
+use crate::request::{GenerateRequest, Input};
 
 /// What happens to one request.
 pub(super) enum Script {
@@ -35,6 +35,10 @@ pub(super) struct Scripted {
     pub(super) asked: Mutex<Vec<String>>,
     /// Most tokens that were asked for.
     pub(super) limits: Mutex<Vec<Option<u32>>>,
+    /// What was asked.
+    pub(super) inputs: Mutex<Vec<Input>>,
+    /// The Hearths that requests have come through.
+    pub(super) paths: Mutex<Vec<Vec<String>>>,
     /// Who asked.
     pub(super) users: Mutex<Vec<Option<UserId>>>,
     pub(super) loaded: AtomicUsize,
@@ -48,6 +52,8 @@ impl Default for Scripted {
             models: Mutex::new(vec![model("m")]),
             asked: Mutex::default(),
             limits: Mutex::default(),
+            inputs: Mutex::default(),
+            paths: Mutex::default(),
             users: Mutex::default(),
             loaded: AtomicUsize::new(0),
             cancelled: watch::Sender::new(0),
@@ -78,6 +84,8 @@ impl Backend for Scripted {
 
     async fn generate(&self, asker: Asker, request: GenerateRequest) -> Result<EventStream> {
         self.limits.lock().unwrap().push(request.max_tokens);
+        self.paths.lock().unwrap().push(request.rules.delivery.path);
+        self.inputs.lock().unwrap().push(request.input);
         self.asked.lock().unwrap().push(request.model);
         self.users.lock().unwrap().push(asker.user);
         let script = self.scripts.lock().unwrap().pop_front().expect("a script per request");

@@ -180,3 +180,27 @@ async fn a_whole_answer_where_pieces_were_asked_for_is_read_all_the_same() {
     one.then(Reply::Stream(answer(&["again"], true)));
     assert_eq!(it.say("m").await.text, "again");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overloaded_provider_is_left_alone_for_as_long_as_it_says() {
+    let it = Fixture::new();
+    let one = Upstream::new("one").await;
+    it.channel("one", &one.base_url, json!({})).await;
+    let overloaded = |header| {
+        let body = json!({ "type": "error", "error": { "type": "overloaded_error", "message": "Overloaded" } });
+        Reply::Whole(529, header, body.to_string())
+    };
+    one.then(overloaded("retry-after-ms: 200\r\n"));
+    let started = std::time::Instant::now();
+    assert_eq!(it.say("m").await.text, "one");
+    assert!(started.elapsed() >= Duration::from_millis(200));
+    one.then(overloaded("retry-after: 30\r\n"));
+    let error = it.ask("m").await.unwrap_err();
+    let is_told = matches!(error, Error::Overloaded { retry_after } if retry_after.as_secs() >= 29)
+        || matches!(error, Error::Upstream { .. });
+    assert!(is_told, "{error:?}");
+    let seen = one.seen().len();
+    let error = it.ask("m").await.unwrap_err();
+    assert!(matches!(error, Error::Overloaded { retry_after } if retry_after.as_secs() >= 28));
+    assert_eq!(one.seen().len(), seen, "it is left alone until then");
+}

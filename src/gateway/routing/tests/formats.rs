@@ -131,7 +131,7 @@ async fn hear(kind: &str, reply: Reply) -> (Said, usize) {
     it.channel("two", &two.base_url, json!({})).await;
     one.then(reply);
     let mut request = chat("m", "hi");
-    request.rules.shape = Shape::Stream;
+    request.rules.delivery.shape = Shape::Stream;
     let said = heard(it.board.generate(Asker::default(), request).await.unwrap()).await;
     (said, two.seen().len())
 }

@@ -73,6 +73,7 @@ async fn vectors_come_from_the_first_channel_that_makes_them() {
         model: "m".to_owned(),
         inputs: vec![text("a"), text("b")],
         wanted: crate::embedding::Wanted::Vector,
+        path: Vec::new(),
     };
     let embedding = it.board.embed(None, request.clone()).await.unwrap();
     assert_eq!((embedding.prompt_tokens, embedding.channel), (6, Some(channel.id)));

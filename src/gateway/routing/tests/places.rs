@@ -236,3 +236,21 @@ async fn what_the_admin_changes_reaches_the_provider() {
     assert_eq!(seen.body["messages"][0], json!({ "role": "system", "content": "Be brief." }));
     assert_eq!(seen.body["messages"][1]["content"], "hi");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_of_a_group_are_offered_to_its_members_alone() {
+    let it = Fixture::new();
+    let one = Upstream::new("one").await;
+    let closed = json!({ "settings": { "models": ["closed"], "groups": ["Team"] } });
+    it.channel("closed", &one.base_url, closed).await;
+    it.channel("open", &one.base_url, json!({ "settings": { "models": ["open"] } })).await;
+    let alias = json!({ "targets": [{ "model": "closed" }] });
+    it.route("alias", alias).await;
+    it.here.has("hosted");
+    let offered = |group, model| it.board.is_offered(group, model);
+    for model in ["closed", "alias"] {
+        assert!(offered(Some("team"), model) && !offered(None, model), "{model}");
+        assert!(!offered(Some("others"), model), "{model}");
+    }
+    assert!(offered(None, "open") && offered(None, "hosted"), "and what is hosted here");
+}
