@@ -90,10 +90,10 @@ fn by_words(
         "SELECT m.chat_id, m.id FROM message_search s JOIN messages m ON m.number = s.rowid
          WHERE message_search MATCH ?1 ORDER BY s.rowid DESC LIMIT ?2",
     )?;
-    let found: rusqlite::Result<Vec<(ChatId, MessageId)>> = statement
-        .query_map((expression, MAX_HITS), |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect();
-    for (chat, message) in found? {
+    // Row by row: once there are enough chats, the index is not read further.
+    let mut rows = statement.query((expression, MAX_HITS))?;
+    while let Some(row) = rows.next()? {
+        let (chat, message): (ChatId, MessageId) = (row.get(0)?, row.get(1)?);
         if let Some(hit) = hits.iter_mut().find(|hit| hit.chat.id == chat) {
             if hit.message_id.is_none() {
                 hit.excerpt = excerpt_of(connection, &message, terms)?;

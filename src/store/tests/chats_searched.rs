@@ -89,6 +89,24 @@ async fn words_of_both_scripts_are_found_and_only_by_their_owner() {
 }
 
 #[tokio::test]
+async fn the_newest_messages_come_first_and_no_more_chats_than_asked_for() {
+    let it = Fixture::new();
+    let ann = it.user("ann", UserRole::User).await;
+    for number in 0..6 {
+        chat(&it, &ann, &format!("c{number}"), texts(&["common words", "common again"])).await;
+    }
+    assert_eq!(found(&it, &ann, "common").await, ["c5", "c4", "c3", "c2", "c1", "c0"]);
+    let hits = it.store.messages().search(ann.id, "common".to_owned(), 2).await.unwrap();
+    let shown: Vec<_> = hits
+        .iter()
+        .map(|hit| (hit.chat.id.0.as_str(), hit.message_id.as_ref().unwrap().0.as_str()))
+        .collect();
+    assert_eq!(shown, [("c5", "c5-1"), ("c4", "c4-1")]);
+    let none = it.store.messages().search(ann.id, "common".to_owned(), 0).await.unwrap();
+    assert!(none.is_empty());
+}
+
+#[tokio::test]
 async fn what_is_deleted_is_not_found_and_what_was_missed_is_listed_at_the_next_start() {
     let it = Fixture::new();
     let ann = it.user("ann", UserRole::User).await;
