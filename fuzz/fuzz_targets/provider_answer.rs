@@ -7,12 +7,13 @@ use hearth_gateway::request::{GenerateRequest, Input, Message, RequestId, Role};
 use hearth_gateway::wire::{Provider, Shape, of};
 use libfuzzer_sys::fuzz_target;
 
-const PROVIDERS: [Provider; 5] = [
+const PROVIDERS: [Provider; 6] = [
     Provider::Compatible,
     Provider::Anthropic,
     Provider::Gemini,
     Provider::Ollama,
     Provider::Cohere,
+    Provider::BedrockConverse,
 ];
 
 fn request() -> GenerateRequest {

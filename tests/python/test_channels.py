@@ -2,9 +2,14 @@
 
 import http.server
 import json
+import os
+import pathlib
+import subprocess
 import threading
 
 import anthropic
+import litellm
+import ollama
 import openai
 import pytest
 from langchain_openai import ChatOpenAI
@@ -12,6 +17,7 @@ from langchain_openai import ChatOpenAI
 from conftest import ROOT_TOKEN, Server, hearth
 
 KEY = "sk-only-for-this-test-0123456789"
+NODE = pathlib.Path(__file__).resolve().parents[1] / "node"
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +157,99 @@ def test_secrets_are_sealed_anew_while_the_server_runs(front):
     answer = front.client().chat.completions.create(
         model="far", max_tokens=4, messages=[{"role": "user", "content": "hi"}])
     assert answer.usage.completion_tokens > 0
+
+
+def test_litellm_reaches_a_channel(front):
+    asked = {
+        "model": "openai/far", "api_base": f"{front.url}/v1", "api_key": ROOT_TOKEN,
+        "messages": [{"role": "user", "content": "Once upon a time"}],
+        "max_tokens": 16, "temperature": 0,
+    }
+    whole = litellm.completion(**asked)
+    pieces = litellm.completion(stream=True, **asked)
+    text = "".join(piece.choices[0].delta.content or "" for piece in pieces)
+    assert whole.choices[0].message.content and text == whole.choices[0].message.content
+    assert whole.usage.completion_tokens > 0
+    with pytest.raises(litellm.NotFoundError):
+        litellm.completion(**{**asked, "model": "openai/nothing"})
+
+
+def test_ollamas_client_reaches_a_channel(front, server):
+    options = {"temperature": 0, "num_predict": 16}
+    headers = {"Authorization": f"Bearer {ROOT_TOKEN}"}
+    question = [{"role": "user", "content": "Once upon a time"}]
+    near = ollama.Client(server.url, headers=headers).chat(
+        "stories260k", messages=question, options=options)
+    client = ollama.Client(front.url, headers=headers)
+    far = client.chat("far", messages=question, options=options)
+    assert far.message.content == near.message.content and far.eval_count == near.eval_count
+    pieces = client.chat("far", messages=question, options=options, stream=True)
+    assert "".join(piece.message.content for piece in pieces) == near.message.content
+
+
+def test_the_npm_package_of_openai_reaches_a_channel(front):
+    where = {"HEARTH_URL": front.url, "HEARTH_TOKEN": ROOT_TOKEN, "HEARTH_FAR": "far"}
+    done = subprocess.run(
+        ["node", "--test", "openai.test.js"], cwd=NODE, env={**os.environ, **where},
+        capture_output=True, text=True, timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+class Studio(http.server.BaseHTTPRequestHandler):
+    """Draws, listens, speaks and judges, as OpenAI does."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        kind, answer = "application/json", None
+        if self.path == "/v1/images/generations":
+            answer = {"created": 1, "data": [{"b64_json": "AA=="}] * json.loads(body)["n"]}
+        elif self.path == "/v1/audio/transcriptions":
+            assert b'name="file"; filename="a.wav"' in body and b"studio-own" in body
+            answer = {"text": f"{body.count(b'RIFF')} file"}
+        elif self.path == "/v1/audio/speech":
+            kind, answer = "audio/mpeg", bytes(range(256)) * 1000
+        elif self.path == "/v1/moderations":
+            results = [{"flagged": False, "categories": {}, "category_scores": {}}]
+            answer = {"id": "m", "model": json.loads(body)["model"], "results": results}
+        sent = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.send_response(200 if answer else 404)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(sent)))
+        self.end_headers()
+        self.wfile.write(sent)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def studio(front):
+    upstream = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Studio)
+    threading.Thread(target=upstream.serve_forever, daemon=True).start()
+    hearth(
+        front.data, "channels", "add", "studio", "--type", "openai-compatible",
+        "--base-url", f"http://127.0.0.1:{upstream.server_port}/v1", "--key-stdin",
+        "--models", "studio", "--allow-private", input=KEY + "\n",
+    )
+    hearth(front.data, "channels", "set", "studio", json.dumps({
+        "settings": {"model_mapping": {"studio": "studio-own"}},
+    }))
+    yield
+    hearth(front.data, "channels", "rm", "studio")
+    upstream.shutdown()
+
+
+def test_pictures_sound_and_judgements_pass_through(front, studio):
+    client = front.client()
+    drawn = client.images.generate(model="studio", prompt="a cat", n=2)
+    assert [picture.b64_json for picture in drawn.data] == ["AA==", "AA=="]
+    heard = client.audio.transcriptions.create(model="studio", file=("a.wav", b"RIFF", "audio/wav"))
+    assert heard.text == "1 file"
+    said = client.audio.speech.create(model="studio", voice="alloy", input="hello")
+    assert said.content == bytes(range(256)) * 1000
+    judged = client.moderations.create(model="studio", input="hello")
+    assert judged.model == "studio" and not judged.results[0].flagged
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.images.generate(model="hearth-guide", prompt="a cat")
+    assert "/v1/images/generations" in caught.value.message

@@ -1,4 +1,4 @@
-"""The real `ollama` package of npm against the real binary; the tests themselves are in tests/node."""
+"""The real `ollama` and `openai` packages of npm against the real binary; the tests themselves are in tests/node."""
 
 import os
 import pathlib
@@ -9,7 +9,7 @@ from conftest import ROOT_TOKEN
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "node"
 
 
-def test_every_call_of_the_npm_package_is_taken(server, caller, registry):
+def test_every_call_of_the_npm_packages_is_taken(server, caller, registry):
     assert (FOLDER / "node_modules").is_dir(), "run make client-test, which installs it"
     where = {"HEARTH_URL": server.url, "HEARTH_TOKEN": ROOT_TOKEN, "HEARTH_REGISTRY": registry}
     done = subprocess.run(
