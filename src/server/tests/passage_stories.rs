@@ -106,6 +106,11 @@ async fn pictures_are_paid_for_by_the_piece_and_once() {
     let refused = it.call(&ann, "POST", "/v1/images/generations", Some(rude)).await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text);
     assert_eq!(refused.json()["error"]["type"], "invalid_request_error");
+    // What was set aside comes back right behind the refusal.
+    let holds = async || {
+        it.call(&root, "GET", "/hearth/doctor", None).await.json()["ledger"]["holds"].clone()
+    };
+    while holds().await != json!(0) {}
     let asked = json!({ "model": "draw", "prompt": "a cat", "n": 2 });
     let drawn = it.call(&ann, "POST", "/v1/images/generations", Some(asked.clone())).await;
     assert_eq!(drawn.status, StatusCode::OK, "{}", drawn.text);

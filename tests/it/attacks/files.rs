@@ -221,6 +221,7 @@ async fn without_room_for_the_result_quantising_is_refused_before_it_begins() {
     assert_eq!(status, StatusCode::INSUFFICIENT_STORAGE, "{answer}");
     let error = answer["error"].as_str().unwrap();
     assert!(error.contains("bytes of disk") && error.contains("are free"), "{error}");
+    drop(filled);
     std::fs::remove_file(filler).unwrap();
     let (status, answer) = story.call("/api/create", made).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
