@@ -198,8 +198,8 @@ def test_control_tokens_in_content_stay_text(client):
 
 
 @pytest.mark.parametrize(("question", "words"), [
-    ("How do I pull a model?", "hearth models import"),
-    ("How do I add a model?", "hearth models import"),
+    ("How do I pull a model?", "hearth models pull"),
+    ("How do I add a model?", "hearth models pull"),
     ("How do I add a user?", "hearth users add"),
     ("How do I make an API token?", "hearth tokens create"),
     ("Where is my data?", "./data"),
