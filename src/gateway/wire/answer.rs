@@ -54,6 +54,24 @@ pub(super) struct Told {
     pub(super) cache_write: Option<u32>,
 }
 
+impl Told {
+    /// Where what was found in a cache or kept there is not part of the prompt's number.
+    pub(super) fn beside_cache(
+        prompt: Count,
+        completion: Count,
+        [cached, written]: [Count; 2],
+    ) -> Told {
+        let whole = prompt.plus(cached).plus(written);
+        Told {
+            prompt: prompt.0.and(whole.0),
+            completion: completion.0,
+            reasoning: None,
+            cached: cached.0,
+            cache_write: written.0,
+        }
+    }
+}
+
 impl Answer {
     pub(super) fn new(request: &GenerateRequest) -> Answer {
         Answer {

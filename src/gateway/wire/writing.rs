@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::request::{Family, GenerateRequest, Message, Part, Role, Sampling, ToolCall};
+use crate::request::{Family, GenerateRequest, Input, Message, Part, Role, Sampling, ToolCall};
 
 /// Most warnings of one call, and the longest.
 const MAX_WARNINGS: usize = 24;
@@ -60,6 +60,20 @@ impl Notes {
 /// The error for what this provider cannot do and an answer without it would be another.
 pub(super) fn cannot(param: &str, what: &str) -> Error {
     Error::invalid(param, format!("The provider that serves this model {what}."))
+}
+
+/// The messages of a request, for a provider that answers chats alone, once, and repeats nothing.
+pub(super) fn only_chat(request: &GenerateRequest) -> Result<&[Message]> {
+    let Input::Chat(messages) = &request.input else {
+        return Err(cannot("prompt", "answers chats only"));
+    };
+    if request.choices > 1 {
+        return Err(cannot("n", "gives one answer at a time"));
+    }
+    if request.echo {
+        return Err(cannot("echo", "repeats no prompt"));
+    }
+    Ok(messages)
 }
 
 /// Refuses or names what only models that run here know.

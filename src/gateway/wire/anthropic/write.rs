@@ -4,9 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::{content, rules};
 use crate::error::Result;
-use crate::request::{Family, GenerateRequest, Input};
+use crate::request::{Family, GenerateRequest};
 use crate::wire::writing::{
-    CallIds, IdRule, Notes, add_extras, cannot, check_foreign_tools, check_local, number, turns,
+    CallIds, IdRule, Notes, add_extras, check_foreign_tools, check_local, number, only_chat, turns,
 };
 use crate::wire::{Call, Shape, Target};
 
@@ -22,15 +22,7 @@ pub(super) fn call(request: &GenerateRequest, target: &Target) -> Result<Call> {
     let mut notes = Notes::default();
     check_local(request, &mut notes)?;
     check_foreign_tools(request, Family::Anthropic, &mut notes)?;
-    let Input::Chat(messages) = &request.input else {
-        return Err(cannot("prompt", "answers chats only"));
-    };
-    if request.choices > 1 {
-        return Err(cannot("n", "gives one answer at a time"));
-    }
-    if request.echo {
-        return Err(cannot("echo", "repeats no prompt"));
-    }
+    let messages = only_chat(request)?;
     let mut body = Map::new();
     body.insert("model".into(), target.model.as_str().into());
     body.insert(

@@ -363,16 +363,8 @@ struct Usage {
 }
 
 impl Usage {
-    /// Here what was found or kept is not part of the prompt's number.
     fn told(self) -> Told {
-        let (cached, written) = (self.cache_read_input_tokens, self.cache_write_input_tokens);
-        let whole = self.input_tokens.plus(cached).plus(written);
-        Told {
-            prompt: self.input_tokens.0.and(whole.0),
-            completion: self.output_tokens.0,
-            reasoning: None,
-            cached: cached.0,
-            cache_write: written.0,
-        }
+        let cache = [self.cache_read_input_tokens, self.cache_write_input_tokens];
+        Told::beside_cache(self.input_tokens, self.output_tokens, cache)
     }
 }

@@ -10,7 +10,7 @@ use crate::request::{
 use crate::wire::anthropic::rules as claude;
 use crate::wire::gemini::escape;
 use crate::wire::writing::{
-    CallIds, IdRule, Notes, cannot, check_foreign_tools, check_local, number, turns,
+    CallIds, IdRule, Notes, cannot, check_foreign_tools, check_local, number, only_chat, turns,
 };
 use crate::wire::{Call, Shape, Target};
 
@@ -24,15 +24,7 @@ pub(super) fn call(request: &GenerateRequest, target: &Target) -> Result<Call> {
     check_local(request, &mut notes)?;
     // Bedrock has no tools of its own that Claude's dialect names.
     check_foreign_tools(request, Family::Cohere, &mut notes)?;
-    let Input::Chat(messages) = &request.input else {
-        return Err(cannot("prompt", "answers chats only"));
-    };
-    if request.choices > 1 {
-        return Err(cannot("n", "gives one answer at a time"));
-    }
-    if request.echo {
-        return Err(cannot("echo", "repeats no prompt"));
-    }
+    let messages = only_chat(request)?;
     let mut body = Map::new();
     let (system, turns) = turns(messages);
     let is_system = |role: Role| role == Role::System;

@@ -4,12 +4,12 @@ use serde_json::{Map, Value, json};
 
 use crate::error::Result;
 use crate::request::{
-    AnswerFormat, Family, GenerateRequest, Input, MediaKind, MediaSource, Message, Part, Role,
-    Thinking, ToolChoice,
+    AnswerFormat, Family, GenerateRequest, MediaKind, MediaSource, Message, Part, Role, Thinking,
+    ToolChoice,
 };
 use crate::wire::writing::{
     CallIds, IdRule, Notes, add_extras, cannot, check_foreign_tools, check_local, number,
-    warn_of_part,
+    only_chat, warn_of_part,
 };
 use crate::wire::{Call, Shape, Target};
 
@@ -21,15 +21,7 @@ pub(super) fn call(request: &GenerateRequest, target: &Target) -> Result<Call> {
     let mut notes = Notes::default();
     check_local(request, &mut notes)?;
     check_foreign_tools(request, Family::Cohere, &mut notes)?;
-    let Input::Chat(messages) = &request.input else {
-        return Err(cannot("prompt", "answers chats only"));
-    };
-    if request.choices > 1 {
-        return Err(cannot("n", "gives one answer at a time"));
-    }
-    if request.echo {
-        return Err(cannot("echo", "repeats no prompt"));
-    }
+    let messages = only_chat(request)?;
     let mut body = Map::new();
     body.insert("model".into(), target.model.as_str().into());
     let mut ids = CallIds::new(IdRule::Short);
